@@ -1,0 +1,107 @@
+"""Recipes: which producers make how many samples for which classes, and how the model is then trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from evenly.params.base import Settings
+from evenly.params.training import LossName, SamplerName
+
+Tier = Literal["ultra_minority", "minority", "other"]
+
+
+class Targets(Settings):
+    """How many samples each class is brought to (not: how many are added).
+
+    Exactly one of `to`, `fixed` and `per_tier` says the rule; `classes` overrides it class by class, and `max_ratio`
+    caps the result at that many times the class's real training rows. In YAML, the words alone
+    (`targets: match_majority`) stand for `{to: match_majority}`.
+    """
+
+    to: Literal["match_majority", "match_median", "match_minority"] | None = None
+    fixed: PositiveInt | None = None
+    per_tier: dict[Tier, NonNegativeInt] | None = None
+    classes: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    max_ratio: Annotated[float, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"to": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Targets:
+        rules = [name for name in ("to", "fixed", "per_tier") if getattr(self, name) is not None]
+        if len(rules) > 1:
+            raise ValueError(f"give one of to, fixed and per_tier, not {' and '.join(rules)}")
+        if not rules and not self.classes:
+            raise ValueError("give one of to, fixed, per_tier or classes")
+        return self
+
+
+ResampleMethod = Literal[
+    "random_over",
+    "smote",
+    "borderline_smote",
+    "svm_smote",
+    "kmeans_smote",
+    "adasyn",
+    "smotenc",
+    "random_under",
+    "tomek",
+    "enn",
+    "smote_tomek",
+    "smote_enn",
+]
+
+
+class ResampleSettings(Settings):
+    """What `resample` does to the assembled training table.
+
+    `targets` defaults to `match_majority` for methods that add rows and to `match_minority` for `random_under`;
+    the cleaning methods (`tomek`, `enn`) take none.
+    """
+
+    method: ResampleMethod
+    targets: Targets | None = None
+    k_neighbors: PositiveInt = 5
+    clean_neighbors: PositiveInt = 3
+    #: Classes that the cleaning methods may remove rows from: all but the smallest, all, or the majority alone.
+    clean: Literal["majority", "not_minority", "all"] = "not_minority"
+
+
+class AugmentSettings(Settings):
+    """What `offline_augment` makes: label-preserving transforms of real training rows, by a named policy."""
+
+    policy: str = "auto"
+    targets: Targets = Targets(to="match_majority")
+    #: At least this many transformed copies of every row of every class, whatever the targets say.
+    copies_of_all: NonNegativeInt = 0
+
+
+class RecipeTraining(Settings):
+    """What a recipe asks of the training: it holds unless `loss` in params.yaml says otherwise."""
+
+    loss: LossName | None = None
+    sampler: SamplerName | None = None
+
+
+class Recipe(Settings):
+    """One balancing technique: any of the producers, and the loss and sampler to train with.
+
+    Producers fill up in the order augment, resample; what each is asked for counts what those before it make.
+    """
+
+    description: str = ""
+    augment: AugmentSettings | None = None
+    resample: ResampleSettings | None = None
+    train: RecipeTraining = RecipeTraining()
+
+
+class TierSettings(Settings):
+    """Where the tiers begin: `minority` below `minority_below` × the mean class size, `ultra_minority` below a count."""
+
+    minority_below: PositiveFloat = 0.1
+    ultra_minority_below: PositiveInt = 10

@@ -1,0 +1,411 @@
+"""The sample table: the one kind of data that every stage reads and writes.
+
+A `SampleTable` is a packed Parquet file in memory: one row a sample, with an `id`, a `label`, where it came from, and
+the payload of its modality. What a column may hold is checked here, once, so that nobody else has to. Reading raw
+files lives in `evenly.datasets`, turning samples into vectors in `evenly.features`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from evenly.errors import DataError
+from evenly.files import atomic_write
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+Modality = Literal["text", "image", "table"]
+FeatureKind = Literal["number", "integer", "boolean", "category"]
+
+#: Columns that describe a sample. Every other column of a table-modality sample table is a feature.
+REQUIRED_COLUMNS = ("id", "label", "origin")
+LINEAGE_COLUMNS = ("parent", "neighbour", "neighbour_weight", "details")
+OPTIONAL_COLUMNS = ("group", "attribute", *LINEAGE_COLUMNS)
+PAYLOAD_COLUMNS = ("text", "image", "vector")
+RESERVED_COLUMNS = frozenset((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *PAYLOAD_COLUMNS))
+
+_METADATA_KEY = b"evenly"
+_EMPTY_TABLE = Path(__file__).with_name("empty.parquet")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature column of a table.
+
+    Attributes
+    ----------
+    name
+        Column name.
+    kind
+        `number` (float64, NaN where missing), `integer` (int64), `boolean`, or `category` (string).
+    categories
+        For `category`, the values seen when the data set was read, sorted; empty otherwise.
+    """
+
+    name: str
+    kind: FeatureKind
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a sample table holds: modality, the classes in their fixed order, and the feature columns of a table.
+
+    `classes` is decided once by `split`, from the training rows, and travels with every table that comes from it, so
+    that column `k` of a probability matrix means the same class everywhere.
+    """
+
+    modality: Modality
+    classes: tuple[str, ...]
+    features: tuple[Feature, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form, the inverse of `from_json`."""
+        return {
+            "modality": self.modality,
+            "classes": list(self.classes),
+            "features": [
+                {"name": f.name, "kind": f.kind, "categories": list(f.categories)} for f in self.features
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Schema:
+        """Schema from its JSON form."""
+        return cls(
+            modality=value["modality"],
+            classes=tuple(value["classes"]),
+            features=tuple(
+                Feature(f["name"], f["kind"], tuple(f.get("categories", ()))) for f in value["features"]
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """Samples of one modality, immutable.
+
+    Attributes
+    ----------
+    table
+        Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit), `attribute`
+        (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of real rows),
+        `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON text). Payload: `text`
+        (string), or `image` (binary, an encoded PNG or JPEG), or one column per feature; and `vector`
+        (fixed-size list of float32) where a row exists in feature space only (interpolated text).
+    schema
+        Modality, classes and features.
+
+    Raises
+    ------
+    DataError
+        When a column is missing, null where it may not be, an id occurs twice, or a label is not one of the classes.
+    """
+
+    table: pa.Table
+    schema: Schema
+
+    def __post_init__(self) -> None:
+        _check(self.table, self.schema)
+
+    # -- size and columns --------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def modality(self) -> Modality:
+        """`text`, `image` or `table`."""
+        return self.schema.modality
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All classes in their fixed order, also those without a row here."""
+        return self.schema.classes
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Ids, object array (n,)."""
+        return self._strings("id")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Labels, object array (n,)."""
+        return self._strings("label")
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Labels as positions in `classes`, int64 (n,)."""
+        import numpy as np
+
+        position = {name: k for k, name in enumerate(self.classes)}
+        return np.fromiter((position[label] for label in self.labels), dtype=np.int64, count=len(self))
+
+    @cached_property
+    def origins(self) -> np.ndarray:
+        """Origins (`real`, `smote`, `augmented`, …), object array (n,)."""
+        return self._strings("origin")
+
+    @cached_property
+    def is_real(self) -> np.ndarray:
+        """Mask of real rows, bool (n,)."""
+        return self.origins == "real"
+
+    def has(self, column: str) -> bool:
+        """Whether the table has this column."""
+        return column in self.table.column_names
+
+    def column(self, name: str) -> np.ndarray:
+        """One column as an object array (n,), None where null; all None where the column is absent."""
+        import numpy as np
+
+        if not self.has(name):
+            return np.full(len(self), None, dtype=object)
+        return self._strings(name)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of rows per class, in class order, zeros included."""
+        import numpy as np
+
+        numbers = np.bincount(self.codes, minlength=len(self.classes))
+        return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
+
+    # -- payload -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def texts(self) -> list[str | None]:
+        """Texts, None for a row that exists as a vector only."""
+        return list(self.column("text"))
+
+    @cached_property
+    def images(self) -> list[bytes | None]:
+        """Encoded images (PNG or JPEG bytes), None for a row that exists as a vector only."""
+        return list(self.column("image"))
+
+    def features_frame(self) -> pd.DataFrame:
+        """Feature columns of a table as a DataFrame (n, features), in schema order.
+
+        Numbers are float64 with NaN, integers `Int64`, booleans `boolean`, categories `string`-like objects with None.
+        """
+        import pandas as pd
+
+        dtypes = {"number": "float64", "integer": "Int64", "boolean": "boolean", "category": "object"}
+        columns: dict[str, Any] = {}
+        for feature in self.schema.features:
+            values = self.table.column(feature.name).to_pylist()
+            if feature.kind == "category":
+                columns[feature.name] = pd.Series(values, dtype=object)
+            else:
+                columns[feature.name] = pd.array(values, dtype=dtypes[feature.kind])  # type: ignore[call-overload]
+        return pd.DataFrame(columns, index=range(len(self)))
+
+    def frame(self) -> pd.DataFrame:
+        """The whole table as a DataFrame, for reports."""
+        return self.table.to_pandas()
+
+    # -- new tables from this one ------------------------------------------------------------------------------
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> SampleTable:
+        """Rows by position (integers) or by mask (booleans, length n)."""
+        import numpy as np
+        import pyarrow as pa
+
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        return replace(self, table=self.table.take(pa.array(rows, type=pa.int64())))
+
+    def sorted_by_id(self) -> SampleTable:
+        """The same rows ordered by id, so that no result depends on the order of the input."""
+        import numpy as np
+
+        return self.take(np.argsort(self.ids.astype(str), kind="stable"))
+
+    def with_column(self, name: str, values: Any) -> SampleTable:
+        """The same rows with one column added or replaced. `values` is an Arrow array or a sequence of length n."""
+        import pyarrow as pa
+
+        array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+        if self.has(name):
+            table = self.table.set_column(self.table.column_names.index(name), name, array)
+        else:
+            table = self.table.append_column(name, array)
+        return replace(self, table=table)
+
+    def _strings(self, name: str) -> np.ndarray:
+        import numpy as np
+
+        out = np.empty(len(self), dtype=object)
+        out[:] = self.table.column(name).to_pylist()
+        return out
+
+
+def samples_from_columns(columns: Mapping[str, Iterable[Any]], schema: Schema) -> SampleTable:
+    """A sample table from plain columns, with the Arrow types that the schema asks for.
+
+    `origin` may be left out for real rows. Columns that are None throughout are dropped.
+    """
+    import pyarrow as pa
+
+    types = _arrow_types(schema)
+    arrays: dict[str, pa.Array] = {}
+    for name, values in columns.items():
+        listed = list(values)
+        if name in OPTIONAL_COLUMNS and all(value is None for value in listed):
+            continue
+        if name == "vector":
+            length = next((len(v) for v in listed if v is not None), 0)
+            arrays[name] = pa.array(listed, type=pa.list_(pa.float32(), length))
+        else:
+            arrays[name] = pa.array(listed, type=types.get(name))
+    if "origin" not in arrays:
+        arrays["origin"] = pa.array(["real"] * len(next(iter(arrays.values()))), type=pa.string())
+    order = [c for c in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *PAYLOAD_COLUMNS) if c in arrays]
+    order += [f.name for f in schema.features if f.name in arrays]
+    unknown = sorted(set(arrays) - set(order))
+    if unknown:
+        raise DataError(f"A sample table has no column {unknown[0]!r}; its features are {_names(schema)}.")
+    return SampleTable(pa.table({name: arrays[name] for name in order}), schema)
+
+
+def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
+    """All rows in order. Columns that only some tables have are null in the others; empty tables count for nothing.
+
+    Raises
+    ------
+    DataError
+        When the schemas differ, or an id occurs in two tables.
+    """
+    import pyarrow as pa
+
+    filled = [table for table in tables if len(table)] or list(tables[:1])
+    if not filled:
+        raise DataError("There is no sample table to concatenate.")
+    first = filled[0]
+    for other in filled[1:]:
+        if other.schema != first.schema:
+            raise DataError("Two sample tables with different classes or features cannot be joined.")
+    joined = pa.concat_tables([t.table for t in filled], promote_options="default")
+    return SampleTable(joined.combine_chunks(), first.schema)
+
+
+def write_samples(samples: SampleTable, path: str | Path) -> None:
+    """Write one Parquet file, atomically, with the schema in its metadata. The same table gives the same bytes."""
+    import pyarrow.parquet as pq
+
+    metadata = {_METADATA_KEY: json.dumps(samples.schema.to_json(), sort_keys=True).encode()}
+    table = samples.table.combine_chunks().replace_schema_metadata(metadata)
+    with atomic_write(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+
+
+def write_no_samples(path: str | Path) -> None:
+    """Write the table without rows, importing nothing: what a producer with an empty plan leaves behind."""
+    with atomic_write(path) as temporary:
+        shutil.copyfile(_EMPTY_TABLE, temporary)
+
+
+def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
+    """Read one sample table.
+
+    Parameters
+    ----------
+    path
+        Parquet file written by `write_samples` or `write_no_samples`.
+    schema
+        What an empty table takes over, since the file of `write_no_samples` knows no classes.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, no Parquet, or no sample table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it.")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read as Parquet ({error}); delete it and run `dvc repro`."
+        ) from error
+    metadata = (table.schema.metadata or {}).get(_METADATA_KEY)
+    table = table.replace_schema_metadata(None)
+    if metadata is None:
+        if table.num_rows:
+            raise DataError(f"{path} is not a sample table: it does not say its modality and classes.")
+        return SampleTable(table, schema or Schema("table", ()))
+    return SampleTable(table, Schema.from_json(json.loads(metadata)))
+
+
+def natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in the order people expect: as integers where all are, else by text."""
+    unique = set(names)
+    if all(name.lstrip("-").isdigit() for name in unique):
+        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    return tuple(sorted(unique))
+
+
+def _names(schema: Schema) -> str:
+    return ", ".join(feature.name for feature in schema.features) or "none"
+
+
+def _arrow_types(schema: Schema) -> dict[str, pa.DataType]:
+    import pyarrow as pa
+
+    kinds = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "category": pa.string()}
+    types: dict[str, pa.DataType] = {c: pa.string() for c in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, "text")}
+    types["neighbour_weight"] = pa.float64()
+    types["image"] = pa.binary()
+    types.update({feature.name: kinds[feature.kind] for feature in schema.features})
+    return types
+
+
+def _check(table: pa.Table, schema: Schema) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if schema.modality not in get_args(Modality):
+        raise DataError(f"Modality {schema.modality!r} is not one of {', '.join(get_args(Modality))}.")
+    if table.num_rows == 0:
+        return
+    names = set(table.column_names)
+    payload = {"text": ("text",), "image": ("image",), "table": tuple(f.name for f in schema.features)}
+    for name in (*REQUIRED_COLUMNS, *payload[schema.modality]):
+        if name not in names:
+            raise DataError(f"A {schema.modality} sample table needs the column {name!r}; it has {sorted(names)}.")
+    extra = sorted(names - RESERVED_COLUMNS - {f.name for f in schema.features})
+    if extra:
+        raise DataError(f"The sample table has a column {extra[0]!r} that its schema does not name.")
+    for name, kind in _arrow_types(schema).items():
+        if name in names and not table.schema.field(name).type.equals(kind):
+            found = table.schema.field(name).type
+            raise DataError(f"Column {name!r} of a sample table must be {kind}, not {found}.")
+    for name in REQUIRED_COLUMNS:
+        nulls = table.column(name).null_count
+        if nulls:
+            row = table.column(name).is_null().to_pylist().index(True)
+            raise DataError(f"Column {name!r} is empty in {nulls} rows, the first is row {row}.")
+    ids = table.column("id")
+    if len(pc.unique(ids)) != len(ids):
+        counts = pc.value_counts(ids)
+        twice = next(entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1)
+        raise DataError(f"The id {twice!r} occurs more than once; ids must be unique.")
+    unknown = pc.unique(table.column("label")).filter(
+        pc.invert(pc.is_in(pc.unique(table.column("label")), value_set=pa.array(schema.classes, pa.string())))
+    )
+    if len(unknown):
+        raise DataError(f"The label {unknown[0].as_py()!r} is not one of the classes {list(schema.classes)}.")
