@@ -1,0 +1,140 @@
+"""Downloading the data sets of the catalogue: resumable, verified, and never half there."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from evenly.datasets.sources import checksum
+from evenly.errors import DataError
+from evenly.params.datasets import DatasetEntry
+
+#: Where half a download waits for the rest; git-ignored, and no part of the pipeline.
+PARTIAL_FOLDER = Path(".cache/fetch")
+
+_CHUNK = 1 << 16
+_TIMEOUT = 60.0
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def downloads(entry: DatasetEntry, name: str) -> list[tuple[str, str, str]]:
+    """What `evenly fetch` brings: URL, path relative to the project, and SHA-256 of each file.
+
+    Raises
+    ------
+    DataError
+        When the entry has nothing to fetch: saying how its data come here instead.
+    """
+    if entry.url and entry.path and isinstance(entry.sha256, str):
+        return [(entry.url, entry.path, entry.sha256)]
+    if entry.urls and entry.files and isinstance(entry.sha256, dict):
+        given = entry.files.given()
+        return [(url, f"{entry.path}/{given[part]}", entry.sha256[part]) for part, url in entry.urls.items()]
+    if entry.builtin:
+        raise DataError(f"{name} is built in and needs no download; `dvc exp run -S dataset={name}` uses it.")
+    raise DataError(
+        f"{name} has no url in datasets.yaml; bring its data with `evenly add {name} FILE_OR_FOLDER`."
+    )
+
+
+def fetch(url: str, target: Path, sha256: str, partial: Path, progress: Progress | None = None) -> bool:
+    """Download one file to `target`, going on where an interrupted download stopped.
+
+    Parameters
+    ----------
+    partial
+        Folder for the half-done file `SHA256.part`. `target` itself appears only when it is whole and
+        verified.
+    progress
+        Called with the file's name, the bytes here so far, and the bytes in all (None where the server does
+        not say).
+
+    Returns
+    -------
+    False where the verified file was there already.
+
+    Raises
+    ------
+    DataError
+        When the server cannot be reached or breaks off (what has come is kept), or the checksum differs
+        (nothing is kept).
+    """
+    if target.exists():
+        actual = checksum(target)
+        if actual == sha256:
+            return False
+        raise DataError(
+            f"{target} is there already, with the SHA-256 {actual} instead of {sha256}; move it away and "
+            "fetch again."
+        )
+    part = partial / f"{sha256}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    resumed = part.exists() and part.stat().st_size > 0
+    _download(url, part, target.name, progress)
+    actual = checksum(part)
+    if (
+        actual != sha256 and resumed
+    ):  # the half that was here may be of another version: once more, from the start
+        part.unlink()
+        _download(url, part, target.name, progress)
+        actual = checksum(part)
+    if actual != sha256:
+        part.unlink()
+        raise DataError(
+            f"{url} has the SHA-256 {actual} instead of {sha256}, so it is not the file that datasets.yaml "
+            "means; nothing was kept."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+    return True
+
+
+def _download(url: str, part: Path, shown: str, progress: Progress | None) -> None:
+    """Append to `part` what is missing of the file at `url`; start over where the server cannot go on."""
+    here = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "evenly"})
+    if here:
+        request.add_header("Range", f"bytes={here}-")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            going_on = answer.status == 206 and _range_start(answer.headers.get("Content-Range")) == here
+            length = answer.headers.get("Content-Length")
+            here = here if going_on else 0
+            total = here + int(length) if length else None
+            with part.open("ab" if going_on else "wb") as stream:
+                while block := answer.read(_CHUNK):
+                    stream.write(block)
+                    here += len(block)
+                    if progress:
+                        progress(shown, here, total)
+        if total is not None and here < total:
+            raise DataError(_broken_off(url, f"{here} of {total} bytes came"))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and here:  # everything is here already, or the file has become shorter
+                return
+            raise DataError(
+                f"{url} answers {error.code} {error.reason}; try later, or bring the file by hand."
+            ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise DataError(
+            _broken_off(url, str(getattr(error, "reason", error)) or type(error).__name__)
+        ) from error
+
+
+def _broken_off(url: str, why: str) -> str:
+    return (
+        f"The download of {url} broke off ({why}); run the same command again, it goes on where it stopped."
+    )
+
+
+def _range_start(header: str | None) -> int | None:
+    """The first byte that `Content-Range: bytes 100-199/200` announces."""
+    try:
+        return int((header or "").removeprefix("bytes").strip().split("-")[0])
+    except ValueError:
+        return None

@@ -1,0 +1,254 @@
+"""From an entry of datasets.yaml to all of its rows, whatever form they have on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evenly.datasets.builtin import BUILTIN_ROWS, builtin_columns
+from evenly.datasets.images import checked_images, folder_images, is_image, manifest_names
+from evenly.datasets.rawtable import RawTable
+from evenly.datasets.rows import Rows, rows_from_columns
+from evenly.datasets.sources import FileTree, find_source, is_tracked, open_tree, verified_checksum
+from evenly.datasets.tabular import read_table, table_format
+from evenly.errors import DataError
+from evenly.params.datasets import PARTS, DatasetEntry
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of a data set, the checksum of what they were read from, and what the user should know."""
+
+    rows: Rows
+    sha256: str | dict[str, str] | None
+    warnings: tuple[str, ...] = ()
+
+
+def read_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Source:
+    """All rows of a data set, checked and typed.
+
+    Parameters
+    ----------
+    entry, name
+        The entry of datasets.yaml and what it is called.
+    roots
+        Folders under which `entry.path` is looked for, in this order.
+
+    Raises
+    ------
+    DataError
+        When the data are not there, are not what was declared, or a row cannot be used.
+    """
+    if entry.builtin:
+        columns = builtin_columns(entry.builtin, entry)
+        if "id" in columns:
+            entry = entry.model_copy(update={"columns": entry.columns.model_copy(update={"id": "id"})})
+        rows = rows_from_columns(columns, entry, None, lambda row: f"{entry.builtin}, row {row + 1}")
+        return Source(rows, None)
+    path = find_source(entry, name, roots)
+    sums = verified_checksum(entry, name, path)
+    warnings = []
+    if entry.sha256 is None and not is_tracked(entry.path or ""):
+        warnings.append(
+            f"{entry.path} lies outside data/raw and datasets.yaml: {name} has no sha256, so a change of "
+            f"the data will not be noticed; `evenly add {name} {entry.path}` brings the data in."
+        )
+    with open_tree(path, entry.path or "") as tree:
+        rows, ignored = _read_rows(tree, entry, name)
+    if ignored:
+        warnings.append(f"{ignored} files below {entry.path} are no images and were left out.")
+    return Source(rows, sums, tuple(warnings))
+
+
+def count_rows(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> int:
+    """How many rows a data set has before anything is checked or dropped; images are counted, not opened.
+
+    Raises
+    ------
+    DataError
+        When the data are not there or cannot be read.
+    """
+    if entry.builtin:
+        return BUILTIN_ROWS[entry.builtin]
+    with open_tree(find_source(entry, name, roots), entry.path or "") as tree:
+        if entry.modality == "image" and not entry.columns.image:
+            return sum(len(folder_images(branch)[0]) for branch in _part_folders(tree, entry, name))
+        return sum(_read_table(tree, file, entry).table.num_rows for file in _part_files(tree, entry, name))
+
+
+def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, int]:
+    import numpy as np
+
+    if entry.modality == "image" and not entry.columns.image:
+        branches = _part_folders(tree, entry, name)
+        parts = [_read_folder(branch, entry) for branch in branches]
+        ignored = sum(len(branch.names) for branch in branches) - sum(raw.table.num_rows for raw in parts)
+    else:
+        parts = [_read_file(tree, file, entry) for file in _part_files(tree, entry, name)]
+        ignored = 0
+    starts = np.cumsum([0, *(raw.table.num_rows for raw in parts)])
+
+    def where(row: int) -> str:
+        k = int(np.searchsorted(starts, row, side="right")) - 1
+        return parts[k].where(row - int(starts[k]))
+
+    given = None
+    if entry.files:
+        codes = [PARTS.index(part) for part in entry.files.given()]
+        given = np.repeat(np.array(codes, dtype=np.int8), np.diff(starts))
+    table = _joined(parts)
+    if not table.num_rows:
+        raise DataError(f"{parts[0].shown} has no rows.")
+    columns: dict[str, pa.Array] = {c: _one_array(table.column(c)) for c in table.column_names}
+    return rows_from_columns(columns, entry, given, where), ignored
+
+
+def _joined(parts: Sequence[RawTable]) -> pa.Table:
+    import pyarrow as pa
+
+    for other in parts[1:]:
+        only = set(parts[0].table.column_names) ^ set(other.table.column_names)
+        if only:
+            raise DataError(
+                f"The column {sorted(only)[0]!r} is in only one of {parts[0].shown} and {other.shown}; "
+                "given splits must have the same columns."
+            )
+    try:
+        return pa.concat_tables([raw.table for raw in parts], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{parts[0].shown} and the other given splits have columns of different types ({error}); make "
+            "them agree, or name the column in columns.categorical."
+        ) from error
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+# -- tables and manifests ------------------------------------------------------------------------------------
+
+
+def _part_files(tree: FileTree, entry: DatasetEntry, name: str) -> list[str]:
+    """The file of each given part, or the one file that there is."""
+    if entry.files:
+        return [_named(tree, file, f"{name}.files.{part}") for part, file in entry.files.given().items()]
+    tables = [file for file in tree.names if table_format(file, entry) and not is_image(file)]
+    if len(tables) == 1:
+        return tables
+    there = ", ".join(tables or tree.names[:5]) or "nothing"
+    if len(tree.names) == 1:
+        raise DataError(f"{tree.shown} is none of csv, tsv, jsonl or parquet by its name; set {name}.format.")
+    raise DataError(
+        f"{tree.shown} must hold one csv, tsv, jsonl or parquet file, but there is {there}; name one in "
+        f"{name}.path, or the given splits in {name}.files."
+    )
+
+
+def _named(tree: FileTree, file: str, key: str) -> str:
+    """The name in the tree that `file` means: itself, or the only one that ends so, as in archives."""
+    if file in tree.names:
+        return file
+    ending = [candidate for candidate in tree.names if candidate.endswith("/" + file)]
+    if len(ending) == 1:
+        return ending[0]
+    there = ", ".join(tree.names[:8]) or "no files"
+    raise DataError(
+        f"{file!r}, named by datasets.yaml: {key}, is not in {tree.shown}, where there is {there}."
+    )
+
+
+def _read_file(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
+    raw = _read_table(tree, file, entry)
+    return _with_images(raw, tree, file, entry) if entry.modality == "image" else raw
+
+
+def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
+    shown = tree.show(file)
+    kind = table_format(file, entry)
+    if kind is None:
+        raise DataError(
+            f"{shown} is none of csv, tsv, jsonl or parquet by its name; set `format` in datasets.yaml."
+        )
+    names = entry.columns
+    text = [c for c in (names.label, names.id, names.group, names.attribute, names.split) if c is not None]
+    text += names.categorical
+    wanted: list[str] | None = None
+    if entry.modality == "table":
+        wanted = None if names.features is None else [*text, *names.features, *names.drop]
+    else:
+        text.append((names.image if entry.modality == "image" else names.text) or "text")
+        wanted = text
+    unique = None if wanted is None else list(dict.fromkeys(wanted))
+    return read_table(tree.read(file), shown, kind, entry, unique, list(dict.fromkeys(text)))
+
+
+def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
+    """The manifest with the images themselves in the place of their paths."""
+    import pyarrow as pa
+
+    column = entry.columns.image or "image"
+    values = raw.table.column(column)
+    missing = next(
+        (row for row, value in enumerate(values) if not value.is_valid or not len(value.as_py())), None
+    )
+    if missing is not None:
+        raise DataError(f"{raw.where(missing)} has no image (column {column!r} is empty there).")
+    listed = values.to_pylist()
+    if pa.types.is_string(values.type):
+        if len(tree.names) == 1:
+            raise DataError(
+                f"{tree.shown} lists image files; set path to the folder or zip that holds it and them."
+            )
+        names = manifest_names(tree, file, listed, raw.where)
+        images = checked_images(
+            lambda row: tree.read(names[row]),
+            len(names),
+            lambda row: f"{tree.show(names[row])} ({raw.where(row)})",
+        )
+    else:
+        images = checked_images(lambda row: bytes(listed[row]), len(listed), raw.where)
+    index = raw.table.column_names.index(column)
+    return RawTable(raw.table.set_column(index, column, pa.array(images, pa.binary())), raw.shown, raw.where)
+
+
+# -- image folders -------------------------------------------------------------------------------------------
+
+
+def _part_folders(tree: FileTree, entry: DatasetEntry, name: str) -> list[FileTree]:
+    extra = next((k for k in ("id", "group", "attribute", "split") if getattr(entry.columns, k)), None)
+    if extra:
+        raise DataError(
+            f"datasets.yaml: {name}.columns.{extra} needs a manifest, a csv that lists the images; an image "
+            "folder knows classes only."
+        )
+    tree = tree.without_wrapper() if entry.path and entry.path.endswith(".zip") else tree
+    if not entry.files:
+        return [tree]
+    folders = []
+    for part, folder in entry.files.given().items():
+        branch = tree.below(folder)
+        if not branch.names:
+            raise DataError(
+                f"{folder!r}, named by datasets.yaml: {name}.files.{part}, is no folder in {tree.shown}."
+            )
+        folders.append(branch)
+    return folders
+
+
+def _read_folder(tree: FileTree, entry: DatasetEntry) -> RawTable:
+    import pyarrow as pa
+
+    names, labels = folder_images(tree)
+    where: Callable[[int], str] = lambda row: tree.show(names[row])  # noqa: E731
+    images = checked_images(lambda row: tree.read(names[row]), len(names), where)
+    columns = {entry.columns.label: pa.array(labels, pa.string()), "image": pa.array(images, pa.binary())}
+    return RawTable(pa.table(columns), tree.shown, where)

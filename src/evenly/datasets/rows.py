@@ -1,0 +1,276 @@
+"""From raw columns to checked rows: labels, payload and typed features, before anything is split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evenly.datasets.identity import fingerprints_of
+from evenly.errors import DataError
+from evenly.params.datasets import PARTS, DatasetEntry
+from evenly.samples import RESERVED_COLUMNS, Feature, Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+#: What stands for a missing value in a category, besides null; csv numbers know the same words.
+MISSING_WORDS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null")
+
+#: How the parts of given splits may be called in the column `columns.split`.
+PART_NAMES = {
+    "train": 0,
+    "training": 0,
+    "validation": 1,
+    "valid": 1,
+    "val": 1,
+    "dev": 1,
+    "test": 2,
+    "testing": 2,
+}
+
+#: Beyond this, not every integer has a float64 of its own, and a column of such numbers is an identifier.
+_LARGEST_EXACT = 2**53
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Every row of a data set, checked, in the order of its files.
+
+    Attributes
+    ----------
+    labels
+        String array (n,), never null or empty.
+    payload
+        `text` (string), or `image` (encoded bytes), or one array per feature; each (n,).
+    features
+        The features of a table, in the order of its columns.
+    fingerprints
+        uint64 (n,): equal where the payload is equal.
+    described
+        `group` and `attribute` where the data set has them; string arrays (n,).
+    ids
+        The id column (n,), or None: then ids are made from the content.
+    given
+        0, 1 or 2 for train, validation and test, int8 (n,); None where the rows are still to be split.
+    where
+        Names file and line of a row, for messages.
+    """
+
+    modality: Modality
+    labels: pa.Array
+    payload: dict[str, pa.Array]
+    features: tuple[Feature, ...]
+    fingerprints: np.ndarray
+    described: dict[str, pa.Array]
+    ids: pa.Array | None
+    given: np.ndarray | None
+    where: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def rows_from_columns(
+    columns: Mapping[str, pa.Array],
+    entry: DatasetEntry,
+    given: np.ndarray | None,
+    where: Callable[[int], str],
+) -> Rows:
+    """Checked rows from raw columns under the names that `entry.columns` gives them.
+
+    Raises
+    ------
+    DataError
+        When a label, text, id, group or attribute is missing, an id occurs twice, there are fewer than two
+        classes, or a feature cannot be used: naming file and line, or the column.
+    """
+    names = entry.columns
+    labels = _filled(columns[names.label], names.label, "label", where)
+    _check_classes(labels, names.label, where)
+    described = {
+        key: _filled(columns[name], name, key, where)
+        for key, name in (("group", names.group), ("attribute", names.attribute))
+        if name is not None
+    }
+    ids = None
+    if names.id is not None:
+        ids = _filled(columns[names.id], names.id, "id", where)
+        _check_unique(ids, where)
+    if names.split is not None:
+        given = _given_parts(_filled(columns[names.split], names.split, "split", where), names.split, where)
+    features: tuple[Feature, ...] = ()
+    payload: dict[str, pa.Array]
+    if entry.modality == "text":
+        name = names.text or "text"
+        payload = {"text": _filled(columns[name], name, "text", where, trim=False)}
+    elif entry.modality == "image":
+        payload = {"image": columns[names.image or "image"]}
+    else:
+        features, payload = _features(columns, entry, where)
+    fingerprints = fingerprints_of(payload, features)
+    return Rows(entry.modality, labels, payload, features, fingerprints, described, ids, given, where)
+
+
+# -- labels, ids and other words -----------------------------------------------------------------------------
+
+
+def _filled(
+    column: pa.Array, name: str, what: str, where: Callable[[int], str], trim: bool = True
+) -> pa.Array:
+    """The column as text without surrounding spaces, after refusing the first value that is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column.cast(pa.string())
+    trimmed = pc.utf8_trim_whitespace(values)
+    missing = pc.fill_null(pc.equal(trimmed, ""), True)
+    if what != "text":  # a text may well say "nan"
+        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_lower(trimmed), "nan"), True))
+    row = pc.index(missing, True).as_py()
+    if row >= 0:
+        raise DataError(
+            f"{where(row)} has no {what} (column {name!r} is empty there); fill it in or remove the row."
+        )
+    return trimmed if trim else values
+
+
+def _check_classes(labels: pa.Array, name: str, where: Callable[[int], str]) -> None:
+    import pyarrow.compute as pc
+
+    classes = pc.unique(labels)
+    if len(classes) == 1:
+        raise DataError(
+            f"Every row has the label {classes[0].as_py()!r} in column {name!r} ({where(0)}, and so on); a "
+            "data set needs at least two classes."
+        )
+    if len(classes) > 20 and len(classes) > len(labels) / 2:
+        raise DataError(
+            f"Column {name!r} has {len(classes)} different labels in {len(labels)} rows ({where(0)}: "
+            f"{labels[0].as_py()!r}), so it holds no classes; set columns.label in datasets.yaml to the one "
+            "that does."
+        )
+
+
+def _check_unique(ids: pa.Array, where: Callable[[int], str]) -> None:
+    import pyarrow.compute as pc
+
+    counts = pc.value_counts(ids)
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        first = pc.index(ids, repeated[0]).as_py()
+        second = pc.index(ids.slice(first + 1), repeated[0]).as_py() + first + 1
+        raise DataError(
+            f"The id {repeated[0].as_py()!r} occurs twice: {where(first)}, and {where(second)}; make ids "
+            "unique, or leave columns.id out and they are made from the content."
+        )
+
+
+def _given_parts(values: pa.Array, name: str, where: Callable[[int], str]) -> np.ndarray:
+    import numpy as np
+
+    words = values.to_pylist()
+    for row, word in enumerate(words):
+        if word.lower() not in PART_NAMES:
+            raise DataError(f"{where(row)} has {word!r} in column {name!r}; allowed are {', '.join(PARTS)}.")
+    return np.array([PART_NAMES[word.lower()] for word in words], dtype=np.int8)
+
+
+# -- features ------------------------------------------------------------------------------------------------
+
+
+def _features(
+    columns: Mapping[str, pa.Array], entry: DatasetEntry, where: Callable[[int], str]
+) -> tuple[tuple[Feature, ...], dict[str, pa.Array]]:
+    names = feature_names(columns, entry)
+    if not names:
+        raise DataError(f"{where(0)}: no column is left as a feature; see columns in datasets.yaml.")
+    features: list[Feature] = []
+    payload: dict[str, pa.Array] = {}
+    for name in names:
+        if name in RESERVED_COLUMNS:
+            raise DataError(
+                f"The feature column {name!r} has a name that evenly needs for itself; rename it in the "
+                "file, name it in columns as what it is, or put it in columns.drop."
+            )
+        feature, payload[name] = typed_feature(name, columns[name], name in entry.columns.categorical, where)
+        features.append(feature)
+    return tuple(features), payload
+
+
+def feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
+    """The features of a table: those listed, else every column that is nothing else, in the file's order.
+
+    Raises
+    ------
+    DataError
+        When `columns.drop` or `columns.categorical` names a column that is not there.
+    """
+    names = entry.columns
+    for key in ("drop", "categorical"):
+        for name in getattr(names, key):
+            if name not in columns:
+                raise DataError(f"columns.{key} names {name!r}; the columns there are {', '.join(columns)}.")
+    if names.features is not None:
+        return [name for name in names.features if name not in names.drop]
+    taken = {names.label, names.id, names.group, names.attribute, names.split, *names.drop}
+    return [name for name in columns if name not in taken]
+
+
+def typed_feature(
+    name: str, column: pa.Array, categorical: bool, where: Callable[[int], str]
+) -> tuple[Feature, pa.Array]:
+    """A feature with the type it has in a sample table.
+
+    Booleans, integers and numbers keep their kind; dates become numbers (days since 1970-01-01); text becomes
+    a category whose missing-value words are null; so do `categorical` columns.
+
+    Raises
+    ------
+    DataError
+        When the column is empty throughout, holds an infinite number or integers too large for features, or a
+        type that cannot be used.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count == len(column):
+        raise DataError(f"Column {name!r} is empty in every row; put it in columns.drop of datasets.yaml.")
+    kind = column.type
+    if categorical or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_time(kind):
+        return _category(name, column)
+    if pa.types.is_boolean(kind):
+        return Feature(name, "boolean"), column
+    if pa.types.is_integer(kind):
+        extremes = pc.min_max(column).as_py()
+        if max(abs(extremes["min"]), abs(extremes["max"])) > _LARGEST_EXACT:
+            raise DataError(
+                f"Column {name!r} holds integers beyond 2^53, which are identifiers; put it in columns.drop."
+            )
+        return Feature(name, "integer"), column.cast(pa.int64())
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        seconds = column.cast(pa.timestamp("s", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        column = pc.divide(seconds.cast(pa.float64()), 86400.0)
+    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise DataError(f"Column {name!r} is of type {kind}, which is no feature; put it in columns.drop.")
+    column = pc.fill_null(column.cast(pa.float64()), float("nan"))
+    infinite = pc.index(pc.is_inf(column), True).as_py()
+    if infinite >= 0:
+        raise DataError(
+            f"{where(infinite)} has an infinite number in column {name!r}; correct it or leave it empty."
+        )
+    return Feature(name, "number"), column
+
+
+def _category(name: str, column: pa.Array) -> tuple[Feature, pa.Array]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    words = pa.array(MISSING_WORDS, pa.string())
+    values = pc.if_else(pc.is_in(values, value_set=words), pa.scalar(None, pa.string()), values)
+    found = sorted(pc.unique(values).drop_null().to_pylist())
+    if not found:
+        raise DataError(f"Column {name!r} is empty in every row; put it in columns.drop of datasets.yaml.")
+    return Feature(name, "category", tuple(found)), values

@@ -1,0 +1,171 @@
+"""Where the files of a data set lie: folders, zips and single files under one face, found and verified.
+
+What is inside a file is read in `evenly.datasets.tabular` and `evenly.datasets.images`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from evenly.errors import DataError
+from evenly.params.datasets import DatasetEntry
+
+#: Raw data that evenly keeps; DVC tracks this folder, so changes below it are noticed.
+RAW_FOLDER = "data/raw"
+
+
+@dataclass(frozen=True)
+class FileTree:
+    """Files under one name: a folder, the members of a zip, or a single file.
+
+    Attributes
+    ----------
+    shown
+        What to call the whole in messages.
+    names
+        Relative names with forward slashes, sorted; hidden files and folders are left out.
+    read
+        The bytes of one of `names`.
+    """
+
+    shown: str
+    names: tuple[str, ...]
+    read: Callable[[str], bytes]
+
+    def show(self, name: str) -> str:
+        """What to call one file in messages."""
+        return self.shown if self.names == (name,) and self.shown.endswith(name) else f"{self.shown}/{name}"
+
+    def below(self, folder: str) -> FileTree:
+        """The part of the tree inside one folder, with names relative to it."""
+        prefix = folder.rstrip("/") + "/"
+        names = tuple(name.removeprefix(prefix) for name in self.names if name.startswith(prefix))
+        return FileTree(f"{self.shown}/{folder.rstrip('/')}", names, lambda name: self.read(prefix + name))
+
+    def without_wrapper(self) -> FileTree:
+        """The tree inside the single top folder that archives often have, if there is one."""
+        tops = {name.split("/", 1)[0] for name in self.names}
+        if len(tops) == 1 and all("/" in name for name in self.names):
+            return self.below(tops.pop())
+        return self
+
+
+def find_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Path:
+    """The file or folder that `entry.path` means, looked for under each root in turn.
+
+    Raises
+    ------
+    DataError
+        When the entry has no path, or nothing is there: with what to do about it.
+    """
+    if not entry.path:
+        raise DataError(
+            f"datasets.yaml: {name}.path is empty; give it your data with `evenly add {name} FILE_OR_FOLDER`."
+        )
+    for root in roots:
+        if (candidate := root / entry.path).exists():
+            return candidate
+    if entry.url or entry.urls:
+        remedy = f"download it with `evenly fetch {name}`"
+    elif any((root / f"{entry.path}.dvc").exists() for root in roots):
+        remedy = f"bring it with `dvc checkout {entry.path}` or `dvc pull {entry.path}`"
+    else:
+        remedy = f"give it your data with `evenly add {name} FILE_OR_FOLDER`"
+    raise DataError(f"{entry.path}, the path of datasets.yaml: {name}, does not exist; {remedy}.")
+
+
+def is_tracked(path: str) -> bool:
+    """Whether DVC notices when the data at this path of an entry change, because they lie under data/raw."""
+    pure = PurePosixPath(path)
+    return pure.is_relative_to(RAW_FOLDER) and ".." not in pure.parts
+
+
+@contextmanager
+def open_tree(path: Path, shown: str) -> Iterator[FileTree]:
+    """The files at `path`, readable while the block runs.
+
+    Raises
+    ------
+    DataError
+        When a file that calls itself zip is none.
+    """
+    if path.is_dir():
+        files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+        yield FileTree(shown, _visible(files), lambda name: files[name].read_bytes())
+    elif path.suffix.lower() == ".zip":
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{shown} is no readable zip file ({error}); bring it again.") from error
+        with archive:
+            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            yield FileTree(shown, _visible(names), lambda name: _member(archive, shown, name))
+    else:
+        yield FileTree(shown, (path.name,), lambda _: path.read_bytes())
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's sorted lines `relative path, two spaces, SHA-256 of the file`."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+    lines = [f"{name}  {checksum(files[name])}\n" for name in _visible(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def verified_checksum(entry: DatasetEntry, name: str, source: Path) -> str | dict[str, str]:
+    """Checksum of the data, or of each given part, after comparing it with what the entry declares.
+
+    Raises
+    ------
+    DataError
+        When a checksum differs: naming both, and what to do.
+    """
+    if not isinstance(entry.sha256, dict):
+        actual = checksum(source)
+        if entry.sha256 and actual != entry.sha256:
+            raise DataError(_mismatch(entry.path or "", f"{name}.sha256", entry.sha256, actual))
+        return actual
+    assert entry.files is not None  # the entry's own rule
+    sums: dict[str, str] = {}
+    for part, file in entry.files.given().items():
+        if not (source / file).exists():
+            raise DataError(
+                f"{entry.path}/{file}, named by datasets.yaml: {name}.files.{part}, does not exist."
+            )
+        sums[part] = checksum(source / file)
+        if sums[part] != entry.sha256[part]:
+            where = f"{name}.sha256.{part}"
+            raise DataError(_mismatch(f"{entry.path}/{file}", where, entry.sha256[part], sums[part]))
+    return sums
+
+
+def _mismatch(file: str, key: str, declared: str, actual: str) -> str:
+    return (
+        f"{file} has the SHA-256 {actual}, but datasets.yaml: {key} says {declared}; bring the declared "
+        "data back, or write the new checksum there if the change is meant."
+    )
+
+
+def _visible(names: Iterable[str]) -> tuple[str, ...]:
+    hidden = ("__MACOSX",)
+    return tuple(
+        sorted(
+            name
+            for name in names
+            if not any(part.startswith(".") or part in hidden for part in name.split("/"))
+        )
+    )
+
+
+def _member(archive: zipfile.ZipFile, shown: str, name: str) -> bytes:
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{shown}/{name} cannot be unpacked ({error}); bring the zip again.") from error

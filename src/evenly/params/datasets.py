@@ -1,0 +1,230 @@
+"""datasets.yaml: what is declared about each data set. Reading the data itself lives in `evenly.datasets`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
+
+from evenly.errors import ParameterError
+from evenly.params.base import Settings, read_yaml, settings_from
+from evenly.samples import Modality
+
+DATASETS_FILE = "datasets.yaml"
+
+BuiltinName = Literal["digits", "breast_cancer", "wine"]
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+Part = Literal["train", "validation", "test"]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+#: The three parts of every data set, in the order of the codes 0, 1, 2 that splitting uses.
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+class Columns(Settings):
+    """Which column of the file holds what.
+
+    `text` (default `text`) is read for text data sets, `image` (a path, or in Parquet the encoded bytes) for
+    image manifests; every other column of a table that is not named here is a feature unless `features` lists
+    them. `categorical` names features to take as categories although they look like numbers. `split` names a
+    column that says `train`, `validation` or `test` of each row.
+    """
+
+    label: str = "label"
+    text: str | None = None
+    image: str | None = None
+    id: str | None = None
+    group: str | None = None
+    attribute: str | None = None
+    split: str | None = None
+    features: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class Files(Settings):
+    """Given splits: files or folders below `path`, which is then a folder or a zip."""
+
+    train: str
+    test: str
+    validation: str | None = None
+
+    def given(self) -> dict[Part, str]:
+        """The parts that have a file."""
+        return {part: name for part in PARTS if (name := getattr(self, part)) is not None}
+
+
+class SplitSettings(Settings):
+    """How rows are shared out; `strategy` follows from the entry where it is left out.
+
+    `given` where `files` or `columns.split` say so, `grouped` where there is a group column, else
+    `stratified`. Of given splits, only a missing validation part is made here, out of the training rows.
+    """
+
+    strategy: Literal["stratified", "grouped", "given"] | None = None
+    validation: Share = 0.15
+    test: Share = 0.15
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> SplitSettings:
+        if self.validation + self.test >= 1:
+            raise ValueError("the shares of validation and test must leave something to train on")
+        return self
+
+
+class InducedImbalance(Settings):
+    """A long tail made on purpose, on the training side only.
+
+    The largest class keeps its rows and the smallest is left with 1/`ratio` of that; `exponential` goes down
+    evenly in between, `step` gives half of the classes all and half the least. `seed` fixes which rows stay;
+    without it they vary with the run's seed.
+    """
+
+    ratio: Annotated[float, Field(ge=1)]
+    profile: Literal["exponential", "step"] = "exponential"
+    seed: int | None = None
+
+
+class ClassNote(Settings):
+    """What a class is about, in words: for prompts and for people."""
+
+    description: str = ""
+    keywords: tuple[str, ...] = ()
+
+
+class DatasetEntry(Settings):
+    """One entry of datasets.yaml.
+
+    Attributes
+    ----------
+    path
+        A file, a folder or a zip; relative to the project. Empty in an entry that waits for its data.
+    url, urls, sha256
+        Where `evenly fetch` finds the data, and the checksum that is verified there and at every split. With
+        `files`, `urls` and `sha256` may be mappings with the same keys.
+    quoting
+        Whether `"` encloses fields. Left out: yes for csv; for tsv only where the whole file is well formed
+        so.
+    duplicates
+        `drop` keeps one of several identical rows, and never one in train that is also in validation or test;
+        `keep` is for tables of few discrete values, where equal rows are different observations.
+    limit
+        About this many rows, stratified, for a quick try.
+    flip
+        Which mirror images keep the label.
+    """
+
+    modality: Modality
+    licence: str
+    source: str = ""
+    builtin: BuiltinName | None = None
+    path: str | None = None
+    files: Files | None = None
+    url: Url | None = None
+    urls: dict[Part, Url] | None = None
+    sha256: Sha256 | dict[Part, Sha256] | None = None
+    format: Format | None = None
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    quoting: bool | None = None
+    columns: Columns = Columns()
+    split: SplitSettings = SplitSettings()
+    imbalance: InducedImbalance | None = None
+    duplicates: Literal["drop", "keep"] = "drop"
+    limit: PositiveInt | None = None
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    classes: dict[str, ClassNote] = Field(default_factory=dict)
+
+    @property
+    def strategy(self) -> Literal["stratified", "grouped", "given"]:
+        """How rows are shared out, resolved."""
+        if self.split.strategy:
+            return self.split.strategy
+        if self.files or self.columns.split:
+            return "given"
+        return "grouped" if self.columns.group else "stratified"
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DatasetEntry:
+        outside = [
+            k for k in ("path", "files", "url", "urls", "sha256", "format") if getattr(self, k) is not None
+        ]
+        if self.builtin and outside:
+            raise ValueError(f"a builtin data set takes no {outside[0]}")
+        if self.url and self.urls:
+            raise ValueError("give url or urls, not both")
+        if (self.url or self.urls) and not (self.sha256 and self.path):
+            raise ValueError("a data set with a url needs sha256 and path too")
+        named = set(self.files.given()) if self.files else set()
+        if self.urls and set(self.urls) != named:
+            raise ValueError("urls must have the same keys as files")
+        if self.urls and not isinstance(self.sha256, dict):
+            raise ValueError("urls need one sha256 each, under the same keys")
+        if self.url and isinstance(self.sha256, dict):
+            raise ValueError("one url takes one sha256")
+        if isinstance(self.sha256, dict) and set(self.sha256) != named:
+            raise ValueError("sha256 must have the same keys as files, or be one checksum")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_modality(self) -> DatasetEntry:
+        if self.flip != "none" and self.modality != "image":
+            raise ValueError("flip is for images")
+        tabular = [k for k in ("features", "categorical", "drop") if getattr(self.columns, k)]
+        if tabular and self.modality != "table":
+            raise ValueError(f"columns.{tabular[0]} is for tables")
+        for key in ("text", "image"):
+            if getattr(self.columns, key) is not None and self.modality != key:
+                raise ValueError(
+                    f"columns.{key} is for {key} data sets, this one is of modality {self.modality}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_is_possible(self) -> DatasetEntry:
+        if self.files and self.columns.split:
+            raise ValueError("give files or columns.split, not both")
+        given = bool(self.files or self.columns.split)
+        if given != (self.strategy == "given"):
+            raise ValueError("split.strategy given goes with files or columns.split, and only with them")
+        if self.strategy == "grouped" and not self.columns.group:
+            raise ValueError("split.strategy grouped needs columns.group")
+        if self.strategy == "stratified" and self.columns.group and self.split.strategy:
+            raise ValueError("columns.group keeps groups together, so split.strategy must be grouped")
+        return self
+
+
+def read_entries(path: str | Path = DATASETS_FILE) -> dict[str, DatasetEntry]:
+    """All entries of datasets.yaml, in the file's order.
+
+    Raises
+    ------
+    ParameterError
+        Naming the entry and key that is wrong.
+    """
+    return {name: _entry(name, value, path) for name, value in read_yaml(path).items()}
+
+
+def read_entry(name: str, path: str | Path = DATASETS_FILE) -> DatasetEntry:
+    """One entry of datasets.yaml; the others are not looked at.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such entry, naming the nearest ones, or a key of it is wrong.
+    """
+    entries = read_yaml(path)
+    if name not in entries:
+        near = difflib.get_close_matches(name, list(entries), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(entries)}."
+        raise ParameterError(f"dataset {name!r} is not an entry of {path}; {hint}")
+    return _entry(name, entries[name], path)
+
+
+def _entry(name: str, value: object, path: str | Path) -> DatasetEntry:
+    if not isinstance(value, dict):
+        raise ParameterError(f"{path}: {name} must be a mapping of keys to values.")
+    return settings_from(DatasetEntry, value, f"{path}: {name}")

@@ -1,0 +1,172 @@
+"""`evenly datasets`, `evenly fetch` and `evenly add`, in a project of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evenly.cli import app
+from evenly.errors import EvenlyError
+from evenly.params.datasets import read_entry
+
+PROJECT = Path(__file__).parents[2]
+ROWS = "message,topic\n" + "".join(f"text {k} 你好,{'ab'[k % 2]}\n" for k in range(20))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The root of an empty project: git, DVC, and the shipped datasets.yaml."""
+    root = tmp_path / "project"
+    (root / "data" / "raw").mkdir(parents=True)
+    for name in ("datasets.yaml", ".gitignore"):
+        shutil.copy(PROJECT / name, root / name)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
+    return root
+
+
+def run(*arguments: str) -> str:
+    """What a command prints; an error that it raises is raised here."""
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(EvenlyError) as caught:
+        run(*arguments)
+    return str(caught.value)
+
+
+def test_datasets_lists_what_there_is_what_is_here_and_under_which_terms(tmp_path, monkeypatch):
+    shutil.copy(PROJECT / "datasets.yaml", tmp_path)
+    (tmp_path / "data/raw/banking77").mkdir(parents=True)
+    for part in ("train", "test"):
+        (tmp_path / f"data/raw/banking77/{part}.csv").write_text("text,category\nx,a\ny,b\n")
+    monkeypatch.chdir(tmp_path)
+    lines = {line.split()[0]: line for line in run("datasets").splitlines()}
+    assert "1,797" in lines["digits_lt"]
+    assert "yes" in lines["banking77"]
+    assert " 4 " in lines["banking77"]
+    assert "fetch it" in lines["wnut2020"]
+    assert "redistribution" in lines["wnut2020"]
+    assert "add it" in lines["cmcc34"]
+
+
+def test_add_copies_tracks_and_writes_an_entry_that_splits(project, tmp_path):
+    (tmp_path / "mine.csv").write_text(ROWS)
+    output = run("add", "mine", str(tmp_path / "mine.csv"), "--text", "message", "--label", "topic")
+    assert "mine (text): 20 rows read" in output
+    assert "git add datasets.yaml data/raw/mine.csv.dvc" in output
+    assert (project / "data/raw/mine.csv").read_text() == ROWS
+    entry = read_entry("mine")
+    assert (entry.modality, entry.path) == ("text", "data/raw/mine.csv")
+    assert (entry.columns.text, entry.columns.label) == ("message", "topic")
+    untracked = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all", "data"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert untracked.split() == ["??", "data/raw/mine.csv.dvc"]
+
+
+def test_add_fills_in_a_path_that_waits_for_its_data(project, tmp_path):
+    header = "sentence_sep,label_raw\n"
+    (tmp_path / "cmcc.csv").write_text(
+        header + "".join(f"我要查话费 {k},{'甲乙'[k % 2]}\n" for k in range(12))
+    )
+    before = (project / "datasets.yaml").read_text()
+    run("add", "cmcc34", str(tmp_path / "cmcc.csv"))
+    after = (project / "datasets.yaml").read_text()
+    changed = set(after.splitlines()) - set(before.splitlines())
+    assert changed == {"  path: data/raw/cmcc34.csv"}
+    assert "has an entry 'cmcc34' with a path already" in refused("add", "cmcc34", str(tmp_path / "cmcc.csv"))
+
+
+def test_add_writes_nothing_when_the_data_cannot_be_used(project, tmp_path):
+    (tmp_path / "bad.csv").write_text("message,topic\nx,a\n,b\n")
+    before = (project / "datasets.yaml").read_text()
+    message = refused("add", "bad", str(tmp_path / "bad.csv"), "--text", "message", "--label", "topic")
+    assert "bad.csv, line 3 has no text" in message
+    assert (project / "datasets.yaml").read_text() == before
+    assert list((project / "data/raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("add", "mine", "nowhere.csv"), "nowhere.csv does not exist"),
+        (("add", "my data", "datasets.yaml"), "cannot be called 'my data'"),
+        (("add", "digits", "datasets.yaml"), "with a builtin already"),
+        (("fetch", "digits"), "is built in"),
+        (("fetch", "cmcc34"), "has no url"),
+        (("fetch", "bankin77"), "did you mean 'banking77'"),
+    ],
+)
+def test_what_cannot_be_added_or_fetched_is_said(arguments, words, tmp_path, monkeypatch):
+    shutil.copy(PROJECT / "datasets.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(*arguments)
+
+
+def test_fetch_says_the_terms_verifies_and_tracks(project, tmp_path):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "d.csv").write_text(ROWS)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        (project / "datasets.yaml").write_text(
+            "mine:\n  modality: text\n  licence: for tests only\n  path: data/raw/mine.csv\n"
+            f"  url: http://127.0.0.1:{server.server_address[1]}/d.csv\n"
+            f"  sha256: {hashlib.sha256(ROWS.encode()).hexdigest()}\n"
+        )
+        try:
+            output = run("fetch", "mine")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "Licence: for tests only" in output
+    assert "fetched and verified" in output
+    assert (project / "data/raw/mine.csv").read_text() == ROWS
+    assert (project / "data/raw/mine.csv.dvc").exists()
+
+
+def test_the_program_prints_one_sentence_and_exits_1(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", "from evenly.cli import main; main()", "datasets"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "evenly: datasets.yaml does not exist; run this in the root of an evenly project.\n"
+
+
+def test_the_command_line_imports_nothing_heavy():
+    code = (
+        "import sys, evenly.cli\nprint([m for m in ('numpy', 'pandas', 'pyarrow', 'sklearn', 'torch', "
+        "'dvc', 'cv2') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
