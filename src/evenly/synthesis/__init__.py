@@ -1,0 +1,1 @@
+"""New samples for scarce classes, made from training rows alone."""

@@ -1,0 +1,37 @@
+"""Make label-preserving transforms of training rows, as data/plan/augment.json asks."""
+
+from evenly.plans import AugmentPlan, read_plan
+from evenly.samples import read_samples, write_no_samples, write_samples
+from stages import run
+
+OUTPUT = "data/augmented/augmented.parquet"
+
+
+def main() -> None:
+    plan = read_plan(AugmentPlan, "data/plan/augment.json")
+    if plan is None:
+        write_no_samples(OUTPUT)
+        print("offline_augment: nothing to do")
+        return
+
+    import time
+
+    from evenly.synthesis.augmentation import augment
+
+    train = read_samples("data/split/train.parquet")
+    start = time.perf_counter()
+    augmented = augment(train, plan)
+    seconds = time.perf_counter() - start
+    write_samples(augmented, OUTPUT)
+
+    made, asked = len(augmented), sum(plan.counts.values())
+    short = f" of {asked} asked for" if made < asked else ""
+    rate = made / max(seconds, 1e-9)
+    print(f"offline_augment: {made} rows{short} in {seconds:.1f} s ({rate:,.0f} a second)")
+    for label, count in augmented.counts.items():
+        if count < plan.counts.get(label, 0):
+            print(f"  class {label}: {count} of {plan.counts[label]}; its rows cannot be varied further")
+
+
+if __name__ == "__main__":
+    run(main)
