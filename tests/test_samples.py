@@ -27,24 +27,34 @@ TEXT = Schema("text", ("a", "b"))
 TABLE = Schema(
     "table",
     ("no", "yes"),
-    (Feature("age", "number"), Feature("n", "integer"), Feature("ok", "boolean"), Feature("c", "category", ("x", "y"))),
+    (
+        Feature("age", "number"),
+        Feature("n", "integer"),
+        Feature("ok", "boolean"),
+        Feature("c", "category", ("x", "y")),
+    ),
 )
 
 
 def texts(*values: str, label: str = "a", prefix: str = "t"):
     return samples_from_columns(
-        {"id": [f"{prefix}{k}" for k in range(len(values))], "label": [label] * len(values), "text": values}, TEXT
+        {"id": [f"{prefix}{k}" for k in range(len(values))], "label": [label] * len(values), "text": values},
+        TEXT,
     )
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.text(st.characters(exclude_categories=("Cs",)))), min_size=1),
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.text(st.characters(exclude_categories=("Cs",)))), min_size=1
+    ),
 )
 def test_a_written_table_comes_back_the_same(rows: list[tuple[str, str]]) -> None:
     import tempfile
 
     labels, words = zip(*rows, strict=True)
-    samples = samples_from_columns({"id": [str(k) for k in range(len(rows))], "label": labels, "text": words}, TEXT)
+    samples = samples_from_columns(
+        {"id": [str(k) for k in range(len(rows))], "label": labels, "text": words}, TEXT
+    )
     with tempfile.TemporaryDirectory() as folder:
         write_samples(samples, Path(folder) / "x.parquet")
         back = read_samples(Path(folder) / "x.parquet")
@@ -99,7 +109,8 @@ def test_a_wrong_table_is_refused_with_a_sentence(columns: dict, part: str) -> N
 def test_joining_fills_lineage_with_nulls_and_skips_empty_tables(tmp_path: Path) -> None:
     write_no_samples(tmp_path / "none.parquet")
     copy = samples_from_columns(
-        {"id": ["t0+dup1"], "label": ["a"], "origin": ["duplicate"], "parent": ["t0"], "text": ["hello"]}, TEXT
+        {"id": ["t0+dup1"], "label": ["a"], "origin": ["duplicate"], "parent": ["t0"], "text": ["hello"]},
+        TEXT,
     )
     joined = concatenate([texts("hello", "world"), read_samples(tmp_path / "none.parquet", TEXT), copy])
     assert joined.column("parent").tolist() == [None, None, "t0"]

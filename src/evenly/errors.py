@@ -1,7 +1,7 @@
 """The one family of exceptions that speak to the person who must act.
 
-A stage or command prints the message of an `EvenlyError` without a traceback and exits 1. Any other exception is a
-bug of ours and shows its traceback.
+A stage or command prints the message of an `EvenlyError` without a traceback and exits 1. Any other
+exception is a bug of ours and shows its traceback.
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,21 +15,24 @@ from typing import Any
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to, and rename it over `path` when the block ends well.
 
-    The parent folder is made. When the block raises, the temporary file is removed and `path` stays as it was.
+    The parent folder is made. When the block raises, the temporary file is removed and `path` stays as it
+    was.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `path`, and put it in the place of `path` when the block ends well."""
+    """Give an empty temporary folder beside `path`, and put it in the place of `path` when the block ends
+    well.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -39,13 +41,15 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         if target.exists():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(value: Any, path: str | Path) -> None:
-    """Write canonical JSON (sorted keys, two spaces, UTF-8, final newline; NaN and infinities are refused)."""
+    """Write canonical JSON (sorted keys, two spaces, UTF-8, final newline; NaN and infinities are
+    refused).
+    """
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(text, path)
 

@@ -1,4 +1,6 @@
-"""How imbalanced a set of class counts is, and which classes are scarce. Counts in, numbers out; nothing is planned here."""
+"""How imbalanced a set of class counts is, and which classes are scarce. Counts in, numbers out; nothing is
+planned here.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,11 @@ def imbalance_ratio(counts: Counts) -> float:
 
 
 def gini(counts: Counts) -> float:
-    """Gini coefficient of the class sizes: 0 when all are equal, towards 1 − 1/k when one of k holds everything.
+    """Gini coefficient of the class sizes: 0 when all are equal, towards 1 − 1/k when one of k holds
+    everything.
 
-    G = Σ_i (2i − k − 1) n_(i) / (k Σ n), with n_(1) ≤ … ≤ n_(k) (Gini 1912; Dixon et al. 1987). Empty classes count.
+    G = Σ_i (2i − k − 1) n_(i) / (k Σ n), with n_(1) ≤ … ≤ n_(k) (Gini 1912; Dixon et al. 1987). Empty
+    classes count.
     """
     sizes = np.sort(np.fromiter(counts.values(), dtype=np.float64))
     k, total = sizes.size, sizes.sum()
@@ -36,7 +40,9 @@ def gini(counts: Counts) -> float:
 
 
 def normalised_entropy(counts: Counts) -> float:
-    """Shannon entropy of the class shares over its maximum log k, in 0..1; 1 when all classes are equal (Pielou 1966)."""
+    """Shannon entropy of the class shares over its maximum log k, in 0..1; 1 when all classes are equal
+    (Pielou 1966).
+    """
     sizes = _sizes(counts)
     k = len(counts)
     if k < 2 or not sizes.size:
@@ -46,7 +52,9 @@ def normalised_entropy(counts: Counts) -> float:
 
 
 def effective_number(count: float, beta: float = 0.999) -> float:
-    """Effective number of samples of a class, E_n = (1 − βⁿ) / (1 − β) (Cui et al. 2019, eq. 2), in 0..1/(1 − β)."""
+    """Effective number of samples of a class, E_n = (1 − βⁿ) / (1 − β) (Cui et al. 2019, eq. 2), in 0..1/(1
+    − β).
+    """
     if not 0 <= beta < 1:
         raise ValueError(f"beta must be in [0, 1), not {beta}")
     return float((1 - beta**count) / (1 - beta))

@@ -1,8 +1,9 @@
 """The sample table: the one kind of data that every stage reads and writes.
 
-A `SampleTable` is a packed Parquet file in memory: one row a sample, with an `id`, a `label`, where it came from, and
-the payload of its modality. What a column may hold is checked here, once, so that nobody else has to. Reading raw
-files lives in `evenly.datasets`, turning samples into vectors in `evenly.features`.
+A `SampleTable` is a packed Parquet file in memory: one row a sample, with an `id`, a `label`, where it came
+from, and
+the payload of its modality. What a column may hold is checked here, once, so that nobody else has to.
+Reading raw files lives in `evenly.datasets`, turning samples into vectors in `evenly.features`.
 """
 
 from __future__ import annotations
@@ -58,10 +59,11 @@ class Feature:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a sample table holds: modality, the classes in their fixed order, and the feature columns of a table.
+    """What a sample table holds: modality, the classes in their fixed order, and the feature columns of a
+    table.
 
-    `classes` is decided once by `split`, from the training rows, and travels with every table that comes from it, so
-    that column `k` of a probability matrix means the same class everywhere.
+    `classes` is decided once by `split`, from the training rows, and travels with every table that comes
+    from it, so that column `k` of a probability matrix means the same class everywhere.
     """
 
     modality: Modality
@@ -97,9 +99,11 @@ class SampleTable:
     Attributes
     ----------
     table
-        Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit), `attribute`
+        Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit),
+        `attribute`
         (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of real rows),
-        `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON text). Payload: `text`
+        `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON text).
+        Payload: `text`
         (string), or `image` (binary, an encoded PNG or JPEG), or one column per feature; and `vector`
         (fixed-size list of float32) where a row exists in feature space only (interpolated text).
     schema
@@ -108,7 +112,8 @@ class SampleTable:
     Raises
     ------
     DataError
-        When a column is missing, null where it may not be, an id occurs twice, or a label is not one of the classes.
+        When a column is missing, null where it may not be, an id occurs twice, or a label is not one of the
+        classes.
     """
 
     table: pa.Table
@@ -117,7 +122,8 @@ class SampleTable:
     def __post_init__(self) -> None:
         _check(self.table, self.schema)
 
-    # -- size and columns --------------------------------------------------------------------------------------
+    # -- size and columns
+    # --------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -158,7 +164,9 @@ class SampleTable:
     @cached_property
     def is_real(self) -> np.ndarray:
         """Mask of real rows, bool (n,)."""
-        return self.origins == "real"
+        import numpy as np
+
+        return np.asarray(self.origins == "real")
 
     def has(self, column: str) -> bool:
         """Whether the table has this column."""
@@ -180,7 +188,8 @@ class SampleTable:
         numbers = np.bincount(self.codes, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
 
-    # -- payload -----------------------------------------------------------------------------------------------
+    # -- payload
+    # -----------------------------------------------------------------------------------------------
 
     @cached_property
     def texts(self) -> list[str | None]:
@@ -195,7 +204,8 @@ class SampleTable:
     def features_frame(self) -> pd.DataFrame:
         """Feature columns of a table as a DataFrame (n, features), in schema order.
 
-        Numbers are float64 with NaN, integers `Int64`, booleans `boolean`, categories `string`-like objects with None.
+        Numbers are float64 with NaN, integers `Int64`, booleans `boolean`, categories `string`-like objects
+        with None.
         """
         import pandas as pd
 
@@ -206,14 +216,16 @@ class SampleTable:
             if feature.kind == "category":
                 columns[feature.name] = pd.Series(values, dtype=object)
             else:
-                columns[feature.name] = pd.array(values, dtype=dtypes[feature.kind])  # type: ignore[call-overload]
+                columns[feature.name] = pd.array(values, dtype=dtypes[feature.kind])
         return pd.DataFrame(columns, index=range(len(self)))
 
     def frame(self) -> pd.DataFrame:
         """The whole table as a DataFrame, for reports."""
-        return self.table.to_pandas()
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame
 
-    # -- new tables from this one ------------------------------------------------------------------------------
+    # -- new tables from this one
+    # ------------------------------------------------------------------------------
 
     def take(self, rows: Sequence[int] | np.ndarray) -> SampleTable:
         """Rows by position (integers) or by mask (booleans, length n)."""
@@ -232,7 +244,9 @@ class SampleTable:
         return self.take(np.argsort(self.ids.astype(str), kind="stable"))
 
     def with_column(self, name: str, values: Any) -> SampleTable:
-        """The same rows with one column added or replaced. `values` is an Arrow array or a sequence of length n."""
+        """The same rows with one column added or replaced. `values` is an Arrow array or a sequence of
+        length n.
+        """
         import pyarrow as pa
 
         array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
@@ -279,7 +293,8 @@ def samples_from_columns(columns: Mapping[str, Iterable[Any]], schema: Schema) -
 
 
 def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
-    """All rows in order. Columns that only some tables have are null in the others; empty tables count for nothing.
+    """All rows in order. Columns that only some tables have are null in the others; empty tables count for
+    nothing.
 
     Raises
     ------
@@ -300,7 +315,9 @@ def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
 
 
 def write_samples(samples: SampleTable, path: str | Path) -> None:
-    """Write one Parquet file, atomically, with the schema in its metadata. The same table gives the same bytes."""
+    """Write one Parquet file, atomically, with the schema in its metadata. The same table gives the same
+    bytes.
+    """
     import pyarrow.parquet as pq
 
     metadata = {_METADATA_KEY: json.dumps(samples.schema.to_json(), sort_keys=True).encode()}
@@ -313,6 +330,21 @@ def write_no_samples(path: str | Path) -> None:
     """Write the table without rows, importing nothing: what a producer with an empty plan leaves behind."""
     with atomic_write(path) as temporary:
         shutil.copyfile(_EMPTY_TABLE, temporary)
+
+
+def has_no_samples(path: str | Path) -> bool:
+    """Whether a file is the one of `write_no_samples`, told by its bytes, importing nothing.
+
+    Raises
+    ------
+    DataError
+        When the file is missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it.")
+    empty = _EMPTY_TABLE.read_bytes()
+    return path.stat().st_size == len(empty) and path.read_bytes() == empty
 
 
 def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
@@ -337,7 +369,8 @@ def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
     if not path.exists():
         raise DataError(f"{path} does not exist; run `dvc repro` to make it.")
     try:
-        table = pq.read_table(path)
+        # Not `pq.read_table`, which imports pandas.
+        table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} cannot be read as Parquet ({error}); delete it and run `dvc repro`."
@@ -386,7 +419,9 @@ def _check(table: pa.Table, schema: Schema) -> None:
     payload = {"text": ("text",), "image": ("image",), "table": tuple(f.name for f in schema.features)}
     for name in (*REQUIRED_COLUMNS, *payload[schema.modality]):
         if name not in names:
-            raise DataError(f"A {schema.modality} sample table needs the column {name!r}; it has {sorted(names)}.")
+            raise DataError(
+                f"A {schema.modality} sample table needs the column {name!r}; it has {sorted(names)}."
+            )
     extra = sorted(names - RESERVED_COLUMNS - {f.name for f in schema.features})
     if extra:
         raise DataError(f"The sample table has a column {extra[0]!r} that its schema does not name.")

@@ -1,7 +1,7 @@
 """What all settings have in common, and how a YAML file becomes them.
 
-Settings are frozen pydantic models, made once at the door of a stage or command. An unknown or wrong key is one
-sentence that names the file, the key, and what is allowed.
+Settings are frozen pydantic models, made once at the door of a stage or command. An unknown or wrong key is
+one sentence that names the file, the key, and what is allowed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where else ""
-        raise ParameterError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from error
+        raise ParameterError(
+            f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}."
+        ) from error
     if not isinstance(content, dict):
         raise ParameterError(f"{path} must be a mapping of keys to values.")
     return content
@@ -84,7 +86,9 @@ def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         known = _fields_at(kind, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(known)}." if known else "."
+        hint = (
+            f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(known)}." if known else "."
+        )
         return f"{lead} is not a known key{hint}{rest}"
     if first["type"] == "missing":
         return f"{lead} is missing.{rest}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from evenly.params.base import Settings
+from evenly.params.generation import AskingSettings, Mode
 from evenly.params.training import LossName, SamplerName
 
 Tier = Literal["ultra_minority", "minority", "other"]
@@ -15,8 +16,8 @@ Tier = Literal["ultra_minority", "minority", "other"]
 class Targets(Settings):
     """How many samples each class is brought to (not: how many are added).
 
-    Exactly one of `to`, `fixed` and `per_tier` says the rule; `classes` overrides it class by class, and `max_ratio`
-    caps the result at that many times the class's real training rows. In YAML, the words alone
+    Exactly one of `to`, `fixed` and `per_tier` says the rule; `classes` overrides it class by class, and
+    `max_ratio` caps the result at that many times the class's real training rows. In YAML, the words alone
     (`targets: match_majority`) stand for `{to: match_majority}`.
     """
 
@@ -60,15 +61,16 @@ ResampleMethod = Literal[
 class ResampleSettings(Settings):
     """What `resample` does to the assembled training table.
 
-    `targets` defaults to `match_majority` for methods that add rows and to `match_minority` for `random_under`;
-    the cleaning methods (`tomek`, `enn`) take none.
+    `targets` defaults to `match_majority` for methods that add rows and to `match_minority` for
+    `random_under`; the cleaning methods (`tomek`, `enn`) take none.
     """
 
     method: ResampleMethod
     targets: Targets | None = None
     k_neighbors: PositiveInt = 5
     clean_neighbors: PositiveInt = 3
-    #: Classes that the cleaning methods may remove rows from: all but the smallest, all, or the majority alone.
+    #: Classes that the cleaning methods may remove rows from: all but the smallest, all, or the majority
+    #: alone.
     clean: Literal["majority", "not_minority", "all"] = "not_minority"
 
 
@@ -79,6 +81,23 @@ class AugmentSettings(Settings):
     targets: Targets = Targets(to="match_majority")
     #: At least this many transformed copies of every row of every class, whatever the targets say.
     copies_of_all: NonNegativeInt = 0
+
+
+class LlmRecipe(AskingSettings):
+    """What `llm_generate` asks a language model for: the mode, how many samples each class is brought to,
+    and how.
+
+    `mode: auto` is `generate` for texts and `table` for tables.
+    """
+
+    mode: Mode | Literal["auto"] = "auto"
+    targets: Targets = Targets(to="match_majority")
+
+    @model_validator(mode="after")
+    def _boundary_has_partners(self) -> LlmRecipe:
+        if self.mode == "boundary" and self.confusable == 0:
+            raise ValueError("mode boundary needs confusable: 1 or more, the classes to stand between")
+        return self
 
 
 class RecipeTraining(Settings):
@@ -101,7 +120,9 @@ class Recipe(Settings):
 
 
 class TierSettings(Settings):
-    """Where the tiers begin: `minority` below `minority_below` × the mean class size, `ultra_minority` below a count."""
+    """Where the tiers begin: `minority` below `minority_below` × the mean class size, `ultra_minority` below
+    a count.
+    """
 
     minority_below: PositiveFloat = 0.1
     ultra_minority_below: PositiveInt = 10
