@@ -1,0 +1,255 @@
+"""Decision rules: ways to turn the same scores of the same model into decisions, cheap rivals of balancing.
+
+Rules are made from the training prior, the deployment prior and validation rows, and read out on test rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from evenly.errors import ParameterError
+from evenly.evaluation.calibration import fitted_temperature, scaled
+from evenly.evaluation.metrics import EPSILON
+from evenly.params.evaluation import PriorSetting
+
+RuleName = Literal[
+    "argmax", "logit_adjustment", "logit_adjustment_uniform", "tuned_thresholds", "temperature"
+]
+
+#: No threshold weight leaves 1/1000…1000, whatever a few validation rows say.
+_LARGEST_OFFSET = float(np.log(1000))
+_SWEEPS = 10
+#: Priors whose shares differ by less than 10% are one rule, not two.
+_ALIKE = 0.1
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """Decide for the class with the largest log p / temperature + offset.
+
+    Attributes
+    ----------
+    name
+        Which rule.
+    temperature
+        1 where nothing is scaled.
+    offsets
+        One per class, in nats, (k,); 0 is neutral.
+    restates_probabilities
+        Whether the shifted scores are meant as probabilities, or are only there to decide by.
+    """
+
+    name: RuleName
+    offsets: np.ndarray
+    temperature: float = 1.0
+    restates_probabilities: bool = True
+
+    def decisions(self, probabilities: np.ndarray) -> np.ndarray:
+        """Class positions decided for, int (n,)."""
+        return np.asarray(self._restated(probabilities).argmax(axis=1))
+
+    def probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities as the rule states them, float64 (n, k)."""
+        return self._restated(probabilities) if self.restates_probabilities else probabilities
+
+    def _restated(self, probabilities: np.ndarray) -> np.ndarray:
+        if self.temperature == 1 and not self.offsets.any():
+            return probabilities
+        return scaled(probabilities, self.temperature, self.offsets)
+
+
+def deployment_shares(
+    setting: PriorSetting, classes: Sequence[str], train: np.ndarray, validation: np.ndarray
+) -> np.ndarray:
+    """Share of each class where the model will be used, float (k,), all above 0, summing to 1.
+
+    Parameters
+    ----------
+    setting
+        `validation` or `train` (shares of these rows, Laplace-smoothed), `uniform`, or shares by class.
+    classes
+        Class names, k of them.
+    train, validation
+        Real rows per class, int (k,).
+
+    Raises
+    ------
+    ParameterError
+        When a mapping misses a class or names one that is not there.
+    """
+    if setting == "uniform":
+        return np.full(len(classes), 1 / len(classes))
+    if isinstance(setting, str):
+        counts = train if setting == "train" else validation
+        return np.asarray((counts + 1) / (counts.sum() + len(classes)))
+    missing = [name for name in classes if name not in setting]
+    unknown = [name for name in setting if name not in set(classes)]
+    if missing or unknown:
+        found = f"misses {missing[0]!r}" if missing else f"names {unknown[0]!r}, which is no class"
+        raise ParameterError(
+            f"params.yaml: deployment_prior {found}; give a share for every class: {', '.join(classes)}."
+        )
+    shares = np.array([setting[name] for name in classes], dtype=np.float64)
+    return np.asarray(shares / shares.sum())
+
+
+def prior_offsets(target: np.ndarray, effective: np.ndarray) -> np.ndarray:
+    """Give log(target / effective) per class, (k,): Bayes' rule for a changed prior.
+
+    p'(y|x) ∝ p(y|x)·target(y)/effective(y): Saerens et al. 2002, equation 2.4; Menon et al. 2021, arXiv
+    2007.07314, section 4.1. Both priors sum to 1. A class the model was trained without (0) stays neutral.
+    """
+    known = effective > 0
+    return np.asarray(np.where(known, np.log(target / np.where(known, effective, 1)), 0.0))
+
+
+def class_weights(target: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Give weights of a row of each class, (k,), that bring rows with these counts to the shares of `target`.
+
+    The mean over the rows is 1; a class without rows gets 0.
+    """
+    present = counts > 0
+    weights = np.where(present, target / np.where(present, counts, 1), 0.0)
+    return np.asarray(weights * counts.sum() / (weights * counts).sum())
+
+
+def tuned_offsets(
+    y: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    shrinkage: float = 5.0,
+) -> np.ndarray:
+    """Offsets per class that give a large macro F1 on these rows, shrunk towards neutral, float (k,).
+
+    Coordinate ascent from neutral: one class after the other, scarcest first, takes the offset that is best
+    given the others (found exactly, by sorting the rows by the offset at which they would change sides), the
+    smallest where several are as good. At the end a class with n rows keeps n/(n + shrinkage) of its offset.
+
+    Parameters
+    ----------
+    y
+        True class positions, int (n,). Classes without rows stay neutral.
+    probabilities
+        Float (n, k).
+    weights
+        What a row of each class counts, float (k,); 1 where None.
+    shrinkage
+        In rows; 0 keeps what was found.
+    """
+    classes = probabilities.shape[1]
+    logits = np.log(np.clip(probabilities, EPSILON, 1))
+    counts = np.bincount(y, minlength=classes)
+    row_weights = np.ones(len(y)) if weights is None else weights[y]
+    offsets = np.zeros(classes)
+    present = np.flatnonzero(counts)
+    order = present[np.argsort(counts[present], kind="stable")]
+    best = -np.inf
+    for _ in range(_SWEEPS):
+        before = best
+        for k in order:
+            offsets[k], best = _best_offset(k, y, logits, offsets, row_weights, present)
+        if best <= before + 1e-9:
+            break
+    return np.asarray(offsets * counts / np.maximum(counts + shrinkage, 1))
+
+
+def _best_offset(
+    k: int, y: np.ndarray, logits: np.ndarray, offsets: np.ndarray, weights: np.ndarray, present: np.ndarray
+) -> tuple[float, float]:
+    """Find the offset of class k with the largest macro F1 given the other offsets, and that macro F1."""
+    scores = logits + offsets
+    scores[:, k] = -np.inf
+    rival = scores.argmax(axis=1)
+    # Row i goes to class k once the offset is above turn[i].
+    turn = scores[np.arange(len(y)), rival] - logits[:, k]
+    order = np.argsort(turn, kind="stable")
+    turn = turn[order]
+    total = _macro_f1_by_cut(k, y[order], rival[order], weights[order], present)
+
+    # Cut m lies between turn[m − 1] and turn[m]. Scores that are equal but for rounding cannot be cut apart.
+    low, high = np.append(-np.inf, turn), np.append(turn, np.inf)
+    middle = (np.maximum(low, high - 2) + np.minimum(high, low + 2)) / 2
+    offset = np.where((low < 0) & (high > 0), 0.0, np.clip(middle, -_LARGEST_OFFSET, _LARGEST_OFFSET))
+    possible = (high - low > 1e-9) & (offset > low) & (offset < high)
+    good = np.flatnonzero(possible & (total >= total[possible].max() - 1e-12))
+    chosen = good[np.abs(offset[good]).argmin()]
+    return float(offset[chosen]), float(total[chosen])
+
+
+def _macro_f1_by_cut(
+    k: int, y: np.ndarray, rival: np.ndarray, weights: np.ndarray, present: np.ndarray
+) -> np.ndarray:
+    """Macro F1 over `present` when the first m rows go to class k, the others to their rival, (n + 1,)."""
+    total = _f1(_sums((y == k) * weights), _sums(weights), weights[y == k].sum())
+    change = np.zeros(len(y) + 1)
+    for other in present[present != k]:
+        rows = np.flatnonzero(rival == other)
+        hits, mass = _sums((y[rows] == other) * weights[rows]), _sums(weights[rows])
+        f1 = _f1(hits[-1] - hits, mass[-1] - mass, weights[y == other].sum())
+        change[0] += f1[0]
+        change[rows + 1] += np.diff(f1)
+    return np.asarray((total + np.cumsum(change)) / len(present))
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    """Sum of the first m values, for m from 0 to n, (n + 1,)."""
+    return np.append(0.0, np.cumsum(values))
+
+
+def _f1(hits: np.ndarray, predicted: np.ndarray, actual: float) -> np.ndarray:
+    return np.asarray(2 * hits / (predicted + actual))
+
+
+def fitted_rules(
+    y: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    effective: np.ndarray,
+    deployment: np.ndarray,
+    weights: np.ndarray | None,
+    shrinkage: float,
+) -> tuple[DecisionRule, ...]:
+    """All decision rules, made from validation rows; `argmax`, what the model says by itself, is the first.
+
+    Parameters
+    ----------
+    y, probabilities
+        Validation rows: true class positions (n,), scores (n, k).
+    effective
+        Prior that the model's probabilities stand for, (k,).
+    deployment
+        Prior where the model will be used, (k,).
+    weights
+        What a validation row of each class counts, (k,); None where validation is like deployment.
+    shrinkage
+        Of the tuned thresholds, in rows.
+    """
+    classes = len(effective)
+    neutral = np.zeros(classes)
+    row_weights = None if weights is None else weights[y]
+    rules = [
+        DecisionRule("argmax", neutral),
+        DecisionRule("logit_adjustment", prior_offsets(deployment, effective)),
+    ]
+    uniform = np.full(classes, 1 / classes)
+    if np.abs(np.log(deployment / uniform)).max() > _ALIKE:
+        rules.append(DecisionRule("logit_adjustment_uniform", prior_offsets(uniform, effective)))
+    tuned = tuned_offsets(y, probabilities, weights=weights, shrinkage=shrinkage)
+    rules.append(DecisionRule("tuned_thresholds", tuned, restates_probabilities=False))
+    temperature = fitted_temperature(y, probabilities, row_weights)
+    rules.append(DecisionRule("temperature", neutral, temperature=temperature))
+    return tuple(rules)
+
+
+RULES: Mapping[RuleName, str] = {
+    "argmax": "Most probable class",
+    "logit_adjustment": "Adjusted to deployment",
+    "logit_adjustment_uniform": "Adjusted to equal classes",
+    "tuned_thresholds": "Tuned thresholds",
+    "temperature": "Temperature scaling",
+}

@@ -1,0 +1,140 @@
+"""Uncertainty of metrics: the bootstrap over test rows, paired between models and rules; Wilson's interval.
+
+All resamples of `n` rows under one seed are the same, so what two models score on them can be subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenly.evaluation.headline import CALIBRATION_METRICS, HEADLINE, RANKING_METRICS, Predictions
+
+#: Cells (resamples × rows × classes) that the ranking metrics may touch before they get fewer resamples.
+_RANKING_BUDGET = 200_000_000
+_FEWEST = 200
+_CHUNK_CELLS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate from all rows with the ends of its 95% interval; low ≤ value ≤ high."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap_weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw rows with replacement, over and over: how often each row came, in chunks of float32 (b, rows).
+
+    The chunks, and so the resamples, depend on nothing but the arguments.
+    """
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _CHUNK_CELLS // rows)
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = generator.integers(rows, size=(size, rows))
+        drawn += np.arange(size)[:, None] * rows
+        counts = np.bincount(drawn.ravel(), minlength=size * rows)
+        yield counts.reshape(size, rows).astype(np.float32)
+
+
+def bootstrap_draws(
+    predictions: Sequence[Predictions],
+    *,
+    resamples: int,
+    seed: int,
+    row_weights: np.ndarray | None = None,
+    names: Collection[str] = tuple(HEADLINE),
+) -> list[dict[str, np.ndarray]]:
+    """Headline metrics of several sets of predictions for the same rows, on the same resamples of these rows.
+
+    Parameters
+    ----------
+    predictions
+        For the same rows in the same order.
+    resamples, seed
+        Number of resamples B, and where they come from.
+    row_weights
+        What each row counts besides, float (n,).
+    names
+        Which of `HEADLINE`; the ranking metrics get fewer resamples than B where rows × classes are many.
+
+    Returns
+    -------
+    list of dict
+        For each set of predictions, metric to its values, float (B,) or fewer.
+    """
+    rows, classes = len(predictions[0]), predictions[0].classes
+    affordable = _RANKING_BUDGET // (rows * classes * len(predictions))
+    ranked = min(resamples, max(_FEWEST, affordable))
+    unranked = [name for name in names if name not in RANKING_METRICS]
+    collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
+    done = 0
+    for weights in bootstrap_weights(rows, resamples, seed):
+        if row_weights is not None:
+            weights *= row_weights.astype(np.float32)
+        for into, one in zip(collected, predictions, strict=True):
+            for name, values in one.values(weights, names if done < ranked else unranked).items():
+                into.setdefault(name, []).append(values)
+        done += len(weights)
+    return [{name: np.concatenate(parts) for name, parts in into.items()} for into in collected]
+
+
+def metric_intervals(
+    values: Mapping[str, np.ndarray | float], draws: Mapping[str, np.ndarray]
+) -> dict[str, Interval]:
+    """95% intervals of headline metrics; metrics that do not exist (NaN) are left out.
+
+    Percentiles of the resamples (Efron 1979). The calibration errors are means of absolute values, hence too
+    large in a sample and once more so in each resample of it: their percentiles are reflected at the estimate
+    (the basic bootstrap, Davison & Hinkley 1997, equation 5.6), which points where the bias came from.
+    """
+    found = {}
+    for name, drawn in draws.items():
+        value = float(values[name])
+        if np.isnan(value):
+            continue
+        low, high = np.nanpercentile(drawn, (2.5, 97.5))
+        if name in CALIBRATION_METRICS:
+            low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
+        found[name] = Interval(value, min(float(low), value), max(float(high), value))
+    return found
+
+
+def paired_differences(
+    values: Mapping[str, np.ndarray | float],
+    draws: Mapping[str, np.ndarray],
+    base_values: Mapping[str, np.ndarray | float],
+    base_draws: Mapping[str, np.ndarray],
+) -> dict[str, Interval]:
+    """Differences to a base on the same rows with 95% percentile intervals over the same resamples."""
+    found = {}
+    for name, drawn in draws.items():
+        value = float(values[name]) - float(base_values[name])
+        if np.isnan(value):
+            continue
+        low, high = np.nanpercentile(drawn - base_draws[name], (2.5, 97.5))
+        found[name] = Interval(value, min(float(low), value), max(float(high), value))
+    return found
+
+
+def wilson_interval(hits: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval of a share, sound where rows are few or all hit (Wilson 1927); 0 to 1 without rows."""
+    z = 1.959963984540054
+    known = rows > 0
+    n = np.where(known, rows, 1)
+    share = hits / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low = np.where(known, np.clip(middle - half, 0, share), 0.0)
+    high = np.where(known, np.clip(middle + half, share, 1), 1.0)
+    return np.asarray(low), np.asarray(high)

@@ -1,0 +1,126 @@
+"""An evaluation as files that machines read: metrics.json, predictions and the per-class table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.evaluation.intervals import Interval
+from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, RuleResult
+from evenly.files import atomic_write
+
+#: Digits behind the point in metrics.json: more than any test set carries, few enough to read.
+_DIGITS = 6
+#: Where a decision rule's difference to argmax is told with its interval; the report has all of them.
+_GAINS = ("macro_f1", "balanced_accuracy", "nll")
+
+
+def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Arrange the numbers for `dvc metrics diff`: the final model at the top level, so that runs compare.
+
+    Keys: `test` (with `_low` and `_high`), `validation`, `train`, `gap`, `by_origin`, `decision_rules` (each
+    with its `gain` over argmax), and, where two models were made, `earlier` (by name) and `difference` (final
+    minus earlier). Metrics that do not exist for these data are left out.
+    """
+    final = evaluation.final
+    found: dict[str, Any] = {
+        **_model_json(final),
+        "gap": {
+            f"{split}_minus_test": {
+                name: _rounded(values[name] - final.test[name].value)
+                for name in ("accuracy", "macro_f1", "nll")
+            }
+            for split, values in (("train", final.train), ("validation", final.validation))
+        },
+        "by_origin": {
+            o.origin: {"rows": o.rows, "accuracy": _rounded(o.accuracy), "mean_loss": _rounded(o.mean_loss)}
+            for o in final.origins
+        },
+        "decision_rules": {result.rule.name: _rule_json(result) for result in evaluation.rules},
+    }
+    found["test"] |= {
+        "rows": len(evaluation.test),
+        "worst_class": evaluation.worst_class.name,
+        "classes": len(evaluation.classes),
+        "classes_without_rows": sum(c.test_rows == 0 for c in evaluation.per_class),
+    }
+    if len(evaluation.models) > 1:
+        found["earlier"] = {model.name: _model_json(model) for model in evaluation.models[:-1]}
+        found["difference"] = _intervals_json(evaluation.difference)
+    return found
+
+
+def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
+    """Write one row per test sample: id, label, predicted, confidence, and one probability column a class."""
+    probabilities = evaluation.final.probabilities
+    predicted = probabilities.argmax(axis=1)
+    names = evaluation.classes
+    write_csv(
+        path,
+        ["id", "label", "predicted", "confidence", *(f"p_{name}" for name in names)],
+        (
+            [id_, label, names[k], number(row[k]), *map(number, row)]
+            for id_, label, k, row in zip(
+                evaluation.test.ids, evaluation.test.labels, predicted, probabilities.tolist(), strict=True
+            )
+        ),
+    )
+
+
+def write_per_class(evaluation: Evaluation, path: str | Path) -> None:
+    """Write one row per class, in class order; cells are empty where the test has no such row."""
+    columns = [field.name for field in fields(ClassResult)]
+    rows = ([_cell(getattr(result, column)) for column in columns] for result in evaluation.per_class)
+    write_csv(path, ["class", *columns[1:]], rows)
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a UTF-8 CSV file atomically."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def number(value: float) -> str:
+    """Write a number with six significant digits."""
+    return f"{value:.6g}"
+
+
+def _cell(value: object) -> object:
+    return "" if value is None else number(value) if isinstance(value, float) else value
+
+
+def _model_json(model: ModelResult) -> dict[str, Any]:
+    return {
+        "test": _intervals_json(model.test),
+        "validation": {name: _rounded(value) for name, value in model.validation.items()},
+        "train": {name: _rounded(value) for name, value in model.train.items()},
+    }
+
+
+def _rule_json(result: RuleResult) -> dict[str, Any]:
+    found: dict[str, Any] = {name: _rounded(interval.value) for name, interval in result.metrics.items()}
+    if result.gain:
+        found["gain"] = _intervals_json({name: result.gain[name] for name in _GAINS})
+    if result.rule.name == "temperature":
+        found["fitted_temperature"] = _rounded(result.rule.temperature)
+    return found
+
+
+def _intervals_json(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    return {
+        f"{name}{end}": _rounded(value)
+        for name, interval in intervals.items()
+        for end, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high))
+    }
+
+
+def _rounded(value: float) -> float:
+    # Adding 0 turns a rounded −0.0 into 0.0.
+    return round(float(np.float64(value)), _DIGITS) + 0.0

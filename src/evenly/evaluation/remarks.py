@@ -1,0 +1,96 @@
+"""What an evaluation says in words: sentences that the numbers carry, and what a careful reader asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evenly.evaluation.decisions import RULES
+from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.results import Evaluation, RuleResult
+
+#: Below this many test rows, a class's own numbers are coarse.
+_FEW_ROWS = 10
+#: A macro F1 that is this much higher on training rows is worth a remark.
+_LARGE_GAP = 0.1
+_LISTED = 10
+
+
+def summary(evaluation: Evaluation) -> str:
+    """Tell the result in two sentences."""
+    f1 = evaluation.final.test["macro_f1"]
+    worst = evaluation.worst_class
+    return (
+        f"Macro F1 {f1.value:.3f} (95% {f1.low:.3f} to {f1.high:.3f}) on {len(evaluation.test)} test rows of "
+        f"{len(evaluation.classes)} classes. The class found least is {worst.name}: "
+        f"recall {worst.recall:.3f} on {_number(worst.test_rows, 'test row')}, "
+        f"with {_number(worst.train_rows, 'real training row')}."
+    )
+
+
+def rule_sentence(result: RuleResult, metric: str = "macro_f1") -> str:
+    """Say what a decision rule gains over argmax, with the interval, or that it does not differ."""
+    gain = result.gain[metric]
+    rule, label = RULES[result.rule.name], HEADLINE[metric].label
+    if gain.value == gain.low == gain.high == 0:
+        return f"{rule}: {label} stays the same."
+    interval = f"(95% {gain.low:+.3f} to {gain.high:+.3f})"
+    if not gain.excludes_zero:
+        return (
+            f"{rule}: {label} does not differ from the most probable class's, {gain.value:+.3f} {interval}."
+        )
+    better = (gain.value > 0) == HEADLINE[metric].higher_is_better
+    return f"{rule}: {label} is {'better' if better else 'worse'} by {abs(gain.value):.3f} {interval}."
+
+
+def remarks(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what these numbers can and cannot say, one sentence or two each."""
+    final, classes = evaluation.final, evaluation.per_class
+    yield (
+        "Intervals say how much the numbers would move with other test rows of the same kind. They do not "
+        "say how much they would move with another seed, split or initialisation: repeat over seeds for that."
+    )
+    few = [c.name for c in classes if 0 < c.test_rows < _FEW_ROWS]
+    if few:
+        yield (
+            f"{_number(len(few), 'class has', 'classes have')} fewer than {_FEW_ROWS} test rows "
+            f"({_listed(few)}): their numbers, the worst-class recall and all means over classes are coarse."
+        )
+    absent = [c.name for c in classes if not c.test_rows]
+    if absent:
+        yield f"Without test rows, and left out of every mean over classes: {_listed(absent)}."
+    never = [c.name for c in classes if c.test_rows and not c.predicted_rows]
+    if never:
+        yield f"Never predicted on test rows: {_listed(never)}."
+    unseen = [c.name for c in classes if not c.validation_rows]
+    if unseen:
+        yield f"Without validation rows, so that no threshold could be tuned: {_listed(unseen)}."
+    certain = [HEADLINE[name].label for name, found in final.test.items() if found.low == found.high]
+    if certain:
+        yield f"No resample differed in {_listed(certain)}: an interval without width is not certainty."
+    gap = final.train["macro_f1"] - final.test["macro_f1"].value
+    if gap > _LARGE_GAP:
+        yield (
+            f"Macro F1 is {gap:.3f} higher on the real training rows than on test rows: by that much the "
+            "model knows its training rows rather than their classes."
+        )
+    tuned = sum(c.validation_rows for c in classes)
+    yield (
+        f"Thresholds and temperature were fitted on {_number(tuned, 'validation row')}. Tuned thresholds "
+        "only decide: their log loss, Brier score and calibration error are those of the unchanged scores."
+    )
+    if evaluation.reweighted:
+        shares = [f"{c.name} {share:.3g}" for c, share in zip(classes, evaluation.deployment, strict=True)]
+        yield (
+            f"For the decision rules, rows are weighted to the deployment prior ({_listed(shares)}). In all "
+            "other tables they count as they are, so the numbers there differ."
+        )
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """List a few names in full, then say how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

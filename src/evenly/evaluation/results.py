@@ -1,0 +1,134 @@
+"""What an evaluation found, as plain values: made by `evenly.evaluation.evaluate`, read by all who report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenly.evaluation.decisions import DecisionRule
+from evenly.evaluation.intervals import Interval
+from evenly.params.evaluation import PriorSetting
+from evenly.samples import SampleTable
+
+
+@dataclass(frozen=True)
+class OriginResult:
+    """How well a model fits the training rows of one origin; `mean_loss` in nats."""
+
+    origin: str
+    rows: int
+    accuracy: float
+    mean_loss: float
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What one model scores.
+
+    Attributes
+    ----------
+    name
+        The stage that made it.
+    probabilities
+        For the test rows in their order, float64 (n, k).
+    test
+        Headline metrics with intervals.
+    validation, train
+        Headline metrics; `train` on the real rows that the model was fitted on.
+    origins
+        The training rows by origin, real ones first.
+    """
+
+    name: str
+    probabilities: np.ndarray
+    test: dict[str, Interval]
+    validation: dict[str, float]
+    train: dict[str, float]
+    origins: tuple[OriginResult, ...]
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """A decision rule on test rows: metrics, and its gain over argmax on the same rows (empty for argmax)."""
+
+    rule: DecisionRule
+    metrics: dict[str, Interval]
+    gain: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: its rows in each table, and how the final model does on it (None without test rows).
+
+    `recall_low` and `recall_high` are Wilson's 95% interval, `threshold_weight` what the tuned thresholds
+    multiply the class's probability by.
+    """
+
+    name: str
+    train_rows: int
+    balanced_rows: int
+    validation_rows: int
+    test_rows: int
+    predicted_rows: int
+    precision: float | None
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+    f1: float | None
+    average_precision: float | None
+    auroc: float | None
+    threshold_weight: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything about one run's models.
+
+    Attributes
+    ----------
+    test
+        The test rows.
+    models
+        In the order they were made; the last one is final.
+    difference
+        Final model minus the first one on the same test rows; empty where there is one model.
+    rules
+        Decision rules on the final model's scores, argmax first.
+    prior
+        Deployment prior as set.
+    deployment
+        The same as shares, (k,).
+    reweighted
+        Whether rows were weighted to the deployment prior for `rules`, since the test has other shares.
+    per_class
+        In class order.
+    calibration_bins
+        Bins of the calibration errors.
+    """
+
+    test: SampleTable
+    models: tuple[ModelResult, ...]
+    difference: dict[str, Interval]
+    rules: tuple[RuleResult, ...]
+    prior: PriorSetting
+    deployment: np.ndarray
+    reweighted: bool
+    per_class: tuple[ClassResult, ...]
+    calibration_bins: int
+
+    @property
+    def final(self) -> ModelResult:
+        """The model that the run ends with."""
+        return self.models[-1]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in order."""
+        return self.test.classes
+
+    @property
+    def worst_class(self) -> ClassResult:
+        """The class with the smallest recall, the first in class order among equals."""
+        tested = [result for result in self.per_class if result.recall is not None]
+        return min(tested, key=lambda result: result.recall or 0.0)

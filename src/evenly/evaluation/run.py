@@ -1,0 +1,71 @@
+"""The files of one run: which models it made, and everything that its evaluation leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
+from evenly.evaluation.plots import write_plots
+from evenly.evaluation.report import report_html
+from evenly.evaluation.results import Evaluation
+from evenly.evaluation.story import report_context
+from evenly.files import atomic_folder, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from evenly.classifiers.protocol import Classifier
+
+
+def model_folders(models: str | Path) -> dict[str, Path]:
+    """Find the models of a run, by the stage that made them; the last is the final one.
+
+    Parameters
+    ----------
+    models
+        Folder with `train` and `finetune`. Where `finetune/model.json` says `{"kept": "train"}`, there was no
+        second round, or it was not better, and the first model is the only one.
+    """
+    models = Path(models)
+    first = {"train": models / "train"}
+    second = models / "finetune"
+    if read_json(second / "model.json").get("kept") == "train":
+        return first
+    return {**first, "finetune": second}
+
+
+def load_models(models: str | Path) -> dict[str, Classifier]:
+    """Load the models of a run; see `model_folders`."""
+    from evenly.classifiers import load_classifier
+
+    return {name: load_classifier(folder) for name, folder in model_folders(models).items()}
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    root: str | Path,
+    *,
+    title: str,
+    facts: Mapping[str, Any],
+    stages: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write `metrics/evaluate.json`, `plots/evaluate/` and `reports/` under a root.
+
+    Parameters
+    ----------
+    evaluation
+        What was found.
+    root
+        Of the project.
+    title, facts, stages
+        What the report says besides; see `evenly.evaluation.story.report_context`.
+    """
+    root = Path(root)
+    plots, reports = root / "plots" / "evaluate", root / "reports"
+    write_json(metrics_json(evaluation), root / "metrics" / "evaluate.json")
+    with atomic_folder(plots) as folder:
+        write_plots(evaluation, folder)
+    write_predictions(evaluation, reports / "predictions.csv")
+    write_per_class(evaluation, reports / "per_class.csv")
+    context = report_context(evaluation, title=title, facts=facts, plots=plots, stages=stages)
+    write_text(report_html(context), reports / "report.html")

@@ -1,0 +1,316 @@
+"""What the report of a run shows, section by section. Its sentences live in `evenly.evaluation.remarks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.evaluation.decisions import RULES
+from evenly.evaluation.evaluate import RULE_METRICS
+from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.intervals import Interval
+from evenly.evaluation.plots import confusion_matrix
+from evenly.evaluation.remarks import remarks, rule_sentence, summary
+from evenly.evaluation.results import ClassResult, Evaluation
+
+_TILES = ("macro_f1", "balanced_accuracy", "accuracy", "worst_class_recall", "nll", "calibration_error")
+_MISTAKES = 10
+#: Longer lists of an earlier stage's report are told by their length.
+_LISTED = 10
+#: With more classes than this, the confusion matrix takes the whole width.
+_NARROW_CLASSES = 12
+#: Parts of earlier reports that the table of classes and the head of the report show already.
+_TOLD_ELSEWHERE = {("split", "classes"), ("split", "dataset"), ("split", "modality")}
+_FIGURES = {
+    "confusion": ("Confusion matrix", "Rows of each true class by the class predicted for them."),
+    "per_class": ("F1 by class", "The classes with the fewest training rows are at the bottom."),
+    "precision_recall": (
+        "Precision-recall curves",
+        "Each class against the rest at every threshold: what could be had by moving it.",
+    ),
+    "reliability": (
+        "Reliability diagram",
+        "Below the diagonal the model is too sure of itself. Bars: 95% intervals of a bin's accuracy.",
+    ),
+    "confidence": (
+        "Confidence by correctness",
+        "How sure the model was where it was right, and wrong.",
+    ),
+}
+
+
+def report_context(
+    evaluation: Evaluation,
+    *,
+    title: str,
+    facts: Mapping[str, Any],
+    plots: str | Path,
+    stages: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Tell an evaluation as the context of `evenly.evaluation.report.report_html`.
+
+    Parameters
+    ----------
+    evaluation
+        What to tell.
+    title
+        What the run is called.
+    facts
+        What the run was: data set, recipe, model, loss, seed and so on, in the order to show.
+    plots
+        Folder with the PNG files of `evenly.evaluation.plots`.
+    stages
+        By stage, what it reported to its metrics file.
+    """
+    plots = Path(plots)
+    wide = {"confusion"} if len(evaluation.classes) > _NARROW_CLASSES else set()
+    pictures = [
+        _figure(plots, name, alt, caption, wide=name in wide) for name, (alt, caption) in _FIGURES.items()
+    ]
+    return {
+        "title": title,
+        "summary": summary(evaluation),
+        "facts": list(facts.items()),
+        "sections": [
+            _headline(evaluation),
+            _rules(evaluation, plots),
+            *_rounds(evaluation),
+            {"title": "Pictures", "blocks": [{"figures": pictures}]},
+            _mistakes(evaluation),
+            _training_rows(evaluation, plots),
+            *_earlier_stages(stages),
+            _classes(evaluation),
+            {"title": "How to read this", "blocks": [{"remarks": list(remarks(evaluation))}]},
+        ],
+    }
+
+
+def _headline(evaluation: Evaluation) -> dict[str, Any]:
+    final = evaluation.final
+    tiles = []
+    for name in _TILES:
+        note = f"95% {_range(final.test[name])}"
+        if name == "worst_class_recall":
+            note += f", class {evaluation.worst_class.name}"
+        tiles.append({"label": HEADLINE[name].label, "value": f"{final.test[name].value:.3f}", "note": note})
+    rows = [
+        [
+            {"text": metric.label, "note": metric.meaning},
+            _estimate(final.test[name]),
+            _shown(final.validation.get(name)),
+            _shown(final.train.get(name)),
+            "higher" if metric.higher_is_better else "lower",
+        ]
+        for name, metric in HEADLINE.items()
+        if name in final.test
+    ]
+    columns = ["Metric", "Test, 95% interval", "Validation", "Train, real rows", "Better is"]
+    return {"title": "Test metrics", "blocks": [{"numbers": tiles}, {"table": rows, "columns": columns}]}
+
+
+def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
+    rows = [
+        [
+            RULES[result.rule.name],
+            _difference(result.gain["macro_f1"], "macro_f1") if result.gain else None,
+            *(_estimate(result.metrics[name], _mark(result.gain.get(name), name)) for name in RULE_METRICS),
+        ]
+        for result in evaluation.rules
+    ]
+    if isinstance(evaluation.prior, str):
+        prior = {"validation": "as in validation", "train": "as in train", "uniform": "equal classes"}[
+            evaluation.prior
+        ]
+    else:
+        prior = "as declared"
+    weighing = "weighted to these shares" if evaluation.reweighted else "counted as they are"
+    return {
+        "title": "Decision rules",
+        "blocks": [
+            {
+                "text": "The same scores of the same model, decided by different rules: cheap rivals of "
+                "balancing. Whatever is tuned is tuned on validation rows and only read out on test rows. "
+                f"Class shares at deployment: {prior}; test rows are {weighing}. In colour: the 95% interval "
+                "of the paired difference to the most probable class excludes zero."
+            },
+            {
+                "table": rows,
+                "columns": ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in RULE_METRICS)],
+            },
+            {"remarks": [rule_sentence(result) for result in evaluation.rules if result.gain]},
+            {
+                "figures": [
+                    _figure(plots, "decision_rules", "Decision rules", "Lines: 95% intervals.", wide=True)
+                ]
+            },
+        ],
+    }
+
+
+def _rounds(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    """Set the first and the final model side by side, where there are two."""
+    if len(evaluation.models) < 2:
+        return
+    first, final = evaluation.models[0], evaluation.final
+    rows = [
+        [
+            HEADLINE[name].label,
+            _estimate(first.test[name]),
+            _estimate(final.test[name]),
+            _difference(gain, name),
+        ]
+        for name, gain in evaluation.difference.items()
+    ]
+    text = "Both on the same test rows. In colour: the interval of the paired difference excludes zero."
+    yield {
+        "title": f"{final.name} against {first.name}",
+        "blocks": [
+            {"text": text},
+            {"table": rows, "columns": ["Metric", first.name, final.name, "Difference"]},
+        ],
+    }
+
+
+def _mistakes(evaluation: Evaluation) -> dict[str, Any]:
+    counts = confusion_matrix(evaluation)
+    totals = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    pairs = sorted(np.argwhere(counts).tolist(), key=lambda pair: (-counts[pair[0], pair[1]], pair))
+    names = evaluation.classes
+    rows = [
+        [names[a], names[p], int(counts[a, p]), f"{counts[a, p] / totals[a]:.0%}"]
+        for a, p in pairs[:_MISTAKES]
+    ]
+    block: dict[str, Any] = (
+        {"table": rows, "columns": ["Actual", "Predicted", "Rows", "Share of the actual class"]}
+        if rows
+        else {"text": "No test row was taken for another class."}
+    )
+    return {"title": "Most frequent mistakes", "blocks": [block]}
+
+
+def _training_rows(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
+    origins = evaluation.final.origins
+    blocks: list[dict[str, Any]] = [
+        {
+            "table": [[o.origin, o.rows, f"{o.accuracy:.3f}", f"{o.mean_loss:.3f}"] for o in origins],
+            "columns": ["Origin", "Rows", "Accuracy", "Mean log loss"],
+            "caption": "How well the final model fits the rows it was trained on.",
+        }
+    ]
+    if len(origins) > 1:
+        blocks.append({"figures": [_figure(plots, "by_origin", "Fit by origin of training rows", "")]})
+    return {"title": "Training rows by origin", "blocks": blocks}
+
+
+def _earlier_stages(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Show what earlier stages found, dropped or did otherwise than asked; nothing where there is nothing."""
+    blocks: list[dict[str, Any]] = []
+    for stage, report in stages.items():
+        told = {key: value for key, value in report.items() if (stage, key) not in _TOLD_ELSEWHERE}
+        if told.get("warnings"):
+            blocks.append({"remarks": told.pop("warnings")})
+        grids = {key: value for key, value in told.items() if _is_grid(value)}
+        rows = [[key, _told(value)] for key, value in told.items() if key not in grids]
+        rows = [row for row in rows if row[1]]
+        if rows:
+            blocks.append({"table": rows, "columns": [stage, ""]})
+        for key, grid in grids.items():
+            blocks.extend(_grid(f"{stage}: {key}", grid))
+    if blocks:
+        yield {"title": "What earlier stages reported", "blocks": blocks}
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Mapping) for v in value.values())
+
+
+def _grid(title: str, value: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Make a table of a dict of alike dicts, without the rows and columns that say nothing."""
+    cells = {name: {key: _told(cell) for key, cell in row.items()} for name, row in value.items()}
+    columns = [
+        key
+        for key in dict.fromkeys(k for row in cells.values() for k in row)
+        if any(row.get(key) for row in cells.values())
+    ]
+    rows = [[name, *(row.get(key) for key in columns)] for name, row in cells.items() if any(row.values())]
+    if rows:
+        yield {"table": rows, "columns": [title, *columns]}
+
+
+def _told(value: Any) -> str | None:
+    """Write a value of a report on one line; None where it is zero, empty, or nothing but that."""
+    if isinstance(value, Mapping):
+        parts = [(key, _told(inner)) for key, inner in value.items()]
+        return ", ".join(f"{key}: {inner}" for key, inner in parts if inner) or None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        plain = not any(isinstance(item, Mapping | list) for item in value)
+        return ", ".join(map(str, value)) if plain and len(value) <= _LISTED else _entries(len(value))
+    if value in (None, "", 0, False, "none"):
+        return None
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _entries(number: int) -> str | None:
+    return f"{number} {'entry' if number == 1 else 'entries'}" if number else None
+
+
+def _classes(evaluation: Evaluation) -> dict[str, Any]:
+    columns: dict[str, Callable[[ClassResult], Any]] = {
+        "Class": lambda c: c.name,
+        "Real train": lambda c: c.train_rows,
+        "Balanced train": lambda c: c.balanced_rows,
+        "Validation": lambda c: c.validation_rows,
+        "Test": lambda c: c.test_rows,
+        "Precision": lambda c: _shown(c.precision),
+        "Recall": _recall,
+        "F1": lambda c: _shown(c.f1),
+        "Average precision": lambda c: _shown(c.average_precision),
+        "AUROC": lambda c: _shown(c.auroc),
+        "Tuned threshold": lambda c: f"×{c.threshold_weight:.3g}",
+    }
+    caption = (
+        "Rows of each class before and after balancing, and how the final model does on it. Recall with "
+        "Wilson's 95% interval; the tuned threshold multiplies the probability of the class."
+    )
+    rows = [[cell(result) for cell in columns.values()] for result in evaluation.per_class]
+    return {
+        "title": "Every class",
+        "blocks": [{"table": rows, "columns": list(columns), "caption": caption}],
+    }
+
+
+def _recall(result: ClassResult) -> dict[str, Any] | None:
+    if result.recall is None:
+        return None
+    return {"text": _shown(result.recall), "note": f"{result.recall_low:.2f}–{result.recall_high:.2f}"}
+
+
+def _figure(plots: Path, name: str, alt: str, caption: str, *, wide: bool = False) -> dict[str, Any]:
+    return {"png": (plots / f"{name}.png").read_bytes(), "alt": alt, "caption": caption, "wide": wide}
+
+
+def _estimate(interval: Interval, mark: str | None = None) -> dict[str, Any]:
+    return {"text": f"{interval.value:.3f}", "note": _range(interval), "mark": mark}
+
+
+def _difference(gain: Interval, metric: str) -> dict[str, Any]:
+    note = f"{gain.low:+.3f} to {gain.high:+.3f}"
+    return {"text": f"{gain.value:+.3f}", "note": note, "mark": _mark(gain, metric)}
+
+
+def _mark(gain: Interval | None, metric: str) -> str | None:
+    if gain is None or not gain.excludes_zero:
+        return None
+    return "better" if (gain.value > 0) == HEADLINE[metric].higher_is_better else "worse"
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.low:.3f}–{interval.high:.3f}"
+
+
+def _shown(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"

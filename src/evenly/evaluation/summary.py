@@ -1,0 +1,122 @@
+"""The result of a run on a terminal: read back from metrics/evaluate.json, without model or data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenly.errors import DataError
+from evenly.evaluation.decisions import RULES
+from evenly.evaluation.headline import HEADLINE
+from evenly.files import read_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_SHOWN = (
+    "macro_f1",
+    "balanced_accuracy",
+    "accuracy",
+    "worst_class_recall",
+    "g_mean",
+    "mcc",
+    "auroc",
+    "average_precision",
+    "nll",
+    "brier",
+    "calibration_error",
+)
+
+
+def print_summary(metrics_path: str | Path, console: Console | None = None) -> None:
+    """Print the metrics table, the decision-rule table, and where plots and report are.
+
+    Parameters
+    ----------
+    metrics_path
+        The `metrics/evaluate.json` of a run.
+    console
+        Where to print; a terminal of its own where None.
+
+    Raises
+    ------
+    DataError
+        When there is no such file.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    path = Path(metrics_path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run `dvc repro` first.")
+    found = read_json(path)
+    console = console or Console()
+    test = found["test"]
+    console.print()
+    console.print(_metrics_table(found))
+    console.print(
+        f"[dim]{test['rows']} test rows, {test['classes']} classes; found least: class "
+        f"{escape(str(test['worst_class']))}. Intervals are over test rows, not over seeds.[/dim]\n"
+    )
+    console.print(_rules_table(found["decision_rules"]))
+    console.print(
+        "[dim]The same scores, decided otherwise; no rule has seen test rows. Bold: the interval of the gain "
+        "excludes zero.[/dim]\n"
+    )
+    if "difference" in found:
+        gain, interval = _gain(found["difference"])
+        console.print(f"Second round of training: macro F1 {gain} against the first, 95% {interval}.\n")
+    root = path.parent.parent
+    console.print(f"Report   {escape(str(root / 'reports' / 'report.html'))}", soft_wrap=True)
+    console.print(f"Plots    {escape(str(root / 'plots' / 'evaluate'))}", soft_wrap=True)
+    console.print("Compare  dvc exp run -S balancing=smote, then dvc metrics diff", soft_wrap=True)
+
+
+def _metrics_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Metrics", "Metric", "Test", "95% interval", "Validation", "Train, real rows")
+    test = found["test"]
+    for name in _SHOWN:
+        if name in test:
+            others = (found[split].get(name) for split in ("validation", "train"))
+            table.add_row(
+                HEADLINE[name].label,
+                f"{test[name]:.3f}",
+                f"{test[name + '_low']:.3f} – {test[name + '_high']:.3f}",
+                *("–" if other is None else f"{other:.3f}" for other in others),
+            )
+    return table
+
+
+def _rules_table(rules: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table("Decision rules", "Rule", "Macro F1", "Gain", "95% interval", "Log loss")
+    # JSON has sorted the keys; the table has the order of the rules, what the model says by itself first.
+    for name, label in RULES.items():
+        if name in rules:
+            rule = rules[name]
+            table.add_row(
+                label,
+                f"{rule['macro_f1']:.3f}",
+                *(_gain(rule["gain"]) if "gain" in rule else ("–", "")),
+                f"{rule['nll']:.3f}",
+            )
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for column in others:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _gain(gains: Mapping[str, float]) -> tuple[str, str]:
+    """Write the gain in macro F1 and its interval, bold where that excludes zero."""
+    value, low, high = (gains[f"macro_f1{end}"] for end in ("", "_low", "_high"))
+    texts = f"{value:+.3f}", f"{low:+.3f} to {high:+.3f}"
+    return (f"[bold]{texts[0]}[/bold]", f"[bold]{texts[1]}[/bold]") if low > 0 or high < 0 else texts

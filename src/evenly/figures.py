@@ -1,0 +1,172 @@
+"""One quiet house style for every picture, and PNG files whose bytes depend on nothing but what was drawn.
+
+What is drawn lives with those who draw it. Nothing here touches matplotlib's global state: pictures are made
+on the Agg canvas, without pyplot, and the style holds in `house_style`, `new_figure` and `save_figure` only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenly.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Okabe & Ito's colours, told apart with any kind of colour vision; the first four also in grey print.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+)
+PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+INK, MUTED, FAINT = "#1f2430", "#6b7280", "#d9dce1"
+#: Pixels per inch of every PNG.
+DPI = 110
+
+# Families that hold Chinese, Japanese and Korean glyphs, as the common systems name them.
+_CJK_FAMILIES = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Noto Serif CJK SC",
+    "Noto Serif CJK JP",
+    "Droid Sans Fallback",
+    "Arial Unicode MS",
+)
+
+
+def house_style() -> AbstractContextManager[None]:
+    """Give a context inside which everything drawn has the house style."""
+    import matplotlib
+
+    return matplotlib.rc_context(_style())
+
+
+def new_figure(
+    width: float = 6.4, height: float = 4.0, *, rows: int = 1, columns: int = 1, **grid: Any
+) -> tuple[Figure, list[Axes]]:
+    """Make an empty figure in the house style.
+
+    Parameters
+    ----------
+    width, height
+        Inches; a PNG has `DPI` pixels an inch.
+    rows, columns
+        Panels.
+    **grid
+        What `matplotlib.figure.Figure.subplots` takes (`sharey`, `width_ratios`, …).
+
+    Returns
+    -------
+    figure, axes
+        The panels row by row.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with house_style():
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    return figure, list(axes.ravel())
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a PNG atomically: no time, no version in it, so that the same picture gives the same bytes."""
+    with house_style(), atomic_write(path) as temporary, warnings.catch_warnings():
+        # Without a font for a script its letters are drawn as boxes; a warning for each of them helps nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def shortened(names: Sequence[str], width: int = 22) -> list[str]:
+    """Cut names to about `width` Latin letters (a Chinese character counts two) for the labels of an axis."""
+    cut = [_cut(name, width) for name in names]
+    return [
+        short if cut.count(short) == 1 else _cut_middle(name, width)
+        for short, name in zip(cut, names, strict=True)
+    ]
+
+
+def _cut(name: str, width: int) -> str:
+    if _width(name) <= width:
+        return name
+    kept = ""
+    for letter in name:
+        if _width(kept + letter) > width - 1:
+            break
+        kept += letter
+    return kept.rstrip() + "…"
+
+
+def _cut_middle(name: str, width: int) -> str:
+    """Both ends of a name, for names that begin alike."""
+    if _width(name) <= width:
+        return name
+    half = max(2, (width - 1) // 2)
+    return _cut(name, half + 1).removesuffix("…") + "…" + _cut(name[::-1], half + 1).removesuffix("…")[::-1]
+
+
+def _width(text: str) -> int:
+    return sum(2 if ord(letter) >= 0x2E80 else 1 for letter in text)
+
+
+@lru_cache(maxsize=1)
+def _style() -> Any:
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    cjk = [family for family in _CJK_FAMILIES if family in installed][:1]
+    return {
+        "font.family": ["DejaVu Sans", *cjk],
+        "font.size": 9,
+        "text.color": INK,
+        # Class names are data: a dollar sign in one is no formula.
+        "text.parse_math": False,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 8,
+        "axes.labelcolor": MUTED,
+        "axes.labelsize": 9,
+        "axes.edgecolor": FAINT,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "axes.axisbelow": True,
+        "axes.prop_cycle": f"cycler('color', {list(PALETTE)})",
+        "grid.color": FAINT,
+        "grid.linewidth": 0.6,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 5,
+        "figure.facecolor": "white",
+        "figure.constrained_layout.w_pad": 0.08,
+        "figure.constrained_layout.h_pad": 0.08,
+        "savefig.facecolor": "white",
+    }

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from evaluated_runs import Run, long_tailed_run
+from rich.console import Console
+
+from evenly.errors import DataError
+from evenly.evaluation.intervals import Interval
+from evenly.evaluation.outputs import metrics_json
+from evenly.evaluation.plots import MANY_CLASSES, write_plots
+from evenly.evaluation.remarks import rule_sentence
+from evenly.evaluation.report import report_html
+from evenly.evaluation.results import Evaluation, RuleResult
+from evenly.evaluation.run import write_evaluation
+from evenly.evaluation.summary import print_summary
+from evenly.files import write_json
+
+PLOTS = (
+    "by_origin",
+    "confidence",
+    "confusion",
+    "decision_rules",
+    "per_class",
+    "precision_recall",
+    "reliability",
+)
+
+
+class Page(HTMLParser):
+    """What a page holds: tags, addresses, text; and whether every tag is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(source)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def report_of(evaluation: Evaluation, root: Path) -> str:
+    write_evaluation(
+        evaluation,
+        root,
+        title="flowers · smote",
+        facts={"data set": "flowers", "model": "small_cnn", "seed": 42},
+        stages={
+            "split": {"duplicates": {"train": 7, "validation": 0}, "warnings": ["3 labels conflict <i>"]},
+            "filter": {},
+        },
+    )
+    return (root / "reports" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def written(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("written")
+    report_of(evaluation, root)
+    return root
+
+
+def test_a_run_leaves_metrics_plots_predictions_and_a_report(written: Path) -> None:
+    found = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
+    assert found == {
+        "metrics/evaluate.json",
+        *(f"plots/evaluate/{name}.{kind}" for name in PLOTS for kind in ("csv", "png")),
+        "reports/predictions.csv",
+        "reports/per_class.csv",
+        "reports/report.html",
+    }
+
+
+def test_two_runs_leave_the_same_bytes(evaluation: Evaluation, written: Path, tmp_path: Path) -> None:
+    report_of(evaluation, tmp_path)
+    for path in written.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / path.relative_to(written)).read_bytes(), path
+
+
+def test_every_plot_is_a_picture_with_something_on_it(written: Path) -> None:
+    for name in PLOTS:
+        picture = cv2.imread(str(written / "plots" / "evaluate" / f"{name}.png"))
+        assert picture is not None, name
+        assert min(picture.shape[:2]) > 150, name
+        assert picture.std() > 10, name
+
+
+def test_the_confusion_csv_has_one_row_a_test_sample(written: Path, evaluation: Evaluation) -> None:
+    lines = (written / "plots" / "evaluate" / "confusion.csv").read_text().splitlines()
+    assert lines[0] == "actual,predicted"
+    assert len(lines) == 1 + len(evaluation.test)
+    hits = sum(actual == predicted for actual, predicted in (line.split(",") for line in lines[1:]))
+    assert hits / len(evaluation.test) == pytest.approx(evaluation.final.test["accuracy"].value)
+
+
+def test_the_report_needs_nothing_from_outside(written: Path) -> None:
+    source = (written / "reports" / "report.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    assert not re.search(r"https?:|@import|url\(|//", re.sub(r'src="data:[^"]*"', "", source))
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+
+
+def test_the_report_tells_what_a_reader_needs(written: Path, evaluation: Evaluation) -> None:
+    page = Page((written / "reports" / "report.html").read_text(encoding="utf-8"))
+    f1 = evaluation.final.test["macro_f1"]
+    for words in (
+        "flowers · smote",
+        "small_cnn",
+        f"{f1.value:.3f}",
+        f"{f1.low:.3f}–{f1.high:.3f}",
+        "Decision rules",
+        "Tuned thresholds",
+        "Every class",
+        "train: 7",
+        "not say how much they would move with another seed",
+    ):
+        assert words in page.text, words
+    assert page.tags.count("img") == 6
+    assert "validation: 0" not in page.text
+
+
+def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
+    names = ("<script>alert(1)</script>", 'a"b&c', "$x_1$", "睡眠障碍")
+    page = Page(report_of(long_tailed_run(names, test_each=12).evaluate(), tmp_path))
+    assert "script" not in page.tags
+    assert all(name in page.text for name in names)
+    assert "3 labels conflict <i>" in page.text
+
+
+def test_many_classes_are_drawn_and_told_in_readable_numbers(tmp_path: Path) -> None:
+    names = [f"a_rather_long_name_of_a_class_{i:02d}" for i in range(MANY_CLASSES + 10)]
+    evaluation = long_tailed_run(names, test_each=3, largest=30).evaluate()
+    page = Page(report_of(evaluation, tmp_path))
+    for name in PLOTS:
+        picture = cv2.imread(str(tmp_path / "plots" / "evaluate" / f"{name}.png"))
+        assert picture is not None
+        assert max(picture.shape) < 2200, name
+    assert "50 classes have fewer than 10 test rows" in page.text
+    assert "and 40 more" in page.text
+
+
+def test_one_training_origin_needs_no_picture_of_origins(tmp_path: Path) -> None:
+    several = long_tailed_run(origins=("real", "smote")).evaluate()
+    assert Page(report_of(several, tmp_path)).tags.count("img") == 7
+
+
+def test_two_models_stand_side_by_side(long_tail: Run, tmp_path: Path) -> None:
+    evaluation = long_tail.evaluate({"train": long_tail.model, "finetune": long_tail.model})
+    assert "finetune against train" in Page(report_of(evaluation, tmp_path)).text
+
+
+def test_plots_can_be_drawn_where_everything_is_right(long_tail: Run, tmp_path: Path) -> None:
+    certain = long_tailed_run(separation=9.0).evaluate()
+    assert certain.final.test["accuracy"].value == 1
+    write_plots(certain, tmp_path)
+    page = Page(report_of(certain, tmp_path))
+    assert "No test row was taken for another class." in page.text
+    assert "an interval without width is not certainty" in page.text
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Interval(0.05, 0.03, 0.07), "better by 0.050 (95% +0.030 to +0.070)"),
+        (Interval(-0.05, -0.07, -0.03), "worse by 0.050"),
+        (Interval(0.05, -0.01, 0.07), "does not differ"),
+        (Interval(0.0, 0.0, 0.0), "stays the same"),
+    ],
+)
+def test_a_gain_is_called_one_only_where_its_interval_says_so(
+    evaluation: Evaluation, gain: Interval, words: str
+) -> None:
+    result = RuleResult(evaluation.rules[1].rule, evaluation.rules[1].metrics, {"macro_f1": gain})
+    assert words in rule_sentence(result)
+
+
+def test_a_smaller_loss_is_better(evaluation: Evaluation) -> None:
+    result = RuleResult(evaluation.rules[1].rule, {}, {"nll": Interval(-0.2, -0.3, -0.1)})
+    assert "better by 0.200" in rule_sentence(result, "nll")
+
+
+def test_later_parts_add_sections_of_plain_values() -> None:
+    blocks = [
+        {
+            "table": [["noise", {"text": "0.9", "note": "0.8–1.0", "mark": "worse"}, None]],
+            "columns": ["", "1", "2"],
+        },
+        {"numbers": [{"label": "Tokens", "value": "1,200"}]},
+    ]
+    section = {"title": "Robustness", "blocks": blocks}
+    source = report_html({"title": "t", "summary": "s", "facts": [], "sections": [section]})
+    assert '<td class="worse">0.9<small>0.8–1.0</small></td><td>–</td>' in source
+    assert "Robustness" in Page(source).text
+
+
+def test_the_summary_fits_a_terminal_and_shows_both_tables(evaluation: Evaluation, tmp_path: Path) -> None:
+    path = tmp_path / "metrics" / "evaluate.json"
+    write_json(metrics_json(evaluation), path)
+    out = io.StringIO()
+    print_summary(path, Console(file=out, width=80))
+    printed = out.getvalue()
+    assert f"{evaluation.final.test['macro_f1'].value:.3f}" in printed
+    for words in ("Decision rules", "Adjusted to deployment", "Log loss", "report.html", "plots"):
+        assert words in printed, words
+    assert "…" not in printed
+    assert printed.index("Most probable class") < printed.index("Tuned thresholds")
+
+
+def test_the_summary_says_when_there_is_nothing_yet(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="run `dvc repro` first"):
+        print_summary(tmp_path / "metrics" / "evaluate.json")
+
+
+def test_a_picture_is_the_same_whatever_was_drawn_before(evaluation: Evaluation, tmp_path: Path) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    write_plots(evaluation, tmp_path)
+    assert dict(matplotlib.rcParams) == before
+    assert np.all([(tmp_path / f"{name}.png").stat().st_size > 0 for name in PLOTS])
