@@ -1,5 +1,5 @@
-"""Class distributions as a table for `dvc plots` and as a picture: how many rows each class has, before and
-after.
+"""Class distributions as a table for `dvc plots` and as a picture: how many rows each class has, before
+anything and after each step.
 """
 
 from __future__ import annotations
@@ -7,26 +7,48 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evenly.figures import BLUE, FAINT, MUTED, ORANGE, house_style, new_figure, save_figure, shortened
+from evenly.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    MUTED,
+    ORANGE,
+    VERMILION,
+    house_style,
+    new_figure,
+    save_figure,
+    shortened,
+)
 from evenly.files import atomic_write
 from evenly.imbalance import gini, imbalance_ratio
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Distribution = Mapping[str, int]
 
 #: Above this many classes a picture shows ranks instead of names.
 MOST_NAMED = 40
+#: Steps that a picture shows side by side; of more, the first and the last ones.
+MOST_STEPS = 4
 
 _TITLES = {
     "train": "training rows",
     "llm": "with LLM rows",
     "generate": "with generated rows",
+    "kept": "with generated rows that were kept",
     "augment": "with transforms",
     "resample": "after resampling",
 }
+#: The first step is blue and the last one orange, whatever lies between.
+_BETWEEN = (GREEN, VERMILION)
 
 
-def write_class_distribution(stages: Mapping[str, Distribution], folder: str | Path) -> None:
+def write_class_distribution(
+    stages: Mapping[str, Distribution], folder: str | Path, *, picture: bool = True
+) -> None:
     """Write `class_distribution.csv` (columns class, step, rows) and `class_distribution.png`.
 
     Parameters
@@ -35,6 +57,8 @@ def write_class_distribution(stages: Mapping[str, Distribution], folder: str | P
         Class counts before anything, and after each producer, in order; the first one orders the classes.
     folder
         Where to write; it is made.
+    picture
+        Write the PNG too, which imports matplotlib.
     """
     folder = Path(folder)
     first = next(iter(stages.values()))
@@ -46,43 +70,82 @@ def write_class_distribution(stages: Mapping[str, Distribution], folder: str | P
         writer = csv.writer(file)
         writer.writerow(["class", "step", "rows"])
         writer.writerows([name, step, counts[name]] for step, counts in stages.items() for name in order)
-    _draw(stages, order, folder / "class_distribution.png")
+    if picture:
+        _draw(_shown(stages), order, folder / "class_distribution.png")
+
+
+def _shown(stages: Mapping[str, Distribution]) -> dict[str, Distribution]:
+    """The first step and the last ones, so many as a picture bears."""
+    steps = list(stages)
+    if len(steps) > MOST_STEPS:
+        steps = [steps[0], *steps[1 - MOST_STEPS :]]
+    return {step: stages[step] for step in steps}
 
 
 def _draw(stages: Mapping[str, Distribution], order: list[str], path: Path) -> None:
-    first, last = next(iter(stages)), list(stages)[-1]
     named = len(order) <= MOST_NAMED
-    height = max(2.2, 0.9 + 0.26 * len(order)) if named else 3.6
-    figure, (axes,) = new_figure(7.0, height)
-    before = [stages[first][name] for name in order]
-    after = [stages[last][name] for name in order]
-    positions = list(range(len(order)))
-    label_before, label_after = (f"{_TITLES.get(s, s)} — {_summary(stages[s])}" for s in (first, last))
-    if named:
-        if last != first:
-            axes.barh(positions, after, height=0.72, color=ORANGE, alpha=0.55, label=label_after)
-        axes.barh(positions, before, height=0.72 if last == first else 0.36, color=BLUE, label=label_before)
-        axes.set_yticks(positions, shortened(order))
-        axes.invert_yaxis()
-        axes.set_xlabel("rows")
-        for y, (n, m) in enumerate(zip(before, after, strict=True)):
-            text = f"{n:,}" if n == m else f"{n:,} → {m:,}"
-            axes.annotate(
-                text, (max(n, m), y), (3, 0), textcoords="offset points", va="center", fontsize=7, color=MUTED
-            )
-        axes.margins(x=0.14)
-    else:
-        if last != first:
-            axes.plot(positions, after, color=ORANGE, label=label_after)
-        axes.fill_between(positions, before, color=BLUE, alpha=0.25, linewidth=0)
-        axes.plot(positions, before, color=BLUE, label=label_before)
-        axes.set_ylim(bottom=0)
+    steps = list(stages)
+    # Two steps share a bar, and each further one needs room of its own.
+    inches = 0.26 if len(steps) < 3 else 0.08 + 0.11 * len(steps)
+    head = 0.9 + 0.17 * max(0, len(steps) - 2)
+    figure, (axes,) = new_figure(7.0, max(2.2, head + inches * len(order)) if named else 3.1 + head / 2)
+    rows = {_label(step, stages[step]): [stages[step][name] for name in order] for step in steps}
+    colours = [BLUE, *_BETWEEN[: max(0, len(steps) - 2)], ORANGE][: len(steps)]
+    if not named:
+        _draw_lines(axes, rows, colours)
         axes.set_xlabel(f"classes, largest to smallest ({len(order)})")
         axes.set_ylabel("rows")
+    else:
+        (_draw_pairs if len(steps) < 3 else _draw_groups)(axes, rows, colours)
+        axes.set_yticks(range(len(order)), shortened(order))
+        axes.invert_yaxis()
+        axes.set_xlabel("rows")
+        axes.margins(x=0.14, y=0.01)
+        values = list(rows.values())
+        for y, (n, m) in enumerate(zip(values[0], values[-1], strict=True)):
+            text = f"{n:,}" if n == m else f"{n:,} → {m:,}"
+            end = max(each[y] for each in values)
+            axes.annotate(
+                text, (end, y), (3, 0), textcoords="offset points", va="center", fontsize=7, color=MUTED
+            )
     axes.grid(axis="x" if named else "y", color=FAINT)
     with house_style():
-        figure.legend(loc="outside upper left", reverse=True)
+        figure.legend(loc="outside upper left", reverse=not named or len(steps) < 3)
     save_figure(figure, path)
+
+
+def _draw_pairs(axes: Axes, rows: Mapping[str, list[int]], colours: list[str]) -> None:
+    """One bar a class, that of before drawn on that of after."""
+    before, *after = rows.items()
+    positions = list(range(len(before[1])))
+    for label, values in after:
+        axes.barh(positions, values, height=0.72, color=colours[-1], alpha=0.55, label=label)
+    height = 0.36 if after else 0.72
+    axes.barh(positions, before[1], height=height, color=colours[0], label=before[0])
+
+
+def _draw_groups(axes: Axes, rows: Mapping[str, list[int]], colours: list[str]) -> None:
+    """A bar for each step, one below the other, in each class."""
+    height = 0.84 / len(rows)
+    for k, ((label, values), colour) in enumerate(zip(rows.items(), colours, strict=True)):
+        below = (k - (len(rows) - 1) / 2) * height
+        positions = [y + below for y in range(len(values))]
+        axes.barh(positions, values, height=height * 0.9, color=colour, label=label)
+
+
+def _draw_lines(axes: Axes, rows: Mapping[str, list[int]], colours: list[str]) -> None:
+    """A line for each step, the first one in front and filled; broken lines show what lies behind them."""
+    lines = list(zip(rows.items(), colours, strict=True))
+    positions = list(range(len(lines[0][0][1])))
+    for k, ((label, values), colour) in reversed(list(enumerate(lines))):
+        style = "-" if k in (0, len(lines) - 1) else "--" if k == 1 else ":"
+        axes.plot(positions, values, color=colour, linestyle=style, label=label)
+    axes.fill_between(positions, lines[0][0][1], color=colours[0], alpha=0.25, linewidth=0)
+    axes.set_ylim(bottom=0)
+
+
+def _label(step: str, counts: Distribution) -> str:
+    return f"{_TITLES.get(step, step)} — {_summary(counts)}"
 
 
 def _summary(counts: Distribution) -> str:

@@ -235,13 +235,16 @@ class SampleTable:
         rows = np.asarray(rows)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        return replace(self, table=self.table.take(pa.array(rows, type=pa.int64())))
+        positions = np.ascontiguousarray(rows, dtype=np.int64)
+        # Not `pa.array`, which imports pandas.
+        indices = pa.Array.from_buffers(pa.int64(), len(positions), [None, pa.py_buffer(positions)])
+        return replace(self, table=self.table.take(indices))
 
     def sorted_by_id(self) -> SampleTable:
         """The same rows ordered by id, so that no result depends on the order of the input."""
-        import numpy as np
+        import pyarrow.compute as pc
 
-        return self.take(np.argsort(self.ids.astype(str), kind="stable"))
+        return replace(self, table=self.table.take(pc.sort_indices(self.table.column("id"))))
 
     def with_column(self, name: str, values: Any) -> SampleTable:
         """The same rows with one column added or replaced. `values` is an Arrow array or a sequence of
@@ -408,7 +411,6 @@ def _arrow_types(schema: Schema) -> dict[str, pa.DataType]:
 
 
 def _check(table: pa.Table, schema: Schema) -> None:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     if schema.modality not in get_args(Modality):
@@ -439,8 +441,6 @@ def _check(table: pa.Table, schema: Schema) -> None:
         counts = pc.value_counts(ids)
         twice = next(entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1)
         raise DataError(f"The id {twice!r} occurs more than once; ids must be unique.")
-    unknown = pc.unique(table.column("label")).filter(
-        pc.invert(pc.is_in(pc.unique(table.column("label")), value_set=pa.array(schema.classes, pa.string())))
-    )
-    if len(unknown):
-        raise DataError(f"The label {unknown[0].as_py()!r} is not one of the classes {list(schema.classes)}.")
+    unknown = [label for label in pc.unique(table.column("label")).to_pylist() if label not in schema.classes]
+    if unknown:
+        raise DataError(f"The label {unknown[0]!r} is not one of the classes {list(schema.classes)}.")

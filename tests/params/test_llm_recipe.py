@@ -5,7 +5,7 @@ import pytest
 from evenly.errors import ParameterError, RecipeError
 from evenly.params.base import settings_from
 from evenly.params.generation import read_engine_settings, require_endpoint, resolved_mode
-from evenly.params.llm import EngineSettings
+from evenly.params.llm import EndpointSettings, EngineSettings
 from evenly.params.recipes import LlmRecipe
 from evenly.plans import AskedModel
 
@@ -47,7 +47,14 @@ def test_without_an_endpoint_one_sentence_says_what_to_do():
     with pytest.raises(RecipeError) as caught:
         require_endpoint(None, {}, "llm_smote", ["none", "smote"])
     told = str(caught.value)
-    for part in ("'llm_smote'", "llm.base_url", ".env", "transformers serve", "http://localhost:8001/v1", "none, smote"):
+    for part in (
+        "'llm_smote'",
+        "llm.base_url",
+        ".env",
+        "transformers serve",
+        "http://localhost:8001/v1",
+        "none, smote",
+    ):
         assert part in told
     assert "\n" not in told
 
@@ -57,6 +64,11 @@ def test_a_missing_key_is_told_by_its_variable_and_a_local_server_needs_none():
     with pytest.raises(RecipeError, match="MY_KEY"):
         require_endpoint(far, {}, "llm", [])
     assert require_endpoint(far, {"MY_KEY": "k"}, "llm", []) is far
+    second = far.model_copy(
+        update={"fallbacks": [EndpointSettings(base_url="https://b.example.org", model="n")]}
+    )
+    with pytest.raises(RecipeError, match="OPENAI_API_KEY"):
+        require_endpoint(second, {"MY_KEY": "k"}, "llm", [])
     near = EngineSettings(base_url="http://localhost:8001/v1", model="m")
     assert require_endpoint(near, {}, "llm", []) is near
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from evenly.cli import data, llm
+from evenly.cli import data, llm, model
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
 app.command("datasets")(data.datasets)
 app.command("fetch")(data.fetch)
 app.command("add")(data.add)
+app.command("predict")(model.predict)
+app.command("summary")(model.summary)
 app.add_typer(llm.app, name="llm")
 
 

@@ -63,8 +63,7 @@ def read_delimited(
     import pyarrow.csv as pacsv
 
     content = data.decode("utf-8-sig")
-    header = next((record for _, record in dialect.records(content)), [])
-    _check_header(header, shown, dialect)
+    header = header_of(content, shown, dialect)
     require_columns(header, wanted, text, shown)
     try:
         table = pacsv.read_csv(
@@ -83,6 +82,9 @@ def read_delimited(
     except pa.ArrowInvalid as error:
         _refuse_ragged(content, shown, dialect, len(header))
         raise DataError(f"{shown} cannot be read ({error}).") from error
+    times = [field.name for field in table.schema if pa.types.is_time(field.type)]
+    if times:  # categories, which stay as the file writes them: Arrow would turn 09:30 into 09:30:00
+        return read_delimited(data, shown, dialect, wanted, [*text, *times])
 
     def where(row: int) -> str:
         records = dialect.records(data.decode("utf-8-sig"))
@@ -147,7 +149,15 @@ def _quotes_are_plain_to_see(data: bytes, delimiter: str) -> bool:
     return bool(opens.all() and closes.all())
 
 
-def _check_header(header: list[str], shown: str, dialect: Dialect) -> None:
+def header_of(content: str, shown: str, dialect: Dialect) -> list[str]:
+    """Names of the columns of a csv or tsv file.
+
+    Raises
+    ------
+    DataError
+        When the file is empty, a column is there twice, or the delimiter is plainly another.
+    """
+    header = next((record for _, record in dialect.records(content)), [])
     if not header:
         raise DataError(f"{shown} is empty; it needs a line with column names, and rows.")
     twice = [name for name in header if header.count(name) > 1]
@@ -157,8 +167,10 @@ def _check_header(header: list[str], shown: str, dialect: Dialect) -> None:
     if len(header) == 1 and others:
         raise DataError(
             f"{shown}, line 1 has one column {header[0]!r}, where fields seem to be separated by "
-            f"{others[0]!r}, not {dialect.delimiter!r}; set `delimiter` in datasets.yaml."
+            f"{others[0]!r}, not {dialect.delimiter!r}; set `delimiter` in datasets.yaml, "
+            "or the option --delimiter."
         )
+    return header
 
 
 def _refuse_ragged(content: str, shown: str, dialect: Dialect, expected: int) -> None:

@@ -87,24 +87,24 @@ def rows_from_columns(
         classes, or a feature cannot be used: naming file and line, or the column.
     """
     names = entry.columns
-    labels = _filled(columns[names.label], names.label, "label", where)
+    labels = filled(columns[names.label], names.label, "label", where)
     _check_classes(labels, names.label, where)
     described = {
-        key: _filled(columns[name], name, key, where)
+        key: filled(columns[name], name, key, where)
         for key, name in (("group", names.group), ("attribute", names.attribute))
         if name is not None
     }
     ids = None
     if names.id is not None:
-        ids = _filled(columns[names.id], names.id, "id", where)
+        ids = filled(columns[names.id], names.id, "id", where)
         _check_unique(ids, where)
     if names.split is not None:
-        given = _given_parts(_filled(columns[names.split], names.split, "split", where), names.split, where)
+        given = _given_parts(filled(columns[names.split], names.split, "split", where), names.split, where)
     features: tuple[Feature, ...] = ()
     payload: dict[str, pa.Array]
     if entry.modality == "text":
         name = names.text or "text"
-        payload = {"text": _filled(columns[name], name, "text", where, trim=False)}
+        payload = {"text": filled(columns[name], name, "text", where, trim=False)}
     elif entry.modality == "image":
         payload = {"image": columns[names.image or "image"]}
     else:
@@ -116,7 +116,7 @@ def rows_from_columns(
 # -- labels, ids and other words -----------------------------------------------------------------------------
 
 
-def _filled(
+def filled(
     column: pa.Array, name: str, what: str, where: Callable[[int], str], trim: bool = True
 ) -> pa.Array:
     """The column as text without surrounding spaces, after refusing the first value that is missing."""
@@ -249,27 +249,50 @@ def typed_feature(
                 f"Column {name!r} holds integers beyond 2^53, which are identifiers; put it in columns.drop."
             )
         return Feature(name, "integer"), column.cast(pa.int64())
+    dated = pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+    if not (dated or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise DataError(f"Column {name!r} is of type {kind}, which is no feature; put it in columns.drop.")
+    return Feature(name, "number"), numbers(name, column, where)
+
+
+def numbers(name: str, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
+    """Numbers or dates as float64 (n,), NaN where missing; dates as days since 1970-01-01.
+
+    Raises
+    ------
+    DataError
+        Naming the first row with an infinite number.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         seconds = column.cast(pa.timestamp("s", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
         column = pc.divide(seconds.cast(pa.float64()), 86400.0)
-    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise DataError(f"Column {name!r} is of type {kind}, which is no feature; put it in columns.drop.")
     column = pc.fill_null(column.cast(pa.float64()), float("nan"))
     infinite = pc.index(pc.is_inf(column), True).as_py()
     if infinite >= 0:
         raise DataError(
             f"{where(infinite)} has an infinite number in column {name!r}; correct it or leave it empty."
         )
-    return Feature(name, "number"), column
+    return column
 
 
-def _category(name: str, column: pa.Array) -> tuple[Feature, pa.Array]:
+def category_values(column: pa.Array) -> pa.Array:
+    """Values of a category as text (n,) without surrounding spaces, null where missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     values = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    words = pa.array(MISSING_WORDS, pa.string())
-    values = pc.if_else(pc.is_in(values, value_set=words), pa.scalar(None, pa.string()), values)
+    missing = pc.is_in(values, value_set=pa.array(MISSING_WORDS, pa.string()))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), values)
+
+
+def _category(name: str, column: pa.Array) -> tuple[Feature, pa.Array]:
+    import pyarrow.compute as pc
+
+    values = category_values(column)
     found = sorted(pc.unique(values).drop_null().to_pylist())
     if not found:
         raise DataError(f"Column {name!r} is empty in every row; put it in columns.drop of datasets.yaml.")

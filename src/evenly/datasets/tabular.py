@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from evenly.datasets.delimited import dialect_of, read_delimited
+from evenly.datasets.delimited import dialect_of, header_of, read_delimited
 from evenly.datasets.rawtable import RawTable, require_columns
 from evenly.errors import DataError
 from evenly.params.datasets import DatasetEntry, Format
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 #: File name endings that are read as tables without being told.
 SUFFIXES: dict[str, Format] = {
@@ -74,6 +75,22 @@ def read_table(
     return read_delimited(data, shown, dialect, wanted, text)
 
 
+def column_names(data: bytes, shown: str, kind: Format, entry: DatasetEntry) -> list[str]:
+    """Names of a file's columns in its order, for choosing which of them to read.
+
+    Raises
+    ------
+    DataError
+        As `read_table` does.
+    """
+    if kind == "parquet":
+        return list(_parquet_file(data, shown).schema_arrow.names)
+    content = _decoded(data, shown)
+    if kind == "jsonl":
+        return list(dict.fromkeys(name for _, row in _json_objects(content, shown) for name in row))
+    return header_of(content, shown, dialect_of(data, shown, kind, entry.delimiter, entry.quoting))
+
+
 def _decoded(data: bytes, shown: str) -> str:
     try:
         return data.decode("utf-8-sig")
@@ -92,10 +109,8 @@ def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: 
 
     lines: list[int] = []
     columns: dict[str, list[Any]] = {}
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        for name, value in _json_object(line, shown, number).items():
+    for number, row in _json_objects(content, shown):
+        for name, value in row.items():
             if wanted is None or name in wanted:
                 values = columns.setdefault(name, [])
                 values.extend([None] * (len(lines) - len(values)))
@@ -109,6 +124,13 @@ def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: 
         for name, values in columns.items()
     }
     return RawTable(pa.table(arrays), shown, lambda row: f"{shown}, line {lines[row]}")
+
+
+def _json_objects(content: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects with the lines that they stand in; empty lines are passed over."""
+    for number, line in enumerate(content.split("\n"), start=1):
+        if line.strip():
+            yield number, _json_object(line, shown, number)
 
 
 def _json_object(line: str, shown: str, number: int) -> dict[str, Any]:
@@ -151,12 +173,10 @@ def _as_text(value: Any) -> str | None:
 
 def _read_parquet(data: bytes, shown: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    file = _parquet_file(data, shown)
+    require_columns(file.schema_arrow.names, wanted, text, shown)
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
-        names = file.schema_arrow.names
-        require_columns(names, wanted, text, shown)
         table = file.read(columns=list(wanted) if wanted is not None else None)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{shown} cannot be read as Parquet ({error}); write the file again.") from error
@@ -171,6 +191,16 @@ def _read_parquet(data: bytes, shown: str, wanted: Collection[str] | None, text:
                 ) from None
         table = table.set_column(table.column_names.index(name), name, column)
     return RawTable(table, shown, lambda row: f"{shown}, row {row + 1}")
+
+
+def _parquet_file(data: bytes, shown: str) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{shown} cannot be read as Parquet ({error}); write the file again.") from error
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -86,13 +86,22 @@ def deployment_shares(
     if isinstance(setting, str):
         counts = train if setting == "train" else validation
         return np.asarray((counts + 1) / (counts.sum() + len(classes)))
+    return normalised_shares(setting, classes, "params.yaml: deployment_prior")
+
+
+def normalised_shares(setting: Mapping[str, float], classes: Sequence[str], where: str) -> np.ndarray:
+    """Shares by class as float (k,), summing to 1, in the order of the classes.
+
+    Raises
+    ------
+    ParameterError
+        When the mapping, called `where`, misses a class or names one that is not there.
+    """
     missing = [name for name in classes if name not in setting]
     unknown = [name for name in setting if name not in set(classes)]
     if missing or unknown:
         found = f"misses {missing[0]!r}" if missing else f"names {unknown[0]!r}, which is no class"
-        raise ParameterError(
-            f"params.yaml: deployment_prior {found}; give a share for every class: {', '.join(classes)}."
-        )
+        raise ParameterError(f"{where} {found}; give a share for every class: {', '.join(classes)}.")
     shares = np.array([setting[name] for name in classes], dtype=np.float64)
     return np.asarray(shares / shares.sum())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -57,19 +57,23 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
     """Write one row per test sample: id, label, predicted, confidence, and one probability column a class."""
-    probabilities = evaluation.final.probabilities
-    predicted = probabilities.argmax(axis=1)
-    names = evaluation.classes
+    test, cells = evaluation.test, prediction_cells(evaluation.classes, evaluation.final.probabilities)
     write_csv(
         path,
-        ["id", "label", "predicted", "confidence", *(f"p_{name}" for name in names)],
-        (
-            [id_, label, names[k], number(row[k]), *map(number, row)]
-            for id_, label, k, row in zip(
-                evaluation.test.ids, evaluation.test.labels, predicted, probabilities.tolist(), strict=True
-            )
-        ),
+        ["id", "label", *prediction_columns(evaluation.classes)],
+        ([id_, label, *row] for id_, label, row in zip(test.ids, test.labels, cells, strict=True)),
     )
+
+
+def prediction_columns(classes: Sequence[str]) -> list[str]:
+    """Name the columns of `prediction_cells`: predicted, confidence, and `p_CLASS` for each class."""
+    return ["predicted", "confidence", *(f"p_{name}" for name in classes)]
+
+
+def prediction_cells(classes: Sequence[str], probabilities: np.ndarray) -> Iterator[list[str]]:
+    """Give the cells of each row of class probabilities (n, k): the most probable class comes first."""
+    for k, row in zip(probabilities.argmax(axis=1), probabilities.tolist(), strict=True):
+        yield [classes[k], number(row[k]), *map(number, row)]
 
 
 def write_per_class(evaluation: Evaluation, path: str | Path) -> None:

@@ -29,6 +29,12 @@ PriorSetting = Annotated[
 ]
 
 
+class GivenPrior(Settings):
+    """A prior that a file of its own gives: every class with its share; the shares are normalised."""
+
+    shares: Annotated[dict[str, PositiveFloat], BeforeValidator(_checked_prior)]
+
+
 class EvaluateSettings(Settings):
     """What `evaluate` computes beyond the metrics themselves."""
 

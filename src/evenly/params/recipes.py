@@ -110,10 +110,12 @@ class RecipeTraining(Settings):
 class Recipe(Settings):
     """One balancing technique: any of the producers, and the loss and sampler to train with.
 
-    Producers fill up in the order augment, resample; what each is asked for counts what those before it make.
+    Producers fill up in the order llm, augment, resample; what each is asked for counts what those before it
+    are asked for.
     """
 
     description: str = ""
+    llm: LlmRecipe | None = None
     augment: AugmentSettings | None = None
     resample: ResampleSettings | None = None
     train: RecipeTraining = RecipeTraining()

@@ -1,0 +1,265 @@
+"""The estimators behind vector models: made from settings, fitted, and kept in files that hold no pickle."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.classifiers.canonical import canonical_skops
+from evenly.errors import ModelError
+from evenly.params.training import (
+    CatBoostSettings,
+    HistGradientBoostingSettings,
+    LogisticRegressionSettings,
+    ModelName,
+    RandomForestSettings,
+)
+from evenly.plans import TrainPlan
+
+logger = logging.getLogger(__name__)
+
+SKOPS_FILE = "estimator.skops"
+CATBOOST_FILE = "estimator.cbm"
+#: What CatBoost writes into a model that differs from run to run.
+CATBOOST_VOLATILE = ("train_finish_time", "model_guid")
+#: Types that a file of each estimator may name beyond those that skops itself trusts.
+TRUSTED: dict[ModelName, frozenset[str]] = {
+    "logistic_regression": frozenset(),
+    "random_forest": frozenset({"sklearn.tree._tree.Tree"}),
+    "hist_gradient_boosting": frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}),
+}
+#: No tree splits unless each side can have this share of the training rows.
+LARGEST_LEAF = 1 / 3
+
+#: Vectors float32 (n, d), classes int64 (n,), weights float64 (n,).
+Weighted = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator.
+
+    Attributes
+    ----------
+    estimator
+        Gives `predict_proba` over `present`.
+    present
+        Classes that had training rows, as positions, int64 (m,), ascending.
+    best_round, rounds
+        Boosting round kept (from 0) and rounds run; None and 0 where there are none.
+    notes
+        What was done otherwise than the settings say, and why.
+    """
+
+    estimator: Any
+    present: np.ndarray
+    best_round: int | None
+    rounds: int
+    notes: tuple[str, ...]
+
+
+def fit_estimator(plan: TrainPlan, train: Weighted, validation: Weighted) -> Fitted:
+    """Fit the estimator that a plan names.
+
+    Parameters
+    ----------
+    plan
+        Its model is a vector model.
+    train
+        Rows of at least two classes.
+    validation
+        Rows of classes that training has; they only choose the number of boosting rounds. May be empty.
+    """
+    present = np.unique(train[1])
+    train = (train[0], np.searchsorted(present, train[1]), train[2])
+    validation = (validation[0], np.searchsorted(present, validation[1]), validation[2])
+    settings = plan.settings
+    if isinstance(settings, LogisticRegressionSettings):
+        return _logistic_regression(settings, train, present)
+    if isinstance(settings, RandomForestSettings):
+        return _random_forest(settings, plan, train, present)
+    if isinstance(settings, HistGradientBoostingSettings):
+        return _hist_gradient_boosting(settings, plan, train, validation, present)
+    if isinstance(settings, CatBoostSettings):
+        return _catboost(settings, plan, train, validation, present)
+    raise TypeError(f"{plan.model} is no vector model")
+
+
+def estimator_libraries(model: ModelName) -> tuple[str, ...]:
+    """Distributions whose versions a saved estimator depends on."""
+    return ("catboost",) if model == "catboost" else ("scikit-learn", "skops")
+
+
+def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
+    """Write an estimator into a folder; the same fit gives the same bytes."""
+    if model == "catboost":
+        estimator.save_model(str(folder / CATBOOST_FILE), format="cbm")
+        return
+    import skops.io
+
+    (folder / SKOPS_FILE).write_bytes(canonical_skops(skops.io.dumps(estimator)))
+
+
+def load_estimator(model: ModelName, folder: Path) -> Any:
+    """Read an estimator that `save_estimator` wrote.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing or damaged, or names types that this model does not consist of.
+    """
+    path = folder / (CATBOOST_FILE if model == "catboost" else SKOPS_FILE)
+    if not path.exists():
+        raise ModelError(f"{path} does not exist; train the model again with `dvc repro train`.")
+    if model == "catboost":
+        estimator = _catboost_library().CatBoostClassifier()
+        try:
+            return estimator.load_model(str(path), format="cbm")
+        except Exception as error:  # its own error class is only known where it is installed
+            raise ModelError(
+                f"{path} cannot be read by CatBoost ({error}); train the model again."
+            ) from error
+    import skops.io
+
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - TRUSTED[model])
+        if unknown:
+            raise ModelError(
+                f"{path} names the type {unknown[0]}, which no {model} consists of; it is not loaded. "
+                "Use a model from a source that you trust."
+            )
+        return skops.io.load(path, trusted=sorted(TRUSTED[model]))
+    except ModelError:
+        raise
+    except Exception as error:  # skops raises whatever the damage happens to break
+        raise ModelError(f"{path} is damaged ({error}); train the model again.") from error
+
+
+def _logistic_regression(
+    settings: LogisticRegressionSettings, train: Weighted, present: np.ndarray
+) -> Fitted:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=settings.C, max_iter=settings.max_iter)
+    vectors, codes, weight = train
+    notes: tuple[str, ...] = ()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(vectors, codes, weight)
+    if any(issubclass(w.category, ConvergenceWarning) for w in caught):
+        notes = (
+            f"Logistic regression had not converged after {settings.max_iter} iterations; raise "
+            "models.logistic_regression.max_iter.",
+        )
+    return Fitted(model, present, None, 0, notes)
+
+
+def _random_forest(
+    settings: RandomForestSettings, plan: TrainPlan, train: Weighted, present: np.ndarray
+) -> Fitted:
+    from sklearn.ensemble import RandomForestClassifier
+
+    model = RandomForestClassifier(
+        settings.trees,
+        max_depth=settings.max_depth,
+        min_samples_leaf=settings.min_samples_leaf,
+        random_state=plan.seed,
+        n_jobs=plan.threads,
+    )
+    vectors, codes, weight = train
+    return Fitted(model.fit(vectors, codes, weight), present, None, 0, ())
+
+
+def _hist_gradient_boosting(
+    settings: HistGradientBoostingSettings,
+    plan: TrainPlan,
+    train: Weighted,
+    validation: Weighted,
+    present: np.ndarray,
+) -> Fitted:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    vectors, codes, weight = train
+    notes: tuple[str, ...] = ()
+    leaf = min(settings.min_samples_leaf, max(1, int(len(codes) * LARGEST_LEAF)))
+    if leaf < settings.min_samples_leaf:
+        notes = (
+            f"min_samples_leaf is {leaf} instead of {settings.min_samples_leaf}: with {len(codes)} training "
+            "rows no tree could split otherwise.",
+        )
+    stops = len(validation[1]) > 0
+    model = HistGradientBoostingClassifier(
+        learning_rate=settings.learning_rate,
+        max_iter=settings.rounds,
+        max_leaf_nodes=settings.max_leaf_nodes,
+        min_samples_leaf=leaf,
+        l2_regularization=settings.l2,
+        early_stopping=stops,
+        n_iter_no_change=settings.patience,
+        random_state=plan.seed,
+    )
+    if stops:
+        held_out = {"X_val": validation[0], "y_val": validation[1], "sample_weight_val": validation[2]}
+        model.fit(vectors, codes, weight, **held_out)
+    else:
+        model.fit(vectors, codes, weight)
+    rounds = int(model.n_iter_)
+    best = _cut_to_best_round(model) if stops else rounds - 1
+    return Fitted(model, present, best, rounds, notes)
+
+
+def _cut_to_best_round(model: Any) -> int:
+    """Drop the trees after the round with the best validation score, which the library keeps; that round."""
+    # validation_score_[0] belongs to the constant prediction before the first tree. At least one tree stays.
+    best = max(1, int(np.argmax(model.validation_score_)))
+    del model._predictors[best:]
+    return best - 1
+
+
+def _catboost(
+    settings: CatBoostSettings,
+    plan: TrainPlan,
+    train: Weighted,
+    validation: Weighted,
+    present: np.ndarray,
+) -> Fitted:
+    library = _catboost_library()
+    stops = len(validation[1]) > 0
+    model = library.CatBoostClassifier(
+        iterations=settings.rounds,
+        learning_rate=settings.learning_rate,
+        depth=settings.depth,
+        l2_leaf_reg=settings.l2,
+        loss_function="MultiClass",
+        random_seed=plan.seed,
+        thread_count=plan.threads,
+        early_stopping_rounds=settings.patience if stops else None,
+        use_best_model=stops,
+        allow_writing_files=False,
+        verbose=False,
+    )
+    vectors, codes, weight = train
+    held_out = library.Pool(validation[0], validation[1], weight=validation[2]) if stops else None
+    model.fit(library.Pool(vectors, codes, weight=weight), eval_set=held_out)
+    metadata = model.get_metadata()
+    for key in CATBOOST_VOLATILE:
+        del metadata[key]
+    best = int(model.get_best_iteration()) if stops else int(model.tree_count_) - 1
+    rounds = len(model.get_evals_result()["learn"]["MultiClass"])
+    return Fitted(model, present, best, rounds, ())
+
+
+def _catboost_library() -> Any:
+    try:
+        import catboost
+    except ImportError:
+        raise ModelError(
+            "The model catboost is not installed; run `pip install 'evenly[catboost]'` or choose another."
+        ) from None
+    return catboost

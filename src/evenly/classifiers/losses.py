@@ -1,0 +1,149 @@
+"""Loss functions for imbalanced classes, each the equation of its paper and nothing else.
+
+Every loss takes logits (n, k) and targets (n,) and gives one loss a row, float (n,); `mean_loss` reduces
+them. Which loss with which numbers a run uses is decided in `evenly.classifiers.objective`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    """Mean over rows, weighted by row: Σ w_i l_i / Σ w_i; 0 where all weights are 0.
+
+    Parameters
+    ----------
+    losses
+        One loss a row, float (n,).
+    sample_weight
+        Non-negative weight of each row, float (n,), or None for one each.
+    """
+    if sample_weight is None:
+        return losses.mean()
+    return (sample_weight * losses).sum() / sample_weight.sum().clamp_min(torch.finfo(losses.dtype).tiny)
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """w_y · −Σ_c q_c log softmax(z)_c with q = (1 − ε)·one-hot(y) + ε/k.
+
+    Parameters
+    ----------
+    logits
+        Scores z, float (n, k).
+    targets
+        Classes y, int64 (n,).
+    class_weights
+        Weight of a row by its class, float (k,). It multiplies the whole row, smoothed part included.
+    label_smoothing
+        ε in [0, 1).
+
+    References
+    ----------
+    Szegedy et al., Rethinking the Inception Architecture, CVPR 2016 (1512.00567), section 7.
+    """
+    losses = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+    return losses if class_weights is None else class_weights[targets] * losses
+
+
+def focal(logits: Tensor, targets: Tensor, gamma: float, alpha: Tensor | None = None) -> Tensor:
+    """−α_y (1 − p_y)^γ log p_y with p = softmax(z); γ = 0 is weighted cross-entropy.
+
+    Parameters
+    ----------
+    logits, targets
+        As for `cross_entropy`.
+    gamma
+        Focusing parameter γ >= 0: how fast rows that are already right fade.
+    alpha
+        Class weights α, float (k,).
+
+    References
+    ----------
+    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017 (1708.02002), equation 5.
+    """
+    log_p = functional.log_softmax(logits, dim=1).gather(1, targets[:, None]).squeeze(1)
+    # 1 − p = −expm1(log p) keeps its digits near p = 1. A floor keeps the gradient of x^γ at 0 finite for γ <
+    # 1.
+    miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(logits.dtype).eps)
+    losses = -(miss**gamma) * log_p
+    return losses if alpha is None else alpha[targets] * losses
+
+
+def ldam_margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
+    """Margins Δ_c = C / n_c^¼ with C such that the rarest class has `max_margin`; float (k,).
+
+    References
+    ----------
+    Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019
+    (1906.07413), equation 13.
+    """
+    margins = counts.clamp_min(1.0) ** -0.25
+    return margins * (max_margin / margins.max())
+
+
+def ldam(
+    logits: Tensor, targets: Tensor, margins: Tensor, scale: float, class_weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy after the margin of its class was taken off the true logit: z_y − s Δ_y.
+
+    Parameters
+    ----------
+    logits
+        Scaled cosines s · cos θ, float (n, k), as a `CosineHead` gives them.
+    targets
+        Classes, int64 (n,).
+    margins
+        Δ in units of the cosine, float (k,); see `ldam_margins`.
+    scale
+        s, the same as in the head.
+    class_weights
+        Weights of the deferred re-weighting, float (k,).
+
+    References
+    ----------
+    Cao et al. 2019 (1906.07413), equations 11 and 12, and algorithm 1.
+    """
+    taken = functional.one_hot(targets, logits.shape[1]) * (scale * margins)
+    return cross_entropy(logits - taken, targets, class_weights)
+
+
+def logit_adjusted(logits: Tensor, targets: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
+    """Cross-entropy on z + τ log π: the scores z come out as if classes were balanced.
+
+    Parameters
+    ----------
+    logits, targets
+        As for `cross_entropy`.
+    prior
+        Class shares π of the training batches, positive, float (k,).
+    tau
+        τ; 1 is consistent for the balanced error.
+
+    References
+    ----------
+    Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021 (2007.07314), equation 10.
+    """
+    return cross_entropy(logits + tau * prior.log(), targets)
+
+
+def balanced_softmax(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    """−log( n_y e^{z_y} / Σ_c n_c e^{z_c} ).
+
+    Parameters
+    ----------
+    logits, targets
+        As for `cross_entropy`.
+    counts
+        Training rows per class n, positive, float (k,); only their ratios matter.
+
+    References
+    ----------
+    Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020 (2007.10740), equations
+    3 and 4.
+    """
+    return logit_adjusted(logits, targets, counts / counts.sum(), tau=1.0)

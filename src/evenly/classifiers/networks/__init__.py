@@ -1,0 +1,1 @@
+"""Networks in plain torch: bodies that turn images into features, and heads that score them."""

@@ -1,0 +1,99 @@
+"""What a fit shows and writes while it runs: dvclive's files, and a progress bar or lines.
+
+Fitting itself knows none of this: it calls a log. Only stages and commands use this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evenly.classifiers.protocol import FitSummary, Log
+from evenly.files import write_json
+
+#: In the folder of a fit: the metrics of what was kept, for `dvc metrics`.
+METRICS = "metrics.json"
+
+
+@contextmanager
+def training_log(folder: str | Path, epochs: int, show: Callable[[str], None] | None) -> Iterator[Log]:
+    """Give a log that writes every step with dvclive and shows it.
+
+    Parameters
+    ----------
+    folder
+        Where dvclive puts `plots/metrics/*.tsv`, one file a metric.
+    epochs
+        The most steps there will be, for the progress bar.
+    show
+        Prints a line where standard error is no terminal; None shows nothing at all.
+    """
+    live = _open_live(Path(folder).absolute())
+    bar = _progress_bar(epochs) if show and os.isatty(2) else None
+
+    def log(step: int, metrics: Mapping[str, float]) -> None:
+        live.step = step
+        for name, value in metrics.items():
+            live.log_metric(name, float(value))
+        live.make_summary()
+        short = {name: f"{value:.4g}" for name, value in metrics.items()}
+        if bar is not None:
+            bar.set_postfix(short)
+            bar.update()
+        elif show:
+            show(f"{step + 1:3d}  " + "  ".join(f"{name} {value}" for name, value in short.items()))
+
+    try:
+        yield log
+    finally:
+        if bar is not None:
+            bar.close()
+        live.end()
+
+
+def write_metrics(summary: FitSummary, folder: str | Path) -> None:
+    """Write the metrics of what was kept over dvclive's, which are those of the last step.
+
+    `{"best_epoch": 7, "epochs": 13, "train": {"loss": …}, "val": {…}}`: nested as `dvc metrics` shows them.
+    """
+    nested: dict[str, Any] = {}
+    if summary.best_step is not None:
+        nested |= {"best_epoch": summary.best_step, "epochs": summary.steps}
+    for name, value in summary.metrics.items():
+        section, _, metric = name.rpartition("/")
+        (nested.setdefault(section, {}) if section else nested)[metric] = value
+    write_json(nested, Path(folder) / METRICS)
+
+
+def _open_live(folder: Path) -> Any:
+    """Open dvclive on a folder, for metrics alone: it makes no experiments, reports, or dvc.yaml of its own.
+
+    In a Git repository without a commit dvclive fails on opening; from a folder outside of any it works.
+    """
+    from dvclive import Live
+    from scmrepo.exceptions import SCMError
+
+    logging.getLogger("dvclive").setLevel(logging.ERROR)
+    options: dict[str, Any] = {
+        "dvcyaml": None,
+        "save_dvc_exp": False,
+        "report": None,
+        "monitor_system": False,
+    }
+    try:
+        return Live(str(folder), **options)
+    except SCMError:
+        with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
+            return Live(str(folder), **options)
+
+
+def _progress_bar(epochs: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=epochs, unit="epoch", leave=False)

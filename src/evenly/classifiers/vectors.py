@@ -1,0 +1,154 @@
+"""Models on vectors as classifiers: whatever the modality, the featurizer makes the vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from evenly.classifiers.estimators import (
+    Fitted,
+    estimator_libraries,
+    fit_estimator,
+    load_estimator,
+    save_estimator,
+)
+from evenly.classifiers.monitoring import prediction_scores
+from evenly.classifiers.protocol import FitSummary, Log, no_log
+from evenly.classifiers.storage import FEATURIZER, Manifest, library_versions, write_manifest
+from evenly.classifiers.threads import pinned_threads
+from evenly.classifiers.weights import (
+    check_rows,
+    class_weights,
+    reweighted_prior,
+    rows_per_class,
+    smoothed_prior,
+)
+from evenly.errors import ModelError
+from evenly.features import Featurizer, load_featurizer
+from evenly.files import atomic_folder
+from evenly.plans import TrainPlan
+from evenly.samples import SampleTable, Schema
+
+
+class VectorClassifier:
+    """An estimator on vectors, as an `evenly.classifiers.protocol.Classifier`.
+
+    Losses that weigh classes become weights of rows. Classes without a training row get the probability 0.
+
+    Parameters
+    ----------
+    plan
+        With a vector model as its model.
+    schema
+        Of the samples.
+    featurizer
+        Samples to vectors.
+    """
+
+    def __init__(self, plan: TrainPlan, schema: Schema, featurizer: Featurizer) -> None:
+        self.plan = plan
+        self.schema = schema
+        self.featurizer = featurizer
+        self._fitted: Fitted | None = None
+        self._prior: np.ndarray | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in order."""
+        return self.schema.classes
+
+    @property
+    def effective_prior(self) -> np.ndarray:
+        """The class prior that the scores carry, float64 (k,)."""
+        if self._prior is None:
+            raise RuntimeError("the classifier has not been fitted")
+        return self._prior
+
+    def fit(
+        self,
+        train: SampleTable,
+        validation: SampleTable,
+        log: Log = no_log,
+        sample_weight: np.ndarray | None = None,
+    ) -> FitSummary:
+        """Fit the estimator; see `Classifier.fit`. One entry goes to the log, at the end."""
+        check_rows(train)
+        plan, k = self.plan, len(self.classes)
+        counts = rows_per_class(train.codes, k, sample_weight)
+        by_class = class_weights(plan.loss, plan.losses, self.classes, counts)
+        weight = by_class[train.codes] if sample_weight is None else by_class[train.codes] * sample_weight
+        self._prior = reweighted_prior(counts, by_class)
+        # Rows of classes that training does not know cannot say when to stop. The others count as their class
+        # does in what is minimised: with natural shares, boosting would stop before it has learnt the tail.
+        known = np.flatnonzero(counts[validation.codes] > 0) if len(validation) else np.arange(0)
+        shares = smoothed_prior(rows_per_class(validation.codes[known], k))
+        as_trained = (self._prior / shares)[validation.codes[known]]
+        with pinned_threads(plan.threads):
+            vectors, held_out = self._vectors(train), self._vectors(validation)
+            self._fitted = fit_estimator(
+                plan,
+                (vectors, train.codes, weight),
+                (held_out[known], validation.codes[known], as_trained),
+            )
+            scores = {
+                f"{part}/{name}": value
+                for part, x, codes in (("train", vectors, train.codes), ("val", held_out, validation.codes))
+                for name, value in prediction_scores(codes, self._probabilities(x)).items()
+            }
+        log(0, scores)
+        return FitSummary(self._fitted.best_round, self._fitted.rounds, scores, self._fitted.notes)
+
+    def predict_proba(self, samples: SampleTable) -> np.ndarray:
+        """Class probabilities, float64 (n, k)."""
+        with pinned_threads(self.plan.threads):
+            return self._probabilities(self._vectors(samples))
+
+    def save(self, folder: str | Path) -> None:
+        """Write `model.json`, the estimator and a copy of the featurizer, atomically."""
+        if self._fitted is None:
+            raise RuntimeError("the classifier has not been fitted")
+        manifest = Manifest(
+            self.plan,
+            self.schema,
+            self.effective_prior,
+            library_versions("numpy", *estimator_libraries(self.plan.model)),
+            {"present": [int(code) for code in self._fitted.present]},
+        )
+        with atomic_folder(folder) as temporary:
+            write_manifest(manifest, temporary)
+            save_estimator(self._fitted.estimator, self.plan.model, temporary)
+            self.featurizer.save(temporary / FEATURIZER)
+
+    @classmethod
+    def load(cls, manifest: Manifest, folder: Path) -> VectorClassifier:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            When the estimator or the featurizer is missing, damaged, or not to be trusted.
+        """
+        if not (folder / FEATURIZER).is_dir():
+            raise ModelError(f"{folder / FEATURIZER} does not exist; train the model again.")
+        classifier = cls(manifest.plan, manifest.schema, load_featurizer(folder / FEATURIZER))
+        classifier._prior = manifest.effective_prior
+        estimator = load_estimator(manifest.plan.model, folder)
+        present = np.asarray(manifest.details["present"], dtype=np.int64)
+        classifier._fitted = Fitted(estimator, present, None, 0, ())
+        return classifier
+
+    def _vectors(self, samples: SampleTable) -> np.ndarray:
+        if not len(samples):
+            return np.zeros((0, self.featurizer.dimension), dtype=np.float32)
+        return self.featurizer.transform(samples)
+
+    def _probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities of all classes, from an estimator that knows those with training rows."""
+        if self._fitted is None:
+            raise RuntimeError("the classifier has not been fitted")
+        out = np.zeros((len(vectors), len(self.classes)))
+        if len(vectors):
+            out[:, self._fitted.present] = self._fitted.estimator.predict_proba(vectors)
+            out /= out.sum(axis=1, keepdims=True)
+        return out

@@ -1,0 +1,159 @@
+"""Commands about language models: what a plan would cost, what it asks, and the journal of paid answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Language models: what a plan would cost, and the journal of answers."
+)
+journal = typer.Typer(no_args_is_help=True, help="Answers that are paid for: list, share, or forget them.")
+app.add_typer(journal, name="journal")
+
+PLAN = "data/plan/llm.json"
+TRAIN = "data/split/train.parquet"
+
+
+@app.command()
+def estimate(
+    show: Annotated[
+        int, typer.Option(min=0, help="Also print so many of the requests as they would be sent.")
+    ] = 0,
+) -> None:
+    """Calls, tokens, money and minutes of the plan, less what is in the journal. Sends nothing."""
+    import os
+    from itertools import islice
+
+    from evenly.params.generation import read_engine_settings
+    from evenly.params.project import PARAMS_FILE
+    from evenly.plans import LlmPlan, read_plan
+    from evenly.samples import read_samples
+    from evenly.synthesis.llm.keys import journal_folder
+    from evenly.synthesis.llm.preview import plan_estimate, planned_requests
+    from evenly.synthesis.llm.prompts import Prompts
+
+    plan = read_plan(LlmPlan, PLAN)
+    if plan is None:
+        typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
+        return
+    train, prompts = read_samples(TRAIN), Prompts(Path("prompts"))
+    for request in islice(planned_requests(plan, train, prompts), show):
+        typer.echo(f"--- class {request.tag}, request {request.ordinal}")
+        for message in request.messages:
+            typer.echo(f"[{message['role']}]\n{message['content']}\n")
+    settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
+    for line in plan_estimate(plan, train, prompts, settings, journal_folder(os.environ)).lines():
+        typer.echo(line)
+
+
+@app.command()
+def batch(
+    wait: Annotated[
+        bool, typer.Option(help="Poll until all batches are over, instead of looking once.")
+    ] = True,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 30.0,
+) -> None:
+    """Have the plan's requests answered by the Batch API, cheaper and within a day; then run `dvc repro`.
+
+    May be stopped and started again at any time: the journal knows the batches, and takes their answers.
+    """
+    import asyncio
+    import os
+
+    from evenly.params.generation import read_engine_settings
+    from evenly.params.project import PARAMS_FILE
+    from evenly.plans import LlmPlan, read_plan
+    from evenly.samples import read_samples
+    from evenly.synthesis.llm.batch import run_batches
+    from evenly.synthesis.llm.keys import journal_folder, keys_from
+    from evenly.synthesis.llm.preview import planned_requests
+    from evenly.synthesis.llm.prompts import Prompts
+
+    plan = read_plan(LlmPlan, PLAN)
+    if plan is None:
+        typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
+        return
+    settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
+    requests = list(planned_requests(plan, read_samples(TRAIN), Prompts(Path("prompts"))))
+    keys, folder = keys_from(os.environ), journal_folder(os.environ)
+    report = asyncio.run(run_batches(settings, keys, folder, requests, wait, every, typer.echo))
+    typer.echo(
+        f"{report.known} answers were there, {report.submitted} requests submitted, {report.collected} "
+        f"answers collected, {report.failed} without an answer, {report.open_batches} batches still open."
+    )
+
+
+@journal.command("list")
+def list_journals() -> None:
+    """Show every journal: endpoint, model, answers, tokens and dates."""
+    import os
+    import sys
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from evenly.synthesis.llm.journal_files import journal_summaries
+    from evenly.synthesis.llm.keys import journal_folder
+
+    folder = journal_folder(os.environ)
+    summaries = journal_summaries(folder)
+    if not summaries:
+        typer.echo(f"There is no journal in {folder}.")
+        return
+    table = Table("model", "endpoint", box=None, pad_edge=False)
+    for name in ("answers", "failures", "calls", "tokens", "unseen", "MiB"):
+        table.add_column(name, justify="right")
+    table.add_column("last answer")
+    for one in summaries:
+        last = "" if one.last is None else datetime.fromtimestamp(one.last).strftime("%Y-%m-%d %H:%M")
+        numbers = (one.answers, one.failures, one.calls, one.prompt_tokens + one.completion_tokens)
+        cells = [f"{number:,}" for number in (*numbers, one.uncertain_calls)]
+        table.add_row(one.model, one.base_url, *cells, f"{one.bytes / 2**20:.1f}", last)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@journal.command("export")
+def export(target: Annotated[Path, typer.Argument(help="The .jsonl file to write.")]) -> None:
+    """Write all answers to a file that others can import. It holds the prompts, training rows included."""
+    import os
+
+    from evenly.synthesis.llm.journal_files import export_journals
+    from evenly.synthesis.llm.keys import journal_folder
+
+    typer.echo(f"{export_journals(journal_folder(os.environ), target)} answers written to {target}.")
+
+
+@journal.command("import")
+def import_(source: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True)]) -> None:
+    """Take in answers that somebody else has paid for."""
+    import os
+
+    from evenly.synthesis.llm.journal_files import import_journals
+    from evenly.synthesis.llm.keys import journal_folder
+
+    new, known = import_journals(source, journal_folder(os.environ))
+    typer.echo(f"{new} answers taken in, {known} were there already.")
+
+
+@journal.command()
+def prune(
+    days: Annotated[float | None, typer.Option(min=0, help="Only answers older than so many days.")] = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Only refusals, empty and cut answers.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All answers.")] = False,
+) -> None:
+    """Forget answers; what needs them again pays again."""
+    import os
+
+    from evenly.errors import ParameterError
+    from evenly.synthesis.llm.journal_files import prune_journals
+    from evenly.synthesis.llm.keys import journal_folder
+
+    if days is None and not failures and not everything:
+        raise ParameterError("Say which answers to forget: --days N, --failures, or --all.")
+    typer.echo(f"{prune_journals(journal_folder(os.environ), days, failures)} answers forgotten.")

@@ -1,0 +1,104 @@
+"""What every featurizer can do, and which one a data set gets. The featurizers themselves have a module each:
+`pixels` for images, `lsa` for text, `columns` for tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from evenly.errors import DataError
+from evenly.files import read_json
+from evenly.params.features import FeatureSettings
+from evenly.samples import SampleTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+#: In the folder of every featurizer: what it is and how it was fitted.
+DESCRIPTION = "featurizer.json"
+
+
+class Featurizer(Protocol):
+    """Fitted on training rows; turns any rows of that data set into vectors, and vectors into rows."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+
+    def transform(self, samples: SampleTable) -> np.ndarray:
+        """Give vectors, float32 (n, dimension), finite; a row that carries a `vector` keeps that."""
+
+    def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
+        """Payload columns of samples that stand at these vectors (n, dimension), for a sample table.
+
+        Images come back as PNG, tables as columns of their types, text as a null text with a `vector`.
+        """
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything to a folder, as JSON and npz; the same featurizer gives the same bytes."""
+
+
+def fit_featurizer(train: SampleTable, settings: FeatureSettings, seed: int) -> Featurizer:
+    """Fit the featurizer of the samples' modality.
+
+    Parameters
+    ----------
+    train
+        Training rows, and only those. Their order does not matter.
+    settings
+        The section of the modality is used.
+    seed
+        For the randomised decomposition of text features.
+
+    Raises
+    ------
+    DataError
+        When there is no row, or one whose payload cannot be read.
+    """
+    if not len(train):
+        raise DataError("There is no training row to fit features on.")
+    train = train.sorted_by_id()
+    if train.modality == "image":
+        from evenly.features.pixels import fit_pixels
+
+        return fit_pixels(train, settings.image)
+    if train.modality == "table":
+        from evenly.features.columns import fit_columns
+
+        return fit_columns(train, settings.table)
+    from evenly.features.lsa import fit_lsa
+
+    return fit_lsa(train, settings.text, seed)
+
+
+def load_featurizer(folder: str | Path) -> Featurizer:
+    """Read a featurizer that `save` wrote.
+
+    Raises
+    ------
+    DataError
+        When the folder holds none.
+    """
+    path = Path(folder) / DESCRIPTION
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run `dvc repro featurize` to make it.")
+    description = read_json(path)
+    match description["kind"]:
+        case "pixels":
+            from evenly.features.pixels import Pixels
+
+            return Pixels.from_description(description)
+        case "columns":
+            from evenly.features.columns import Columns
+
+            return Columns.from_description(description)
+        case "lsa":
+            from evenly.features.lsa import load_lsa
+
+            return load_lsa(Path(folder), description)
+    raise DataError(
+        f"{path} describes an unknown kind of features; run `dvc repro featurize` to make it anew."
+    )

@@ -1,0 +1,302 @@
+"""Exact nearest neighbours in Euclidean space, in bounded memory: by a tree in few dimensions, else by tiles.
+
+The tiles are float32 matrix products, which round. So they only nominate: a few more candidates than asked
+for, whose distances are then computed exactly. A row is done when the rounding bound proves that nothing
+outside its candidates can be nearer; the rare rows without that proof (many ties) are searched again with
+everything within the bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+#: Up to this many dimensions a k-d tree visits few enough leaves to win over matrix products.
+TREE_DIMENSIONS = 8
+#: Rows and columns of a tile of scores, 15 MiB; strides of a power of two would share cache lines.
+_TILE = 2000
+_SPARE = 4  # candidates beyond k
+_EXACT = 1 << 17  # numbers held at once while distances are computed exactly: they stay in the cache
+_STRIP = 1 << 22  # scores held at once while rows are searched again
+
+
+def nearest_neighbours(
+    queries: np.ndarray, points: np.ndarray, k: int, exclude_self: bool | np.ndarray = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the `k` nearest points of each query.
+
+    Parameters
+    ----------
+    queries
+        float32 (q, d), finite.
+    points
+        float32 (n, d), finite.
+    k
+        How many neighbours, at least 1 and at most the number of points that a query may have.
+    exclude_self
+        True where query i is point i, which is then not its own neighbour; or an integer array (q,) that
+        gives the position of each query among the points. Other points at the same place remain neighbours.
+
+    Returns
+    -------
+    distances : numpy.ndarray
+        float32 (q, k), ascending.
+    indices : numpy.ndarray
+        int64 (q, k), positions in `points`. Points at the same distance stand in ascending order; which of
+        them are taken at the k-th place is left open, but the same each time.
+
+    Raises
+    ------
+    ValueError
+        When `k` is out of range or the dimensions differ.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    own = _own_positions(exclude_self, len(queries))
+    available = len(points) - (own is not None)
+    if queries.ndim != 2 or points.ndim != 2 or queries.shape[1] != points.shape[1]:
+        raise ValueError(f"queries {queries.shape} and points {points.shape} must be matrices of equal width")
+    if not 1 <= k <= available:
+        raise ValueError(f"k must be between 1 and {available}, not {k}")
+    if not len(queries):
+        return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
+    search = _by_tree if points.shape[1] <= TREE_DIMENSIONS else _by_tiles
+    return search(queries, points, k, own)
+
+
+def _own_positions(exclude_self: bool | np.ndarray, n: int) -> np.ndarray | None:
+    if exclude_self is False:
+        return None
+    if exclude_self is True:
+        return np.arange(n)
+    own = np.asarray(exclude_self)
+    if own.shape != (n,):
+        raise ValueError(f"exclude_self must hold one position for each of the {n} queries")
+    return own
+
+
+# -- few dimensions --------------------------------------------------------------------------------------
+
+
+def _by_tree(
+    queries: np.ndarray, points: np.ndarray, k: int, own: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.spatial import cKDTree
+
+    asked = k + (own is not None)
+    tree = cKDTree(points, balanced_tree=False)
+    distances, indices = tree.query(queries, k=range(1, asked + 1))
+    if own is not None:
+        # The query is somewhere among its own results, save where more than k copies of it stand before it.
+        itself = indices == own[:, None]
+        itself[~itself.any(axis=1), -1] = True
+        distances = distances[~itself].reshape(len(queries), k)
+        indices = indices[~itself].reshape(len(queries), k)
+    order = np.lexsort((indices, distances))
+    rows = np.arange(len(queries))[:, None]
+    return distances[rows, order].astype(np.float32), indices[rows, order].astype(np.int64)
+
+
+# -- many dimensions -------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Candidates:
+    """The `keep` best points found so far for each query, by rounded half squared distance."""
+
+    keep: int
+    bound: np.ndarray  # float32 (q,): no better than the keep-th best score so far
+    rows: list[np.ndarray]
+    columns: list[np.ndarray]
+    scores: list[np.ndarray]
+    held: int = 0
+
+    def offer(self, tile: np.ndarray, first_row: int, first_column: int) -> None:
+        """Take a tile of scores into account for the queries of its rows."""
+        bound = self.bound[first_row : first_row + tile.shape[0]]
+        hits = _promising(tile, bound, self.keep, axis=1)
+        rows, columns = np.divmod(hits, tile.shape[1])
+        self._add(rows + first_row, columns + first_column, tile.ravel()[hits])
+
+    def offer_mirrored(self, tile: np.ndarray, first_row: int, first_column: int) -> None:
+        """Take a tile into account for the points of its columns, as `offer` of its transpose would."""
+        bound = self.bound[first_column : first_column + tile.shape[1]]
+        hits = _promising(tile, bound, self.keep, axis=0)
+        rows, columns = np.divmod(hits, tile.shape[1])
+        self._add(columns + first_column, rows + first_row, tile.ravel()[hits])
+
+    def _add(self, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
+        self.rows.append(rows.astype(np.int32))
+        self.columns.append(columns.astype(np.int32))
+        self.scores.append(scores)
+        self.held += len(rows)
+        if self.held > 8 * self.keep * len(self.bound) + 16 * self.keep * _TILE:
+            self.compress()
+
+    def compress(self) -> None:
+        """Forget all but the `keep` best of each query, and tighten the bounds to them."""
+        rows = np.concatenate(self.rows)
+        scores = np.concatenate(self.scores)
+        # One sort by row and score: the bits of a float that is not negative are ordered like its value.
+        keys = rows.astype(np.uint64) << np.uint64(32)
+        keys |= np.maximum(scores, 0).view(np.uint32)
+        order = np.argsort(keys)
+        starts = np.searchsorted(rows[order], np.arange(len(self.bound) + 1))
+        rank = np.arange(len(rows)) - np.repeat(starts[:-1], np.diff(starts))
+        order = order[rank < self.keep]
+        full = np.diff(starts) >= self.keep
+        last = order[np.cumsum(np.minimum(np.diff(starts), self.keep))[full] - 1]
+        self.bound[full] = np.minimum(self.bound[full], scores[last])
+        self.rows, self.columns, self.scores = (
+            [rows[order]],
+            [np.concatenate(self.columns)[order]],
+            [scores[order]],
+        )
+        self.held = len(order)
+
+
+def _promising(tile: np.ndarray, bound: np.ndarray, keep: int, axis: int) -> np.ndarray:
+    """Positions in the flat tile of scores within the bounds, tightened in place where these are many.
+
+    `axis` is the one along which the scores of a query lie: 1 for rows of the tile, 0 for its columns.
+    """
+    limits = bound[:, None] if axis == 1 else bound[None, :]
+    if np.isinf(bound).any():
+        _tighten(tile, bound, keep, axis)
+    hits = np.flatnonzero(tile <= limits)
+    if len(hits) > 4 * keep * len(bound):
+        _tighten(tile, bound, keep, axis)
+        hits = np.flatnonzero(tile <= limits)
+    if len(hits) > 16 * keep * len(bound):  # ties without end
+        best = np.argpartition(tile, keep - 1, axis=axis).take(range(keep), axis=axis)
+        across, along = np.indices(best.shape)
+        places = across * tile.shape[1] + best if axis == 1 else best * tile.shape[1] + along
+        hits = places.ravel()
+    return hits
+
+
+def _tighten(tile: np.ndarray, bound: np.ndarray, keep: int, axis: int) -> None:
+    """Lower the bounds to the keep-th smallest minimum of groups of scores, which is no less."""
+    length = tile.shape[axis]
+    if length < keep:
+        return
+    fold = max(1, min(8, length // (4 * keep)))
+    whole = length // fold * fold
+    if axis == 1:
+        minima = tile[:, :whole].reshape(len(bound), fold, -1).min(axis=1)
+    else:
+        minima = tile[:whole].reshape(fold, -1, len(bound)).min(axis=0)
+    np.minimum(bound, np.partition(minima, keep - 1, axis=axis).take(keep - 1, axis=axis), out=bound)
+
+
+def _by_tiles(
+    queries: np.ndarray, points: np.ndarray, k: int, own: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    available = len(points) - (own is not None)
+    keep = min(k + _SPARE, available)
+    # With a column for each half norm, one product gives |q|²/2 + |p|²/2 − q·p: half the squared distance.
+    centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    left, reach = _with_norms(queries, centre, query=True)
+    right, extent = _with_norms(points, centre, query=False)
+    symmetric = own is not None and queries.shape == points.shape and queries is points
+    with _blas_threads().limit(limits=1):
+        found = _candidates(left, right, keep, own, symmetric)
+    found.compress()
+    columns = np.sort(found.columns[0].reshape(len(queries), keep).astype(np.int64), axis=1)
+    rows = np.repeat(np.arange(len(queries)), keep)
+    squares = _squared_distances(queries, points, rows, columns.ravel()).reshape(columns.shape)
+    rank = np.argsort(squares, axis=1, kind="stable")[:, :k]
+    indices = np.take_along_axis(columns, rank, axis=1)
+    squares = np.take_along_axis(squares, rank, axis=1)
+    if keep < available:
+        # Rounding of a sum of d + 2 products of total size (|q| + |p|)²/2, with a factor of two to spare.
+        slack = (queries.shape[1] + 16) * 2.0**-23 * (reach + extent.max()) ** 2 / 2
+        worst = squares[:, -1]
+        open_rows = np.flatnonzero((worst / 2 + slack >= found.bound) & (worst > 0))
+        limits = (worst / 2 + 2 * slack)[open_rows].astype(np.float32)
+        _settle(open_rows, limits, (queries, points), (left, right), own, squares, indices)
+    return np.sqrt(squares).astype(np.float32), indices
+
+
+def _with_norms(vectors: np.ndarray, centre: np.ndarray, query: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Centred vectors with the two columns that make a product a distance; and the norms, float64 (n,)."""
+    n, d = vectors.shape
+    wide = np.empty((n, d + 2), np.float32)
+    np.subtract(vectors, centre, out=wide[:, :d])
+    half = np.einsum("ij,ij->i", wide[:, :d], wide[:, :d]) / 2
+    if not query:
+        np.negative(wide[:, :d], out=wide[:, :d])
+    wide[:, d] = half if query else 1
+    wide[:, d + 1] = 1 if query else half
+    return wide, np.sqrt(2 * half.astype(np.float64))
+
+
+@cache
+def _blas_threads() -> ThreadpoolController:
+    """Control the threads of matrix products: on small tiles a second one mostly waits, at full CPU cost."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _candidates(
+    left: np.ndarray, right: np.ndarray, keep: int, own: np.ndarray | None, symmetric: bool
+) -> _Candidates:
+    found = _Candidates(keep, np.full(len(left), np.inf, np.float32), [], [], [])
+    for r in range(0, len(left), _TILE):
+        # Among one set of points, the tile above the diagonal is also, transposed, the one below it.
+        for c in range(r if symmetric else 0, len(right), _TILE):
+            tile = left[r : r + _TILE] @ right[c : c + _TILE].T
+            if own is not None:
+                inside = own[r : r + _TILE] - c
+                here = np.flatnonzero((inside >= 0) & (inside < tile.shape[1]))
+                tile[here, inside[here]] = np.inf
+            found.offer(tile, r, c)
+            if symmetric and c > r:
+                found.offer_mirrored(tile, r, c)
+    return found
+
+
+def _settle(
+    rows: np.ndarray,
+    limits: np.ndarray,
+    vectors: tuple[np.ndarray, np.ndarray],
+    wide: tuple[np.ndarray, np.ndarray],
+    own: np.ndarray | None,
+    squares: np.ndarray,
+    indices: np.ndarray,
+) -> None:
+    """Search `rows` again among all points of a score within `limits`; write into the last two."""
+    k = indices.shape[1]
+    step = max(1, _STRIP // len(wide[1]))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        scores = wide[0][some] @ wide[1].T
+        if own is not None:
+            scores[np.arange(len(some)), own[some]] = np.inf
+        r, c = np.divmod(np.flatnonzero(scores <= limits[start : start + step, None]), scores.shape[1])
+        exact = _squared_distances(*vectors, some[r], c)
+        order = np.lexsort((c, exact, r))
+        first = np.searchsorted(r, np.arange(len(some)))  # r is ascending, also after the sort
+        best = order[first[:, None] + np.arange(k)]
+        squares[some], indices[some] = exact[best], c[best]
+
+
+def _squared_distances(
+    queries: np.ndarray, points: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Squared distance of each pair (query row, point column), by differences in float64."""
+    out = np.empty(len(rows))
+    step = max(1, _EXACT // queries.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        difference = queries[rows[part]].astype(np.float64)
+        difference -= points[columns[part]]
+        np.einsum("ij,ij->i", difference, difference, out=out[part])
+    return out

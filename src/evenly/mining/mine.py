@@ -1,0 +1,160 @@
+"""Mining hard examples: score the training table, set wrong labels aside, take the hard rows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evenly.classifiers import Classifier, build_classifier
+from evenly.classifiers.threads import pinned_threads
+from evenly.features import Featurizer
+from evenly.mining.families import family_folds, family_names, independent_rows, is_spare_copy
+from evenly.mining.guard import Suspicion, suspicion
+from evenly.mining.scores import (
+    Scores,
+    calibrated,
+    out_of_fold,
+    refitting_judge,
+    regression_judge,
+    scores_of,
+)
+from evenly.mining.selection import hard_rows, reasons
+from evenly.params.training import NETWORKS
+from evenly.plans import MinePlan, TrainPlan
+from evenly.samples import SampleTable
+
+if TYPE_CHECKING:
+    from evenly.params.mining import MiningSettings
+
+logger = logging.getLogger(__name__)
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What mining found.
+
+    Attributes
+    ----------
+    hard
+        The hard rows, ordered by id, as they are in the pool; under `mining` in their `details` stand `loss`,
+        `prediction`, `confidence`, `margin`, `why`, and `suspect` where the label is probably wrong.
+    pool
+        The rows that were scored, ordered by id.
+    scores
+        Of the rows of `pool`.
+    suspicion
+        About the rows of `pool`.
+    is_hard
+        Which rows of `pool` are in `hard`, bool.
+    left_out
+        Number of rows of the training table that are not in `pool`, by reason.
+    settings
+        How it was mined.
+    """
+
+    hard: SampleTable
+    pool: SampleTable
+    scores: Scores
+    suspicion: Suspicion
+    is_hard: np.ndarray
+    left_out: dict[str, int]
+    settings: MiningSettings
+
+
+def mine(
+    classifier: Classifier, table: SampleTable, plan: MinePlan, trained: TrainPlan, featurizer: Featurizer
+) -> Mined:
+    """Find the hard rows of a training table.
+
+    Copies of rows that are in the table themselves are passed over, and so are rows known as vectors only
+    where the model reads texts or pictures.
+
+    Parameters
+    ----------
+    classifier
+        Fitted on the table.
+    table
+        The balanced training table: real, augmented and generated rows. Never validation or test rows.
+    plan
+        What counts as hard, and how the guard works.
+    trained
+        How the classifier was trained, to train it anew without a fold.
+    featurizer
+        Samples to vectors, for the guard's quick model.
+    """
+    pool, left_out = _pool(table.sorted_by_id(), trained)
+    names = family_names(pool)
+    fold = family_folds(pool, names, plan.guard.folds, plan.seed)
+    with pinned_threads(plan.threads), warnings.catch_warnings():
+        # A quick model need not converge to the last digit.
+        warnings.filterwarnings("ignore", message="lbfgs failed to converge")
+        vectors = featurizer.transform(pool) if len(pool) else np.zeros((0, 1), dtype=np.float32)
+        judge = regression_judge(vectors, pool.codes, len(pool.classes), plan.seed)
+        quick = out_of_fold(pool, fold, judge)
+        quick = calibrated(quick, pool.codes)
+    if plan.scores == "quick":
+        probabilities = quick
+    elif plan.scores == "out_of_fold":
+        unfitted = lambda: build_classifier(trained, pool.schema, featurizer)  # noqa: E731
+        probabilities = out_of_fold(pool, fold, refitting_judge(pool, unfitted))
+    else:
+        probabilities = classifier.predict_proba(pool)
+    scores = scores_of(probabilities, pool.codes)
+    found = suspicion(quick, pool.codes, independent_rows(pool, names), plan.guard)
+    eligible = ~found.suspect if plan.suspects == "drop" else np.ones(len(pool), dtype=bool)
+    rows = hard_rows(scores, pool.codes, eligible, plan)
+    if not len(rows):
+        logger.warning("no row of the training table is hard by this rule; a second round has nothing to add")
+    is_hard = np.zeros(len(pool), dtype=bool)
+    is_hard[rows] = True
+    return Mined(
+        hard=_described(pool, rows, scores, found, plan),
+        pool=pool,
+        scores=scores,
+        suspicion=found,
+        is_hard=is_hard,
+        left_out=left_out,
+        settings=plan,
+    )
+
+
+def _pool(table: SampleTable, trained: TrainPlan) -> tuple[SampleTable, dict[str, int]]:
+    """Rows that can be scored, and how many of the others there are."""
+    copies = is_spare_copy(table)
+    unreadable = np.zeros(len(table), dtype=bool)
+    if trained.model in NETWORKS and table.modality in ("text", "image"):
+        payload = table.texts if table.modality == "text" else table.images
+        unreadable = np.array([value is None for value in payload], dtype=bool) & ~copies
+    left_out = {"copies": int(copies.sum()), "vectors_only": int(unreadable.sum())}
+    return table.take(~copies & ~unreadable), left_out
+
+
+def _described(
+    pool: SampleTable, rows: np.ndarray, scores: Scores, found: Suspicion, plan: MinePlan
+) -> SampleTable:
+    """Give the hard rows with what was found about each in their details."""
+    import pyarrow as pa
+
+    hard = pool.take(rows)
+    whys = reasons(scores, rows, pool.classes, plan)
+    details = []
+    for row, earlier, why in zip(rows.tolist(), hard.column("details"), whys, strict=True):
+        mining: dict[str, Any] = {
+            "loss": round(float(scores.loss[row]), _DIGITS),
+            "prediction": pool.classes[scores.predicted[row]],
+            "confidence": round(float(scores.confidence[row]), _DIGITS),
+            "margin": round(float(scores.margin[row]), _DIGITS),
+            "why": why,
+        }
+        if found.suspect[row]:
+            mining["suspect"] = True
+        known = json.loads(earlier) if earlier else {}
+        details.append(json.dumps(known | {"mining": mining}, sort_keys=True, ensure_ascii=False))
+    return hard.with_column("details", pa.array(details, pa.string()))

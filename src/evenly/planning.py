@@ -1,0 +1,292 @@
+"""From class counts and a recipe to plans: how many samples each producer makes for each class, and how to
+train.
+
+Everything that can be refused is refused here, before any work is done: a recipe, model or loss that does
+not go with the data set costs a second, not a night.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from evenly.errors import RecipeError
+from evenly.imbalance import tiers
+from evenly.params.augmentation import Policy
+from evenly.params.datasets import DatasetEntry
+from evenly.params.generation import AskingSettings, require_endpoint, resolved_mode
+from evenly.params.project import Params
+from evenly.params.recipes import AugmentSettings, LlmRecipe, Recipe, ResampleSettings, Targets, Tier
+from evenly.params.training import (
+    DEFAULT_MODEL,
+    NETWORKS,
+    LossName,
+    LossSettings,
+    ModelName,
+    SamplerName,
+    TrainingSettings,
+    check_combination,
+)
+from evenly.plans import AskedModel, AugmentPlan, LlmPlan, ResamplePlan, TrainPlan
+from evenly.samples import Modality, Schema
+
+Counts = Mapping[str, int]
+
+#: What `policy: auto` means.
+DEFAULT_POLICY: dict[Modality, str] = {
+    "image": "image_standard",
+    "text": "text_light",
+    "table": "table_light",
+}
+#: Methods that only remove rows next to other classes; they have no target.
+CLEANING_METHODS = frozenset({"tomek", "enn"})
+
+
+@dataclass(frozen=True)
+class Plans:
+    """One plan per later stage (None: nothing to do), and the class counts to expect after each producer."""
+
+    llm: LlmPlan | None
+    augment: AugmentPlan | None
+    resample: ResamplePlan | None
+    train: TrainPlan
+    expected: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def find_recipe(params: Params) -> Recipe:
+    """The recipe that `balancing` names.
+
+    Raises
+    ------
+    RecipeError
+        Naming the recipes there are.
+    """
+    if params.balancing in params.recipes:
+        return params.recipes[params.balancing]
+    near = difflib.get_close_matches(params.balancing, params.recipes, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(params.recipes)}."
+    raise RecipeError(f"params.yaml: balancing is {params.balancing!r}, which is no entry of recipes{hint}")
+
+
+def make_plans(
+    counts: Counts, schema: Schema, params: Params, entry: DatasetEntry, keys: Mapping[str, str]
+) -> Plans:
+    """Turn a recipe into plans.
+
+    Parameters
+    ----------
+    counts
+        Real training rows per class.
+    schema
+        Of the training table.
+    params
+        All settings; `params.balancing` names the recipe.
+    entry
+        The data set's entry, which knows which mirror images keep a label and what classes are about.
+    keys
+        Names of environment variables to their values: whether the key of an endpoint is there.
+
+    Returns
+    -------
+    Plans
+        `expected["train"]` are the real counts, `expected["augment"]` and so on those after each producer.
+
+    Raises
+    ------
+    RecipeError
+        When recipe, model, loss and data set do not go together.
+    """
+    recipe = find_recipe(params)
+    where = f"recipes.{params.balancing}"
+    class_tiers = tiers(counts, params.tiers)
+    planned = dict(counts)
+    expected = {"train": dict(counts)}
+
+    llm = None
+    if recipe.llm is not None:
+        llm = _llm_plan(recipe.llm, counts, class_tiers, schema, params, entry, keys)
+        planned = {name: planned[name] + llm.counts.get(name, 0) for name in planned}
+        expected["llm"] = dict(planned)
+
+    augment = None
+    if recipe.augment is not None:
+        augment = _augment_plan(recipe.augment, counts, planned, class_tiers, schema, params, entry, where)
+        planned = {name: planned[name] + augment.counts.get(name, 0) for name in planned}
+        expected["augment"] = dict(planned)
+
+    resample = None
+    if recipe.resample is not None:
+        resample = _resample_plan(recipe.resample, counts, planned, class_tiers, params, where)
+        if resample.method == "random_under":
+            planned = {name: min(n, resample.targets.get(name, n)) for name, n in planned.items()}
+        else:
+            planned = {name: max(n, resample.targets.get(name, n)) for name, n in planned.items()}
+        expected["resample"] = dict(planned)
+
+    return Plans(llm, augment, resample, _train_plan(recipe, schema, params), expected)
+
+
+def target_counts(
+    targets: Targets, counts: Counts, planned: Counts, class_tiers: Mapping[str, Tier], where: str
+) -> dict[str, int]:
+    """The number of rows that each class is brought to.
+
+    Parameters
+    ----------
+    targets
+        The rule and its overrides.
+    counts
+        Real rows per class: what `max_ratio` multiplies.
+    planned
+        Rows per class so far, real and made: what `match_majority` and its like look at, and the target of a
+        class that no rule speaks of.
+    class_tiers
+        Tier of each class, for `per_tier`.
+    where
+        The key to name in messages.
+
+    Raises
+    ------
+    RecipeError
+        When an override names a class that the training rows do not have.
+    """
+    unknown = sorted(set(targets.classes) - set(planned))
+    if unknown:
+        raise RecipeError(
+            f"params.yaml: {where}.classes names {unknown[0]!r}; classes are {_listed(planned)}."
+        )
+    sizes = sorted(planned.values())
+    by_rule: dict[str, int] = dict(planned)
+    if targets.fixed is not None:
+        by_rule = dict.fromkeys(planned, targets.fixed)
+    elif targets.per_tier is not None:
+        by_rule = {name: targets.per_tier.get(class_tiers[name], planned[name]) for name in planned}
+    elif targets.to is not None:
+        reference = {
+            "match_majority": sizes[-1],
+            "match_median": sizes[len(sizes) // 2],
+            "match_minority": sizes[0],
+        }[targets.to]
+        by_rule = dict.fromkeys(planned, reference)
+    if targets.max_ratio is not None:
+        by_rule = {name: min(n, math.floor(targets.max_ratio * counts[name])) for name, n in by_rule.items()}
+    return by_rule | targets.classes
+
+
+def _llm_plan(
+    settings: LlmRecipe,
+    counts: Counts,
+    class_tiers: Mapping[str, Tier],
+    schema: Schema,
+    params: Params,
+    entry: DatasetEntry,
+    keys: Mapping[str, str],
+) -> LlmPlan:
+    """What the endpoint is asked for; it depends on real rows alone, whatever other producers make."""
+    where = f"recipes.{params.balancing}.llm"
+    mode = resolved_mode(settings.mode, schema.modality, where)
+    without = [name for name, recipe in params.recipes.items() if recipe.llm is None]
+    engine = require_endpoint(params.llm, keys, params.balancing, without)
+    goal = target_counts(settings.targets, counts, counts, class_tiers, f"{where}.targets")
+    asking = {name: getattr(settings, name) for name in AskingSettings.model_fields}
+    return LlmPlan(
+        mode=mode,
+        counts={name: max(0, goal[name] - counts[name]) for name in counts},
+        notes=entry.classes,
+        asking=AskingSettings(**asking),
+        model=AskedModel.of(engine),
+        seed=params.seed,
+    )
+
+
+def _augment_plan(
+    settings: AugmentSettings,
+    counts: Counts,
+    planned: Counts,
+    class_tiers: Mapping[str, Tier],
+    schema: Schema,
+    params: Params,
+    entry: DatasetEntry,
+    where: str,
+) -> AugmentPlan:
+    policy = _policy(settings.policy, schema.modality, params, where).restricted_to_flips(entry.flip)
+    goal = target_counts(settings.targets, counts, planned, class_tiers, f"{where}.augment.targets")
+    made = {
+        name: max(0, goal[name] - planned[name], settings.copies_of_all * counts[name]) for name in planned
+    }
+    return AugmentPlan(policy=policy, counts=made, seed=params.seed)
+
+
+def _policy(name: str, modality: Modality, params: Params, where: str) -> Policy:
+    resolved = DEFAULT_POLICY[modality] if name == "auto" else name
+    if resolved not in params.policies:
+        raise RecipeError(
+            f"params.yaml: {where}.augment.policy is {name!r}; policies are {', '.join(params.policies)}."
+        )
+    policy = params.policies[resolved]
+    if policy.modality != modality:
+        fitting = ", ".join(n for n, p in params.policies.items() if p.modality == modality)
+        raise RecipeError(
+            f"params.yaml: {where}.augment.policy {resolved!r} is for {policy.modality} data, "
+            f"but {params.dataset!r} is {modality} data; choose one of {fitting}."
+        )
+    return policy
+
+
+def _resample_plan(
+    settings: ResampleSettings,
+    counts: Counts,
+    planned: Counts,
+    class_tiers: Mapping[str, Tier],
+    params: Params,
+    where: str,
+) -> ResamplePlan:
+    goal: dict[str, int] = {}
+    if settings.method not in CLEANING_METHODS:
+        default = Targets(to="match_minority" if settings.method == "random_under" else "match_majority")
+        goal = target_counts(
+            settings.targets or default, counts, planned, class_tiers, f"{where}.resample.targets"
+        )
+    elif settings.targets is not None:
+        raise RecipeError(
+            f"params.yaml: {where}.resample.targets has no meaning with {settings.method!r}, which removes "
+            "the rows that it finds; take the key out."
+        )
+    return ResamplePlan(
+        method=settings.method,
+        targets=goal,
+        k_neighbors=settings.k_neighbors,
+        clean_neighbors=settings.clean_neighbors,
+        clean=settings.clean,
+        seed=params.seed,
+    )
+
+
+def _train_plan(recipe: Recipe, schema: Schema, params: Params) -> TrainPlan:
+    """The resolved model, loss and optimisation; what this model and loss do not read stays at its default.
+
+    Without that, editing the settings of one loss or of the networks would train every model again.
+    """
+    model: ModelName = DEFAULT_MODEL[schema.modality] if params.model == "auto" else params.model
+    loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
+    network = model in NETWORKS
+    sampler: SamplerName = recipe.train.sampler or (params.train.sampler if network else "uniform")
+    check_combination(model, schema.modality, loss, sampler, params.losses)
+    own = {loss: getattr(params.losses, loss)} if loss in LossSettings.model_fields else {}
+    return TrainPlan(
+        model=model,
+        settings=getattr(params.models, model),
+        loss=loss,
+        losses=LossSettings(**own),
+        sampler=sampler,
+        training=params.train if network else TrainingSettings(),
+        seed=params.seed,
+        threads=params.threads,
+    )
+
+
+def _listed(names: Mapping[str, int]) -> str:
+    listed = [repr(name) for name in names]
+    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")

@@ -1,0 +1,193 @@
+"""Plan files: what `analyze` asks of each later stage, class by class.
+
+A plan is everything its stage needs to know, so that a stage depends on its plan file and on nothing else in
+params.yaml. An empty plan is the file `{}`: the stage has nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from evenly.errors import DataError
+from evenly.files import write_json
+from evenly.params.augmentation import Policy
+from evenly.params.base import Settings, settings_from
+from evenly.params.datasets import ClassNote
+from evenly.params.generation import AskingSettings, Mode
+from evenly.params.generative import GeneratorKind, GeneratorSettings, SamplingSettings
+from evenly.params.llm import EndpointSettings, EngineSettings, Price
+from evenly.params.mining import MiningSettings
+from evenly.params.recipes import ResampleMethod
+from evenly.params.training import (
+    LossName,
+    LossSettings,
+    ModelName,
+    ModelSettings,
+    SamplerName,
+    TrainingSettings,
+)
+
+
+class AugmentPlan(Settings):
+    """For `offline_augment`: `counts[class]` new rows by `policy`, each a transform of a real row of that
+    class.
+    """
+
+    policy: Policy
+    counts: dict[str, NonNegativeInt]
+    seed: int
+
+
+class AskedModel(Settings):
+    """Who is asked, how answers are sampled, and what they may cost: the engine's settings that change a
+    result.
+    """
+
+    endpoints: tuple[EndpointSettings, ...]
+    temperature: NonNegativeFloat | None
+    top_p: PositiveFloat | None
+    max_tokens: PositiveInt
+    seed: int | None
+    prices: dict[str, Price]
+    max_cost: PositiveFloat | None
+    max_tokens_total: PositiveInt | None
+    max_calls: PositiveInt | None
+
+    @classmethod
+    def of(cls, engine: EngineSettings) -> AskedModel:
+        """What of the engine's settings changes a result; limits, patience and streaming are left behind."""
+        named = {endpoint.model for endpoint in engine.endpoints}
+        return cls(
+            endpoints=tuple(
+                EndpointSettings(**{name: getattr(one, name) for name in EndpointSettings.model_fields})
+                for one in engine.endpoints
+            ),
+            prices={model: price for model, price in engine.prices.items() if model in named},
+            **{name: getattr(engine, name) for name in _SAMPLING_AND_CAPS},
+        )
+
+    def applied_to(self, engine: EngineSettings | None) -> EngineSettings:
+        """These settings with the limits and the patience of `engine` (None: the defaults)."""
+        first, *fallbacks = self.endpoints
+        tracked = dict(first) | {"fallbacks": fallbacks, "prices": self.prices}
+        tracked |= {name: getattr(self, name) for name in _SAMPLING_AND_CAPS}
+        return EngineSettings(**((dict(engine) if engine else {}) | tracked))
+
+
+_SAMPLING_AND_CAPS = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "max_cost",
+    "max_tokens_total",
+    "max_calls",
+)
+
+
+class LlmPlan(Settings):
+    """For `llm_generate`: so many new samples of each class, or of each class and value of the attribute.
+
+    Attributes
+    ----------
+    counts
+        New samples per class.
+    group_counts
+        New samples per class and value of the spurious attribute, `group_counts[class][value]`.
+    attribute
+        What the spurious attribute is called, where there are `group_counts`.
+    notes
+        Descriptions and keywords of the classes.
+    """
+
+    mode: Mode
+    counts: dict[str, NonNegativeInt]
+    group_counts: dict[str, dict[str, NonNegativeInt]] = Field(default_factory=dict)
+    attribute: str | None = None
+    notes: dict[str, ClassNote]
+    asking: AskingSettings
+    model: AskedModel
+    seed: int
+
+
+class GeneratePlan(Settings):
+    """For `generate`: a generator trained on the real training rows, and so many rows of it per class.
+
+    Attributes
+    ----------
+    counts
+        New rows per class.
+    generator
+        Settings of the generator that kind and modality come to.
+    fallbacks
+        Classes refused for having too few rows, each with the sentence that says so.
+    """
+
+    kind: GeneratorKind
+    counts: dict[str, NonNegativeInt]
+    generator: GeneratorSettings
+    sampling: SamplingSettings
+    fallbacks: dict[str, str] = Field(default_factory=dict)
+    seed: int
+    threads: PositiveInt
+
+
+class ResamplePlan(Settings):
+    """For `resample`: each class of `targets` is brought to that many rows (up, or down for
+    `random_under`).
+    """
+
+    method: ResampleMethod
+    targets: dict[str, NonNegativeInt]
+    k_neighbors: PositiveInt
+    clean_neighbors: PositiveInt
+    clean: str
+    seed: int
+
+
+class TrainPlan(Settings):
+    """For `train`: the model, its settings, the loss and everything about the optimisation, all resolved."""
+
+    model: ModelName
+    settings: ModelSettings
+    loss: LossName
+    losses: LossSettings
+    sampler: SamplerName
+    training: TrainingSettings
+    seed: int
+    threads: PositiveInt
+
+
+class MinePlan(MiningSettings):
+    """For `mine_hard_examples`: which rows are hard, and how wrong labels are told from them."""
+
+    seed: int
+    threads: PositiveInt
+
+
+P = TypeVar("P", bound=Settings)
+
+
+def write_plan(plan: Settings | None, path: str | Path) -> None:
+    """Write a plan as canonical JSON; `None` writes the empty plan."""
+    write_json({} if plan is None else plan.model_dump(mode="json"), path)
+
+
+def read_plan(kind: type[P], path: str | Path) -> P | None:
+    """The plan in a file, or None where it is empty.
+
+    Raises
+    ------
+    DataError
+        When there is no such file.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run `dvc repro analyze` to make it.") from None
+    return settings_from(kind, content, str(path)) if content else None

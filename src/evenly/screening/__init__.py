@@ -1,0 +1,1 @@
+"""Which synthetic samples to keep, and why the others are not. Making samples happens elsewhere."""

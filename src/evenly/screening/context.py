@@ -1,0 +1,236 @@
+"""What every check of the screening is given, and what it answers; the checks have modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from evenly.params.screening import FilterSettings
+from evenly.samples import Modality, SampleTable
+from evenly.screening.identity import identities
+
+
+class Featurizer(Protocol):
+    """Turns samples into vectors; fitted on training rows."""
+
+    def transform(self, samples: SampleTable) -> np.ndarray:
+        """Vectors, float32 (n, d); of length one for texts."""
+
+
+@dataclass(frozen=True)
+class JudgeScores:
+    """Marks from 1 (poor) to 10 (excellent), float (n,) each, NaN where the judge gave none.
+
+    Attributes
+    ----------
+    consistency
+        Does the sample belong to its class?
+    completeness
+        Does it say something whole?
+    naturalness
+        Could it be real?
+    failures
+        Why a sample has no marks, in a word, and None where it has; empty where nobody can tell.
+    measured
+        Numbers for the report: what the judge was, and what it cost.
+    """
+
+    consistency: np.ndarray
+    completeness: np.ndarray
+    naturalness: np.ndarray
+    failures: Sequence[str | None] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Reads whole samples (their labels as they stand) and marks them, row by row.
+Judge = Callable[[SampleTable], JudgeScores]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule found for each row that it was shown.
+
+    Attributes
+    ----------
+    rule
+        Name of the check that the rule belongs to.
+    failed
+        bool (n,).
+    score, threshold
+        float (n,): what was measured, and the limit it was held against; NaN where there is none.
+    matched
+        object (n,): id of the sample that a row was compared with, None where there is none.
+    detail
+        object (n,): what exactly was looked at, in words; None where the rule's name says it all.
+    """
+
+    rule: str
+    failed: np.ndarray
+    score: np.ndarray
+    threshold: np.ndarray
+    matched: np.ndarray
+    detail: np.ndarray
+
+
+def verdict(
+    rule: str,
+    failed: np.ndarray,
+    *,
+    score: np.ndarray | float = np.nan,
+    threshold: np.ndarray | float = np.nan,
+    matched: np.ndarray | None = None,
+    detail: np.ndarray | str | None = None,
+) -> Verdict:
+    """A verdict, with single values spread over all rows."""
+    n = len(failed)
+    details = np.empty(n, dtype=object)
+    details[:] = detail
+    return Verdict(
+        rule,
+        np.asarray(failed, dtype=bool),
+        np.broadcast_to(np.asarray(score, dtype=np.float64), (n,)),
+        np.broadcast_to(np.asarray(threshold, dtype=np.float64), (n,)),
+        np.full(n, None, dtype=object) if matched is None else matched,
+        details,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check answers about the rows it was shown.
+
+    Attributes
+    ----------
+    verdicts
+        One per rule of the check.
+    labels
+        object (n,): the class that a row is moved to, None where it stays; None where the check moves no row.
+    notes
+        One per row, to be written down beside it whatever becomes of it; empty for none.
+    skipped
+        Sentences that tell what was not checked, and why.
+    measured
+        Numbers for the report.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    labels: np.ndarray | None = None
+    notes: Sequence[Mapping[str, Any]] = ()
+    skipped: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Side:
+    """Samples with their texts and vectors, computed once and only when asked for."""
+
+    def __init__(self, samples: SampleTable, vectors: Callable[[], np.ndarray]) -> None:
+        self.samples = samples
+        self._make_vectors = vectors
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Texts, empty where there is none."""
+        return [text or "" for text in self.samples.texts]
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """Vectors, float32 (n, d)."""
+        return np.asarray(self._make_vectors(), dtype=np.float32)
+
+    @cached_property
+    def identities(self) -> list[Hashable]:
+        """What makes two samples the same."""
+        return identities(self.samples)
+
+    def take(self, rows: np.ndarray) -> Side:
+        """Some of the samples, by position (int64)."""
+        return Side(self.samples.take(rows), lambda: self.vectors[rows])
+
+
+class Context:
+    """The candidates, the real rows around them, and everything that is computed from both once.
+
+    Attributes
+    ----------
+    candidates, train, validation, test
+        The samples.
+    labels
+        object (n,): the candidates' labels as they stand. A check that moves a row to another class
+        changes them for those that come after it.
+    agreement
+        int64 (n,): place of the label among the agreement model's classes, 1 the first; 0 where it was
+        not asked.
+    """
+
+    def __init__(
+        self,
+        candidates: SampleTable,
+        real: Mapping[str, SampleTable],
+        settings: FilterSettings,
+        featurizer: Featurizer,
+        seed: int,
+        judge: Judge | None = None,
+    ) -> None:
+        self.candidates = candidates
+        self.settings = settings
+        self.seed = seed
+        self.judge = judge
+        self.labels = candidates.labels.copy()
+        self.agreement = np.zeros(len(candidates), dtype=np.int64)
+        self._featurizer = featurizer
+        self._vectors: np.ndarray | None = None
+        self._known = np.zeros(len(candidates), dtype=bool)
+        self.train, self.validation, self.test = (
+            Side(real[name], partial(featurizer.transform, real[name]))
+            for name in ("train", "validation", "test")
+        )
+
+    @property
+    def modality(self) -> Modality:
+        """`text`, `image` or `table`."""
+        return self.candidates.modality
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All classes in their fixed order."""
+        return self.train.samples.classes
+
+    def shown(self, rows: np.ndarray) -> Side:
+        """The candidates in these rows (int64 positions); the vector of each is computed once."""
+        return Side(self.candidates.take(rows), lambda: self._vectors_of(rows))
+
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of these candidates, as they stand, as positions in the classes, int64."""
+        position = {name: k for k, name in enumerate(self.classes)}
+        return np.fromiter((position[label] for label in self.labels[rows]), dtype=np.int64, count=len(rows))
+
+    @cached_property
+    def real_spacing(self) -> np.ndarray:
+        """Distance of each real training row to the nearest other one, float32 (n,); empty for one row."""
+        from evenly.features.neighbours import nearest_neighbours
+
+        if len(self.train) < 2:
+            return np.empty(0, dtype=np.float32)
+        vectors = self.train.vectors
+        return nearest_neighbours(vectors, vectors, 1, exclude_self=True)[0][:, 0]
+
+    def _vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        missing = rows[~self._known[rows]]
+        if len(missing) or self._vectors is None:
+            found = np.asarray(self._featurizer.transform(self.candidates.take(missing)), dtype=np.float32)
+            if self._vectors is None:
+                self._vectors = np.zeros((len(self.candidates), found.shape[1]), dtype=np.float32)
+            self._vectors[missing] = found
+            self._known[missing] = True
+        return np.asarray(self._vectors[rows])
+
+
+#: A check looks at the candidates in these rows (int64 positions) and answers about them.
+Check = Callable[[Context, np.ndarray], Outcome]

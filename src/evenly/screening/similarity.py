@@ -1,0 +1,329 @@
+"""All pairs of rows that are at least so similar, found exactly and without looking at every pair.
+
+Texts are compared by the Jaccard index of their character n-gram sets, vectors by their cosine. No pair
+is missed and none is wrong. What is done about a pair belongs to `evenly.screening.duplicates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from evenly.screening.ngrams import NgramSets, ngram_sets
+
+#: Prefixes are so long that a similar pair shares this many n-grams of them at least: more work in
+#: counting, far fewer pairs to verify.
+_COMMON = 4
+#: Upper bound on the common prefix tokens counted in one sparse product; some 16 bytes each.
+_PRODUCT_BUDGET = 1 << 23
+#: Pairs whose sets are intersected at once; some hundred n-grams each.
+_VERIFY_BLOCK = 1 << 17
+_BITS = 512
+_SLACK = 1e-6  # keeps rounding from ever making a bound too strict
+_BLOCK = 1 << 24  # entries of one block of the product of two vector tables: 64 MiB
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Similar pairs, sorted by `left`, then `right`.
+
+    Attributes
+    ----------
+    left, right
+        int64 (m,): positions in the first and the second list.
+    similarity
+        float64 (m,).
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    similarity: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def near_duplicate_pairs(
+    texts: Sequence[str], others: Sequence[str] | None = None, *, threshold: float, n: int = 3
+) -> Pairs:
+    """All pairs of texts whose sets of character n-grams have a Jaccard index of `threshold` or more.
+
+    Parameters
+    ----------
+    texts, others
+        Compared with each other; without `others`, the texts among themselves (then `left` < `right`).
+        Both are normalised first (`normalised_text`); a text without any character is similar to none.
+    threshold
+        In (0, 1].
+    n
+        Characters in an n-gram.
+
+    Returns
+    -------
+    Pairs
+        Exactly the pairs that comparing all sets would find.
+
+    Notes
+    -----
+    Prefix filtering: with all n-grams ordered from rare to frequent, sets x and y with J(x, y) ≥ t share
+    at least c + α − ⌈t·max(|x|, |y|)⌉ (or α) of the first |x| − ⌈t|x|⌉ + c n-grams of x and |y| − ⌈t|y|⌉
+    + c of y, where α = ⌈t/(1 + t)·(|x| + |y|)⌉ is the overlap they need and c = 4 (Bayardo et al. 2007;
+    longer prefixes with more to share, Wang et al. 2012). These are counted by sparse products of the
+    prefixes, class of sizes by class of sizes (length filter, Xiao et al. 2008). What is left must pass a
+    bitmap bound (Sandes et al. 2020), and then its sets are intersected.
+    """
+    sets = ngram_sets([*texts, *(others or ())], n)
+    if others is None:
+        return _sorted_pairs(similar_sets(sets, None, threshold))
+    rows = np.arange(len(sets))
+    return _sorted_pairs(
+        similar_sets(sets.take(rows[: len(texts)]), sets.take(rows[len(texts) :]), threshold)
+    )
+
+
+def similar_sets(sets: NgramSets, others: NgramSets | None, threshold: float) -> Iterator[Pairs]:
+    """The pairs of `near_duplicate_pairs` for sets of one vocabulary, block by block, in bounded memory."""
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
+    among = others is None
+    left = _Prefixes(sets, threshold)
+    right = left if others is None else _Prefixes(others, threshold)
+    for a, group in enumerate(left.groups):
+        for b, other in enumerate(right.groups):
+            if among and b < a:
+                continue
+            if max(group.low, other.low) * threshold - _SLACK > min(group.high, other.high):
+                continue
+            needed = _least_shared(group, other, threshold)
+            for i, j in _sharing_prefixes(group, other, needed):
+                if among:
+                    mask = group.rows[i] < other.rows[j] if a == b else np.ones(len(i), dtype=bool)
+                    i, j = i[mask], j[mask]
+                pairs = _verified(left, right, group.rows[i], other.rows[j], threshold)
+                if among and len(pairs):
+                    first, second = np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)
+                    pairs = Pairs(first, second, pairs.similarity)
+                if len(pairs):
+                    yield pairs
+
+
+def cosine_pairs(vectors: np.ndarray, others: np.ndarray | None = None, *, threshold: float) -> Pairs:
+    """All pairs of rows whose cosine is `threshold` or more, by blocks of the product of both tables.
+
+    Parameters
+    ----------
+    vectors, others
+        float (n, d) and (m, d); without `others`, the rows among themselves (then `left` < `right`). A
+        row of zeros is similar to none.
+    threshold
+        In (-1, 1]. The product is in float32; pairs near the threshold are decided in float64.
+    """
+    return _sorted_pairs(similar_vectors(vectors, others, threshold))
+
+
+def similar_vectors(vectors: np.ndarray, others: np.ndarray | None, threshold: float) -> Iterator[Pairs]:
+    """The pairs of `cosine_pairs`, block by block, in bounded memory."""
+    if not -1 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; it must be above -1 and at most 1")
+    left, left_zero = _unit_rows(vectors)
+    right, right_zero = (left, left_zero) if others is None else _unit_rows(others)
+    step = max(1, _BLOCK // max(1, len(right)))
+    margin = 1e-5
+    for start in range(0, len(left), step):
+        block = left[start : start + step]
+        offset = start if others is None else 0
+        i, j = np.nonzero(block @ right[offset:].T >= threshold - margin)
+        i, j = i + start, j + offset
+        keep = ~(left_zero[i] | right_zero[j])
+        if others is None:
+            keep &= i < j
+        i, j = i[keep], j[keep]
+        for part in range(0, len(i), _VERIFY_BLOCK):
+            rows, columns = i[part : part + _VERIFY_BLOCK], j[part : part + _VERIFY_BLOCK]
+            x = np.asarray(vectors[rows], dtype=np.float64)
+            y = np.asarray((vectors if others is None else others)[columns], dtype=np.float64)
+            norms = np.sqrt(np.einsum("ij,ij->i", x, x) * np.einsum("ij,ij->i", y, y))
+            cosine = np.einsum("ij,ij->i", x, y) / norms
+            near = cosine >= threshold
+            if near.any():
+                yield Pairs(rows[near], columns[near], cosine[near])
+
+
+def close_vectors(vectors: np.ndarray, radius: float) -> Iterator[Pairs]:
+    """All pairs of rows (`left` < `right`) whose Euclidean distance is `radius` or less, block by block.
+
+    `similarity` holds the distance. The product is in float32; pairs near the radius are decided in float64.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    # Rounding of |x|² + |y|² − 2xy in float32 grows with the lengths and the number of products summed.
+    margin = 8e-7 * np.sqrt(vectors.shape[1] + 1) * float(squares.max(initial=0)) + 1e-30
+    step = max(1, _BLOCK // max(1, len(vectors)))
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step]
+        squared = squares[start : start + step, None] + squares[start:] - 2 * (block @ vectors[start:].T)
+        i, j = np.nonzero(squared <= radius**2 + margin)
+        i, j = i + start, j + start
+        i, j = i[i < j], j[i < j]
+        for part in range(0, len(i), _VERIFY_BLOCK):
+            rows, columns = i[part : part + _VERIFY_BLOCK], j[part : part + _VERIFY_BLOCK]
+            difference = vectors[rows].astype(np.float64) - vectors[columns]
+            distance = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+            near = distance <= radius
+            if near.any():
+                yield Pairs(rows[near], columns[near], distance[near])
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Sets of about the same size: their rows, least and greatest size, and prefixes as sparse matrices."""
+
+    rows: np.ndarray
+    low: int
+    high: int
+    prefixes: Any  # csr (rows, vocabulary) of ones
+    transposed: Any  # csr (vocabulary, rows)
+
+
+class _Prefixes:
+    """Sets prepared for a join at one threshold: size groups with prefixes, bitmaps, and the full sets."""
+
+    def __init__(self, sets: NgramSets, threshold: float) -> None:
+        self.sizes = sets.sizes
+        self.full = _incidence(sets)
+        self.bitmaps = _bitmaps(sets)
+        self.groups = [self._group(sets, rows, threshold) for rows in _size_groups(self.sizes)]
+
+    def _group(self, sets: NgramSets, rows: np.ndarray, threshold: float) -> _Group:
+        sizes = self.sizes[rows]
+        lengths = np.minimum(sizes, sizes - np.ceil(threshold * sizes - _SLACK).astype(np.int64) + _COMMON)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        positions = np.arange(starts[-1]) + np.repeat(sets.starts[rows] - starts[:-1], lengths)
+        prefixes = _incidence(NgramSets(starts, sets.tokens[positions], sets.vocabulary))
+        return _Group(rows, int(sizes.min()), int(sizes.max()), prefixes, prefixes.T.tocsr())
+
+
+def _size_groups(sizes: np.ndarray) -> list[np.ndarray]:
+    """Rows in groups of rising, similar size; rows with an empty set are in none."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    ordered = sizes[order]
+    groups = []
+    start = 0
+    while start < len(order):
+        stop = int(np.searchsorted(ordered, max(ordered[start] + 1, 1.08 * ordered[start]), side="left"))
+        stop = max(stop, min(start + 256, len(order)))
+        groups.append(order[start:stop])
+        start = stop
+    return groups
+
+
+def _incidence(sets: NgramSets) -> Any:
+    """Sparse matrix (n, vocabulary) with a one for each n-gram of each set."""
+    from scipy import sparse
+
+    ones = np.ones(len(sets.tokens), dtype=np.int32)
+    matrix = sparse.csr_matrix((ones, sets.tokens, sets.starts), shape=(len(sets), sets.vocabulary))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def _bitmaps(sets: NgramSets) -> np.ndarray:
+    """Each set hashed into 512 bits, uint64 (n, 8)."""
+    bits = (sets.tokens.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - 9)
+    out = np.empty((len(sets), _BITS // 64), dtype=np.uint64)
+    step = 1 << 14
+    for start in range(0, len(sets), step):
+        stop = min(start + step, len(sets))
+        first, last = sets.starts[start], sets.starts[stop]
+        present = np.zeros((stop - start, _BITS), dtype=bool)
+        present[np.repeat(np.arange(stop - start), sets.sizes[start:stop]), bits[first:last]] = True
+        out[start:stop] = np.packbits(present, axis=1).view(np.uint64)
+    return out
+
+
+def _needed_overlap(size: np.ndarray | int, other: np.ndarray | int, threshold: float) -> np.ndarray:
+    """α: the least overlap of two sets with a Jaccard index of `threshold`."""
+    total = np.asarray(size, dtype=np.int64) + other
+    return np.ceil(threshold / (1 + threshold) * total - _SLACK).astype(np.int64)
+
+
+def _least_shared(group: _Group, other: _Group, threshold: float) -> int:
+    """How many prefix n-grams a similar pair from these groups shares at least."""
+    a = np.arange(group.low, group.high + 1)[:, None]
+    b = np.arange(other.low, other.high + 1)[None, :]
+    if a.size * b.size > 1 << 16:
+        return 1
+    shared = _shared(a, b, threshold)
+    possible = np.maximum(a, b) * threshold - _SLACK <= np.minimum(a, b)
+    return int(shared[possible].min()) if possible.any() else 1
+
+
+def _shared(a: np.ndarray, b: np.ndarray, threshold: float) -> np.ndarray:
+    longer = np.ceil(threshold * np.maximum(a, b) - _SLACK).astype(np.int64)
+    overlap = _needed_overlap(a, b, threshold)
+    return np.asarray(np.clip(_COMMON + overlap - longer, 1, np.maximum(1, overlap)))
+
+
+def _sharing_prefixes(group: _Group, other: _Group, needed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions in two groups of the pairs that share at least `needed` prefix n-grams."""
+    frequency = np.diff(other.transposed.indptr)
+    work = np.add.reduceat(frequency[group.prefixes.indices].astype(np.int64), group.prefixes.indptr[:-1])
+    blocks = np.cumsum(work) // _PRODUCT_BUDGET
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(work)]])
+    for start, stop in pairwise(edges):
+        product = group.prefixes[start:stop] @ other.transposed
+        found = np.flatnonzero(product.data >= needed)
+        rows = np.searchsorted(product.indptr, found, side="right") - 1
+        yield rows + start, product.indices[found].astype(np.int64)
+
+
+def _verified(left: _Prefixes, right: _Prefixes, i: np.ndarray, j: np.ndarray, threshold: float) -> Pairs:
+    """The candidate pairs that are similar."""
+    found = [_no_pairs()]
+    for start in range(0, len(i), 8 * _VERIFY_BLOCK):
+        rows, columns = i[start : start + 8 * _VERIFY_BLOCK], j[start : start + 8 * _VERIFY_BLOCK]
+        a, b = left.sizes[rows], right.sizes[columns]
+        # The symmetric difference is at least the number of bits in which the bitmaps differ.
+        allowed = a + b - 2 * _needed_overlap(a, b, threshold)
+        near = np.flatnonzero(allowed >= 0)
+        differing = np.bitwise_count(left.bitmaps[rows[near]] ^ right.bitmaps[columns[near]])
+        near = near[differing.sum(axis=1, dtype=np.int64) <= allowed[near]]
+        for part in range(0, len(near), _VERIFY_BLOCK):
+            chosen = near[part : part + _VERIFY_BLOCK]
+            x, y = rows[chosen], columns[chosen]
+            common = np.asarray(left.full[x].multiply(right.full[y]).sum(axis=1)).ravel().astype(np.int64)
+            similarity = common / (a[chosen] + b[chosen] - common)
+            mask = similarity >= threshold
+            found.append(Pairs(x[mask], y[mask], similarity[mask]))
+    return _joined(found)
+
+
+def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of length one in float32, and which rows have no length."""
+    vectors = np.asarray(vectors)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    zero = norms == 0
+    return (vectors / np.where(zero, 1.0, norms)[:, None]).astype(np.float32), zero
+
+
+def _no_pairs() -> Pairs:
+    return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+def _joined(blocks: Sequence[Pairs]) -> Pairs:
+    return Pairs(
+        np.concatenate([block.left for block in blocks]),
+        np.concatenate([block.right for block in blocks]),
+        np.concatenate([block.similarity for block in blocks]),
+    )
+
+
+def _sorted_pairs(blocks: Iterator[Pairs]) -> Pairs:
+    pairs = _joined([_no_pairs(), *blocks])
+    order = np.lexsort((pairs.right, pairs.left))
+    return Pairs(pairs.left[order], pairs.right[order], pairs.similarity[order])

@@ -1,0 +1,225 @@
+"""Checks on a text by itself: its form, its length, its script, its keywords."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from evenly.errors import ParameterError
+from evenly.screening.context import Context, Outcome, Verdict, verdict
+from evenly.screening.ngrams import ngram_sets, normalised_text
+from evenly.screening.patterns import FAULTY_CHARACTER, LEFTOVERS, REFUSAL
+
+#: Of the real rows, as many are not odder than what is still taken for their language.
+_ODDEST = 0.995
+#: A pattern that more than this share of the real rows shows is how the data look, not a fault.
+_COMMON = 0.001
+
+# A letter of a script that is written without spaces, or a word with its digits.
+_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff]|\w+")
+
+
+def badly_formed(context: Context, rows: np.ndarray) -> Outcome:
+    """Texts that are empty, hold control characters, or look like something else than a sample.
+
+    The built-in patterns are tried on the real training rows first: one that more than a thousandth of
+    them match says nothing about a candidate and is left out.
+    """
+    rules = context.settings.format
+    texts = [_straight(text) for text in context.shown(rows).texts]
+    real = [_straight(text) for text in context.train.texts]
+    patterns = {"control character": FAULTY_CHARACTER}
+    patterns |= {"refusal": REFUSAL} if rules.refusals else {}
+    patterns |= LEFTOVERS if rules.leftovers else {}
+    verdicts = [_format_verdict([not text.strip() for text in texts], "empty")]
+    skipped = []
+    for name, pattern in patterns.items():
+        common = sum(pattern.search(text) is not None for text in real)
+        if common > _COMMON * len(real):
+            skipped.append(f"{name}: {common} real training rows look the same")
+        else:
+            verdicts.append(_format_verdict([pattern.search(text) is not None for text in texts], name))
+    for source in rules.forbidden:
+        pattern = _user_pattern(source)
+        found = [pattern.search(text) is not None for text in texts]
+        verdicts.append(_format_verdict(found, f"forbidden: {source}"))
+    return Outcome(tuple(verdicts), skipped=tuple(skipped))
+
+
+def badly_long(context: Context, rows: np.ndarray) -> Outcome:
+    """Texts that are shorter or longer than allowed, in characters or in tokens."""
+    rules = context.settings.length
+    outcome: list[Verdict] = []
+    for unit, size, least, most in (
+        ("characters", len, rules.min_characters, rules.max_characters),
+        ("tokens", token_count, rules.min_tokens, rules.max_tokens),
+    ):
+        lengths = np.array([size(text) for text in context.shown(rows).texts], dtype=np.float64)
+        low = np.full(len(rows), float(least))
+        high = np.full(len(rows), np.inf if most is None else float(most))
+        if rules.quantiles is not None:
+            real = np.array([size(text) for text in context.train.texts], dtype=np.float64)
+            usual = _usual_lengths(real, context, rules.quantiles, rules.min_real)[context.codes(rows)]
+            low = np.maximum(low, np.floor(usual[:, 0] / rules.slack))
+            high = np.minimum(high, np.ceil(usual[:, 1] * rules.slack))
+        outcome.append(
+            verdict("length", lengths < low, score=lengths, threshold=low, detail=f"fewest {unit}")
+        )
+        outcome.append(
+            verdict("length", lengths > high, score=lengths, threshold=high, detail=f"most {unit}")
+        )
+    return Outcome(tuple(outcome))
+
+
+def tokens(text: str) -> list[str]:
+    """Words of a text, and the single characters of scripts that are written without spaces."""
+    return _TOKEN.findall(text)
+
+
+def token_count(text: str) -> int:
+    """Number of tokens of a text."""
+    return len(tokens(text))
+
+
+def foreign_script(context: Context, rows: np.ndarray) -> Outcome:
+    """Texts in another script than the real training rows, or in the same script but another language."""
+    rules = context.settings.script
+    real: Counter[str] = Counter()
+    for text in context.train.texts:
+        real.update(letter_scripts(text))
+    total = sum(real.values())
+    if not total:
+        return Outcome(skipped=("the real training rows hold no letters",))
+    familiar = {script for script, n in real.items() if n >= rules.familiar * total}
+    shares = np.ones(len(rows))
+    details = np.full(len(rows), None, dtype=object)
+    for k, text in enumerate(context.shown(rows).texts):
+        scripts = letter_scripts(text)
+        letters = sum(scripts.values())
+        if letters:
+            shares[k] = sum(n for script, n in scripts.items() if script in familiar) / letters
+            details[k] = max(sorted(scripts), key=lambda script: scripts[script]).lower()
+    failed = shares < rules.min_share
+    unseen, usual = unseen_shares(context.shown(rows).texts, context.train.texts)
+    limit = max(rules.max_unseen, float(np.quantile(usual, _ODDEST, method="higher")))
+    return Outcome(
+        (
+            verdict("script", failed, score=shares, threshold=rules.min_share, detail=details),
+            verdict("script", unseen > limit, score=unseen, threshold=limit, detail="unseen trigrams"),
+        ),
+        measured={"familiar": sorted(script.lower() for script in familiar)},
+    )
+
+
+def unseen_shares(texts: Sequence[str], real: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What share of a text's character trigrams occurs in no real text.
+
+    Returns
+    -------
+    shares : numpy.ndarray
+        float (n,), for the texts; 0 for an empty one.
+    usual : numpy.ndarray
+        float (m,), for each real text, against the other real texts.
+    """
+    sets = ngram_sets([*real, *texts], 3)
+    end = sets.starts[len(real)]
+    known = np.bincount(sets.tokens[:end], minlength=sets.vocabulary)
+    new = known[sets.tokens] <= (np.arange(len(sets.tokens)) < end)
+    totals = np.concatenate([[0], np.cumsum(new)])
+    shares = (totals[sets.starts[1:]] - totals[sets.starts[:-1]]) / np.maximum(sets.sizes, 1)
+    return shares[len(real) :], shares[: len(real)]
+
+
+def letter_scripts(text: str) -> Counter[str]:
+    """Number of letters of each script (`LATIN`, `CYRILLIC`, `CJK`, …) in a text; nothing else counts."""
+    scripts: Counter[str] = Counter()
+    for character, n in Counter(text).items():
+        script = _script(character)
+        if script:
+            scripts[script] += n
+    return scripts
+
+
+def without_keywords(context: Context, rows: np.ndarray) -> Outcome:
+    """Texts that lack every one of their class's `any_of` words, or one of its `all_of` words."""
+    rules = context.settings.keywords
+    if not rules.any_of and not rules.all_of:
+        return Outcome(skipped=("no keywords are given",))
+    for key, given in (("any_of", rules.any_of), ("all_of", rules.all_of)):
+        unknown = sorted(set(given) - set(context.classes))
+        if unknown:
+            raise ParameterError(
+                f"params.yaml: filter.keywords.{key} names the class {unknown[0]!r}, "
+                f"which the data set has not; its classes are {', '.join(context.classes)}."
+            )
+    verdicts = []
+    texts = context.shown(rows).texts
+    for key, wanted, combine in (("any of", rules.any_of, any), ("all of", rules.all_of, all)):
+        failed = np.zeros(len(rows), dtype=bool)
+        details = np.full(len(rows), None, dtype=object)
+        for k, (label, text) in enumerate(zip(context.labels[rows], texts, strict=True)):
+            words = wanted.get(label, ())
+            if words:
+                failed[k] = not combine(contains_word(text, word) for word in words)
+                details[k] = f"{key} {', '.join(words)}"
+        verdicts.append(verdict("keywords", failed, detail=details))
+    return Outcome(tuple(verdicts))
+
+
+def contains_word(text: str, word: str) -> bool:
+    """Whether a text holds a word or phrase, whatever the case; whole words where the script has spaces."""
+    plain, wanted = normalised_text(text), normalised_text(word)
+    spaced = (
+        not _TOKEN.fullmatch(wanted[:1]) or wanted[0].isascii() or letter_scripts(wanted).keys() & _SPACED
+    )
+    if not spaced:
+        return wanted in plain
+    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", plain) is not None
+
+
+_SPACED = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "HANGUL", "DEVANAGARI", "ARMENIAN", "GEORGIAN"}
+
+
+def _usual_lengths(
+    real: np.ndarray, context: Context, quantiles: tuple[float, float], min_real: int
+) -> np.ndarray:
+    """Two quantiles of the real lengths of each class, (classes, 2); of all rows for small classes."""
+    overall = np.quantile(real, quantiles) if len(real) else np.array([0.0, np.inf])
+    usual = np.tile(overall, (len(context.classes), 1))
+    for code, count in enumerate(context.train.samples.counts.values()):
+        if count >= min_real:
+            usual[code] = np.quantile(real[context.train.samples.codes == code], quantiles)
+    return usual
+
+
+def _format_verdict(found: Sequence[bool], detail: str) -> Verdict:
+    return verdict("format", np.array(found, dtype=bool), detail=detail)
+
+
+def _straight(text: str) -> str:
+    return text.replace("’", "'")
+
+
+def _user_pattern(source: str) -> re.Pattern[str]:
+    try:
+        return re.compile(source, re.IGNORECASE | re.MULTILINE)
+    except re.error as error:
+        raise ParameterError(
+            f"params.yaml: filter.format.forbidden holds {source!r}, which is no regular expression: {error}."
+        ) from error
+
+
+@lru_cache(maxsize=1 << 16)
+def _script(character: str) -> str:
+    """Script of a letter as Unicode names it; empty for what is no letter or belongs to none."""
+    if unicodedata.category(character)[0] != "L":
+        return ""
+    name = unicodedata.name(character, "")
+    if name.startswith(("FULLWIDTH", "HALFWIDTH")):
+        name = name.split(" ", 1)[1]
+    return name.split(" ", 1)[0].split("-", 1)[0]

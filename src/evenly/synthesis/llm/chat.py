@@ -1,0 +1,144 @@
+"""What is asked of a language model and what comes back. How it travels is not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from openai import OpenAIError
+
+Message = Mapping[str, str]
+
+FailureKind = Literal[
+    "refusal",  # the model or its filter declined; paid and journalled
+    "empty",  # an answer without text; paid and journalled
+    "truncated",  # cut by max_tokens; paid and journalled, `text` holds what came
+    "unusable",  # asked `asks` times, and `accept` took none of the answers
+    "malformed",  # the body of the reply was no chat completion, again and again
+    "bad_request",  # the server will not take this request
+    "auth",  # wrong or missing key
+    "quota",  # the account has nothing left
+    "rate_limited",  # 429 to the end
+    "server",  # 5xx to the end
+    "timeout",
+    "connection",
+    "budget",  # a spending cap left no room for the worst case; nothing was sent
+    "stopped",  # the engine was closed before this was sent
+]
+
+#: Failures of what the model said: it was paid for, is journalled, and the same question is not paid twice.
+PAID: frozenset[str] = frozenset({"refusal", "empty", "truncated"})
+
+#: Name of openai's error class for a kind of failure or, before that, for an HTTP status.
+_ERROR_NAMES: Mapping[str | int, str] = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    409: "ConflictError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+    "timeout": "APITimeoutError",
+    "connection": "APIConnectionError",
+    "truncated": "LengthFinishReasonError",
+    "refusal": "ContentFilterFinishReasonError",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question. `None` takes the value of the settings; the model is the endpoint's.
+
+    `ordinal` tells the n-th request with the same content apart from the others; `tag` (a class name, say) is
+    for counting only and is no part of the journal's key.
+    """
+
+    messages: tuple[Message, ...]
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    schema: Mapping[str, Any] | None = None
+    ordinal: int = 0
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a call cost. `exact` is False where the server did not say and they were guessed."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    exact: bool = True
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+NO_USAGE = Usage(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `failure` is None for a good answer; `error` then says in a sentence what went wrong.
+
+    `attempts` counts the HTTP requests this answer took in this run, 0 where it came from the journal.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage
+    attempts: int
+    from_journal: bool
+    model: str
+    endpoint: str
+    failure: FailureKind | None = None
+    error: str | None = None
+    status: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model answered in full."""
+        return self.failure is None
+
+    @property
+    def error_name(self) -> str | None:
+        """The name of openai's error class for this failure; None where there is none. Imports nothing."""
+        if self.failure is None:
+            return None
+        if self.status is not None and self.status >= 500:
+            return "InternalServerError"
+        by_status = _ERROR_NAMES.get(self.status) if self.status is not None else None
+        return by_status or _ERROR_NAMES.get(self.failure)
+
+    def as_error(self) -> OpenAIError:
+        """This failure as the error that the openai package raises for it (imports openai).
+
+        Raises
+        ------
+        ValueError
+            When the answer is no failure.
+        """
+        if self.failure is None:
+            raise ValueError("an answer that did not fail is no error")
+        import httpx2
+        import openai
+
+        message = self.error or self.failure
+        name = self.error_name
+        kind: Any = getattr(openai, name) if name else openai.OpenAIError
+        request = httpx2.Request("POST", f"{self.endpoint}/chat/completions")
+        if self.status is not None and issubclass(kind, openai.APIStatusError):
+            response = httpx2.Response(self.status, request=request)
+            error: OpenAIError = kind(message, response=response, body=None)
+        elif issubclass(kind, openai.APITimeoutError):
+            error = kind(request)
+        elif issubclass(kind, openai.APIConnectionError):
+            error = kind(message=message, request=request)
+        else:
+            error = openai.OpenAIError(message)
+        return error

@@ -1,0 +1,254 @@
+"""Tables in words and back: what the columns of training rows hold, and whether an answered row fits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evenly.samples import Feature, FeatureKind, SampleTable
+
+#: Categories named in a prompt, the most frequent first; a column with more says how many are left out.
+MOST_CATEGORIES = 50
+_MOST_DECIMALS = 6
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+Value = float | int | bool | str | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature as the training rows show it.
+
+    Attributes
+    ----------
+    low, high
+        Range of the known values; None for categories and where all are missing.
+    decimals
+        Digits after the point that the values have, at most six.
+    categories
+        Values with their counts, the most frequent first.
+    has_missing
+        Whether a value may be missing.
+    """
+
+    name: str
+    kind: FeatureKind
+    low: float | None
+    high: float | None
+    decimals: int
+    categories: tuple[tuple[str, int], ...]
+    has_missing: bool
+
+
+class MisfitError(Exception):
+    """A row that is not one of this table; `reason` is a word for counting, the message names the column."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def columns_of(samples: SampleTable) -> tuple[Column, ...]:
+    """What each feature column holds, in schema order."""
+    return tuple(
+        _column(feature, samples.table.column(feature.name).to_pylist())
+        for feature in samples.schema.features
+    )
+
+
+def statistics_of(samples: SampleTable, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """What a prompt says of each column: the range or categories of all rows, and what is usual among these.
+
+    Parameters
+    ----------
+    samples
+        Rows of one class.
+    columns
+        Of the whole training table.
+    """
+    told = []
+    for column in columns:
+        values = [value for value in samples.table.column(column.name).to_pylist() if value is not None]
+        entry: dict[str, Any] = {
+            "name": column.name,
+            "kind": column.kind,
+            "has_missing": column.has_missing,
+            "decimals": column.decimals,
+            "low": None if column.low is None else rounded(column.low),
+            "high": None if column.high is None else rounded(column.high),
+            "categories": [name for name, _ in column.categories[:MOST_CATEGORIES]],
+            "more_categories": max(0, len(column.categories) - MOST_CATEGORIES),
+            "usual": None,
+            "shares": {},
+        }
+        if column.kind in ("number", "integer"):
+            numbers = np.array([value for value in map(float, values) if math.isfinite(value)])
+            if len(numbers):
+                points = np.quantile(numbers, [0.1, 0.5, 0.9])
+                told_of = zip(("low", "middle", "high"), points, strict=True)
+                entry["usual"] = {name: rounded(value, 4) for name, value in told_of}
+                entry["usual"] |= {"mean": rounded(numbers.mean(), 4), "deviation": rounded(numbers.std(), 4)}
+        elif values:
+            counted = Counter(
+                str(value).lower() if column.kind == "boolean" else str(value) for value in values
+            )
+            ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_CATEGORIES]
+            entry["shares"] = {name: round(count / len(values), 2) for name, count in ranked}
+        told.append(entry)
+    return told
+
+
+def row_as_json(row: Mapping[str, Value]) -> str:
+    """An example row as one line of JSON."""
+    return json.dumps({name: rounded(value) for name, value in row.items()}, ensure_ascii=False)
+
+
+def row_as_sentence(row: Mapping[str, Value]) -> str:
+    """An example row as `column is value` clauses (GReaT: Borisov et al. 2023)."""
+    return ", ".join(f"{name} is {_word(rounded(value))}" for name, value in row.items())
+
+
+def row_schema(columns: Sequence[Column]) -> dict[str, Any]:
+    """JSON schema of one row."""
+    types = {"number": "number", "integer": "integer", "boolean": "boolean", "category": "string"}
+    properties: dict[str, Any] = {}
+    for column in columns:
+        kind = types[column.kind]
+        entry: dict[str, Any] = {"type": [kind, "null"] if column.has_missing else kind}
+        if column.kind == "category" and len(column.categories) <= MOST_CATEGORIES:
+            entry["enum"] = [name for name, _ in column.categories] + ([None] if column.has_missing else [])
+        properties[column.name] = entry
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [column.name for column in columns],
+        "additionalProperties": False,
+    }
+
+
+def fitted_row(item: object, columns: Sequence[Column], tolerance: float) -> dict[str, Value]:
+    """An answered row with typed values, in schema order. Keys that are no column are ignored.
+
+    Parameters
+    ----------
+    item
+        What the model wrote for one row.
+    tolerance
+        How far a number may lie outside the training range, as a share of its width.
+
+    Raises
+    ------
+    MisfitError
+        With the reason `format`, `column_missing`, `column_type`, `column_range` or `column_category`.
+    """
+    if not isinstance(item, Mapping):
+        raise MisfitError("format", "a row must be an object of columns and values")
+    plain = {str(name).strip().casefold(): value for name, value in item.items()}
+    row: dict[str, Value] = {}
+    for column in columns:
+        value = item[column.name] if column.name in item else plain.get(column.name.strip().casefold())
+        if value is None or (isinstance(value, str) and not value.strip() and column.kind != "category"):
+            if not column.has_missing:
+                raise MisfitError("column_missing", f"{column.name} has no value")
+            row[column.name] = None
+        elif column.kind in ("number", "integer") and column.low is None:
+            row[column.name] = (
+                None  # no training row has a value here, so there is nothing to hold one against
+            )
+        elif column.kind == "category":
+            row[column.name] = _category(value, column)
+        elif column.kind == "boolean":
+            row[column.name] = _truth(value, column)
+        else:
+            row[column.name] = _number(value, column, tolerance)
+    return row
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """A number to so many significant digits, as prompts show it; anything else as it is."""
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    number = float(f"{float(value):.{digits}g}")
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+
+
+def _column(feature: Feature, values: Sequence[Any]) -> Column:
+    known = [
+        value
+        for value in values
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    ]
+    low = high = None
+    decimals = 0
+    categories: tuple[tuple[str, int], ...] = ()
+    if feature.kind == "category":
+        counted = Counter(map(str, known))
+        categories = tuple(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+    elif feature.kind != "boolean" and known:
+        low, high = float(min(known)), float(max(known))
+    if feature.kind == "number":
+        decimals = max((_decimals(float(value)) for value in known), default=0)
+    return Column(feature.name, feature.kind, low, high, decimals, categories, len(known) < len(values))
+
+
+def _decimals(value: float) -> int:
+    text = f"{value:.{_MOST_DECIMALS}f}".rstrip("0")
+    return len(text.partition(".")[2])
+
+
+def _number(value: Any, column: Column, tolerance: float) -> float | int:
+    if isinstance(value, bool):
+        raise MisfitError("column_type", f"{column.name} must be a number, not {value}")
+    try:
+        number = float(value.strip() if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
+        raise MisfitError("column_type", f"{column.name} must be a number, not {str(value)[:40]!r}") from None
+    if not math.isfinite(number):
+        raise MisfitError("column_type", f"{column.name} must be a finite number, not {number}")
+    if column.kind == "integer" and not number.is_integer():
+        raise MisfitError("column_type", f"{column.name} must be a whole number, not {number:g}")
+    if column.low is not None and column.high is not None:
+        slack = tolerance * (column.high - column.low)
+        if not column.low - slack <= number <= column.high + slack:
+            raise MisfitError(
+                "column_range", f"{column.name} is {number:g}, outside {column.low:g} to {column.high:g}"
+            )
+    return int(number) if column.kind == "integer" else number
+
+
+def _truth(value: Any, column: Column) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip().casefold()
+    if word not in _TRUTHS:
+        raise MisfitError("column_type", f"{column.name} must be true or false, not {str(value)[:40]!r}")
+    return _TRUTHS[word]
+
+
+def _category(value: Any, column: Column) -> str:
+    if isinstance(value, Mapping | list):
+        raise MisfitError("column_type", f"{column.name} must be one category")
+    known = {name for name, _ in column.categories}
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    spellings = [written, written.strip()]
+    if isinstance(value, float) and value.is_integer():
+        spellings.append(str(int(value)))
+    for spelling in spellings:
+        if spelling in known:
+            return spelling
+    folded = [name for name in known if name.strip().casefold() == written.strip().casefold()]
+    if len(folded) == 1:
+        return folded[0]
+    raise MisfitError("column_category", f"{column.name} is {written[:40]!r}, which no training row has")
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,107 @@
+"""What resampling did to each class, and where and why it did something else than it was asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Reason = Literal[
+    "no_rows",
+    "one_row",
+    "identical_rows",
+    "fewer_neighbours",
+    "fewer_clean_neighbours",
+    "no_borderline_rows",
+    "no_support_vectors",
+    "no_foreign_neighbours",
+    "no_clusters",
+    "mixed_table",
+    "no_categories",
+    "would_empty_class",
+    "one_class",
+]
+
+#: Each reason as the rest of a sentence that begins with the class.
+SENTENCES: Mapping[Reason, str] = {
+    "no_rows": "has no row to make others from: nothing was made.",
+    "one_row": "has a single row: it was duplicated.",
+    "identical_rows": "has rows that are all alike: they were duplicated.",
+    "fewer_neighbours": "has too few rows, at least in its clusters, for k_neighbors: fewer were used.",
+    "fewer_clean_neighbours": "stands in a table of too few rows for clean_neighbors: all were taken.",
+    "no_borderline_rows": "has no row in danger (half or more, not all, neighbours foreign): plain SMOTE.",
+    "no_support_vectors": "has no support vector that is not noise: plain SMOTE was used.",
+    "no_foreign_neighbours": "has no row with a neighbour of another class: plain SMOTE was used.",
+    "no_clusters": "has no cluster with enough of its rows: plain SMOTE was used.",
+    "mixed_table": "has categories or booleans: they were voted on by the neighbours, as in SMOTENC.",
+    "no_categories": "has neither categories nor booleans: plain SMOTE was used.",
+    "would_empty_class": "would have lost all its rows by cleaning: none was removed.",
+    "one_class": "is the only class here: there was nothing to clean.",
+}
+
+
+@dataclass
+class ClassOutcome:
+    """One class.
+
+    Attributes
+    ----------
+    before, after
+        Rows in the assembled and in the resulting table.
+    asked, made
+        Rows to add according to the plan, and rows added (before cleaning).
+    copies
+        Of the rows made, those that equal their parent: duplicates, and interpolations between equal rows.
+    removed
+        Rows taken away, by under-sampling or cleaning.
+    method
+        What made the rows: `duplicate` or a method of the SMOTE family; `none` where none were made.
+    k_neighbors
+        Same-class neighbours per row that were used; 0 where none were needed.
+    reasons
+        Why it is not what the plan asked for, in the order it was found out; empty where it is.
+    """
+
+    before: int
+    after: int = 0
+    asked: int = 0
+    made: int = 0
+    copies: int = 0
+    removed: int = 0
+    method: str = "none"
+    k_neighbors: int = 0
+    reasons: list[Reason] = field(default_factory=list)
+
+
+@dataclass
+class ResampleReport:
+    """All classes, in class order, and the method that the plan named (`none` where it is empty)."""
+
+    method: str
+    classes: dict[str, ClassOutcome]
+
+    def messages(self) -> list[str]:
+        """Tell each departure from the plan in a sentence."""
+        return [
+            f"Class {name!r} {SENTENCES[reason]}"
+            for name, outcome in self.classes.items()
+            for reason in outcome.reasons
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the content of `metrics/resample.json`."""
+        outcomes = list(self.classes.values())
+        return {
+            "method": self.method,
+            "rows_before": sum(outcome.before for outcome in outcomes),
+            "rows_after": sum(outcome.after for outcome in outcomes),
+            "made": sum(outcome.made for outcome in outcomes),
+            "removed": sum(outcome.removed for outcome in outcomes),
+            "classes_with_fallback": sum(bool(outcome.reasons) for outcome in outcomes),
+            "classes": {name: asdict(outcome) for name, outcome in self.classes.items()},
+        }
+
+
+def untouched(counts: Mapping[str, int]) -> ResampleReport:
+    """Report of a table that is only assembled; `counts` are its rows per class."""
+    return ResampleReport("none", {name: ClassOutcome(before=n, after=n) for name, n in counts.items()})

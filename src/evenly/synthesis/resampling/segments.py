@@ -1,0 +1,104 @@
+"""Drawing synthetic samples on segments between neighbours: x = parent + λ·(neighbour − parent).
+
+Which rows are parents, and how often, is decided in `selection`; here it is only drawn and computed.
+Chawla et al., "SMOTE: synthetic minority over-sampling technique", 2002.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_BLOCK = 1024  # rows interpolated at once: they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows to draw segments from.
+
+    Attributes
+    ----------
+    parents
+        int64 (p,): positions of rows in the table.
+    neighbours
+        int64 (p, k): positions of each parent's nearest rows of its class.
+    counts
+        int64 (p,): how many samples to make from each parent.
+    furthest
+        λ is uniform between 0 and this; below 0 the sample lies beyond the parent, away from the neighbour.
+    """
+
+    parents: np.ndarray
+    neighbours: np.ndarray
+    counts: np.ndarray
+    furthest: float = 1.0
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Synthetic samples by their lineage.
+
+    Attributes
+    ----------
+    parents, neighbours
+        int64 (n,): positions of rows in the table.
+    weights
+        float32 (n,): λ.
+    around
+        int64 (n, k): all the neighbours that the one was drawn from.
+    """
+
+    parents: np.ndarray
+    neighbours: np.ndarray
+    weights: np.ndarray
+    around: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+
+def draw_segments(sources: Sequence[Source], rng: np.random.Generator) -> Segments:
+    """Draw a neighbour and a λ for each sample of the sources, all with the same number of neighbours."""
+    parents, neighbours, weights, around = [], [], [], []
+    for source in sources:
+        rows = np.repeat(np.arange(len(source.parents)), source.counts)
+        near = source.neighbours[rows]
+        drawn = rng.integers(0, near.shape[1], size=len(rows))
+        parents.append(source.parents[rows])
+        neighbours.append(near[np.arange(len(rows)), drawn])
+        weights.append(rng.random(len(rows), dtype=np.float32) * np.float32(source.furthest))
+        around.append(near)
+    return Segments(*(np.concatenate(parts) for parts in (parents, neighbours, weights, around)))
+
+
+def interpolated(vectors: np.ndarray, segments: Segments, out: np.ndarray | None = None) -> np.ndarray:
+    """Compute the samples, float32 (n, d), from the table's vectors (rows, d); into `out` if given."""
+    if out is None:
+        out = np.empty((len(segments), vectors.shape[1]), dtype=np.float32)
+    for start in range(0, len(segments), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        block = out[part]
+        parents = vectors[segments.parents[part]]
+        np.take(vectors, segments.neighbours[part], axis=0, out=block, mode="clip")
+        block -= parents
+        block *= segments.weights[part, None]
+        block += parents
+    return out
+
+
+def even_counts(n: int, parents: int, rng: np.random.Generator) -> np.ndarray:
+    """Spread `n` samples over the parents as evenly as possible, int64 (parents,); the remainder by lot."""
+    counts = np.full(parents, n // parents, dtype=np.int64)
+    counts[rng.choice(parents, n % parents, replace=False)] += 1
+    return counts
+
+
+def proportional_counts(n: int, shares: np.ndarray) -> np.ndarray:
+    """Spread `n` samples in proportion to `shares` (sum above 0), int64, by the largest remainder."""
+    exact = shares.astype(np.float64) * (n / shares.sum())
+    counts: np.ndarray = np.floor(exact).astype(np.int64)
+    remainder = np.argsort(counts - exact, kind="stable")[: n - int(counts.sum())]
+    counts[remainder] += 1
+    return counts

@@ -1,0 +1,46 @@
+"""Analyze: how imbalanced the training rows are, and one plan file for each later stage."""
+
+from stages import run
+
+
+def main() -> None:
+    import os
+
+    from evenly.distribution import write_class_distribution
+    from evenly.files import write_json
+    from evenly.imbalance import imbalance_measures, tiers
+    from evenly.params.datasets import read_entry
+    from evenly.params.project import read_params
+    from evenly.planning import make_plans
+    from evenly.plans import write_plan
+    from evenly.samples import read_samples
+    from evenly.synthesis.llm.keys import keys_from
+
+    params = read_params()
+    train = read_samples("data/split/train.parquet")
+    entry = read_entry(params.dataset)
+    plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ))
+
+    write_plan(plans.llm, "data/plan/llm.json")
+    write_plan(None, "data/plan/generate.json")
+    write_plan(plans.augment, "data/plan/augment.json")
+    write_plan(plans.resample, "data/plan/resample.json")
+    write_plan(plans.train, "data/plan/train.json")
+    write_plan(None, "data/plan/mine.json")
+    write_plan(None, "data/plan/finetune.json")
+
+    measures = {name: imbalance_measures(counts) for name, counts in plans.expected.items()}
+    write_json({**measures, "tiers": tiers(train.counts, params.tiers)}, "metrics/imbalance.json")
+    write_class_distribution(plans.expected, "plots/analyze")
+
+    real = measures["train"]
+    print(
+        f"{real['rows']} training rows in {real['classes']} classes, "
+        f"imbalance ratio {real['imbalance_ratio']:g}, "
+        f"Gini {real['gini']:.3f}; recipe {params.balancing!r}, "
+        f"model {plans.train.model}, loss {plans.train.loss}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

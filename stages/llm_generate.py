@@ -1,0 +1,63 @@
+"""LLM generation: new rows of the scarce classes from an OpenAI-compatible endpoint, never paid for twice.
+
+With `--dry-run` it prints what is still to be asked and what that would cost, sends nothing and writes
+nothing.
+"""
+
+import sys
+
+from evenly.plans import LlmPlan, read_plan
+from stages import run
+
+
+def main() -> None:
+    from evenly.files import write_json
+    from evenly.samples import read_samples, write_no_samples, write_samples
+
+    plan = read_plan(LlmPlan, "data/plan/llm.json")
+    if plan is None:
+        write_no_samples("data/generated/llm.parquet")
+        write_json({}, "metrics/llm.json")
+        print("llm_generate: nothing to do")
+        return
+
+    import os
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from evenly.params.generation import read_engine_settings
+    from evenly.synthesis.llm.generate import generate_samples
+    from evenly.synthesis.llm.keys import journal_folder, keys_from
+    from evenly.synthesis.llm.panel import watching
+    from evenly.synthesis.llm.preview import plan_estimate
+    from evenly.synthesis.llm.prompts import Prompts
+    from evenly.synthesis.llm.result import shortfalls
+
+    train, prompts = read_samples("data/split/train.parquet"), Prompts(Path("prompts"))
+    settings = plan.model.applied_to(read_engine_settings("params.yaml"))
+    folder = journal_folder(os.environ)
+    if "--dry-run" in sys.argv[1:]:
+        print("\n".join(plan_estimate(plan, train, prompts, settings, folder).lines()))
+        return
+
+    with watching(Console(stderr=True)) as watch:
+        made = generate_samples(plan, train, prompts, settings, keys_from(os.environ), folder, watch)
+    if made.samples is None:
+        write_no_samples("data/generated/llm.parquet")
+    else:
+        write_samples(made.samples, "data/generated/llm.parquet")
+    write_json(made.metrics, "metrics/llm.json")
+
+    m = made.metrics
+    cost = "unknown" if m["cost"] is None else f"{m['cost']:.4f}"
+    print(
+        f"llm_generate: {m['accepted']} of {m['wanted']} samples in {m['calls']} calls "
+        f"({m['run']['from_journal']} answers from the journal), {m['tokens_paid']} tokens, cost {cost}"
+    )
+    for sentence in shortfalls(m):
+        print(f"  short: {sentence}")
+
+
+if __name__ == "__main__":
+    run(main)

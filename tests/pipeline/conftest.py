@@ -1,0 +1,37 @@
+"""The pipeline runs once for all tests of this folder; each test gets a copy of what that left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from projects import Project, make_project
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the runs of the pipeline on one worker, so that they share its first run."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("pipeline"))
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project in which `dvc repro` has run once on the embedded default, and what that printed."""
+    project = make_project(tmp_path_factory.mktemp("first"))
+    return project, project.dvc("repro")
+
+
+@pytest.fixture
+def project(first_run: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """A copy of the project after its first run, committed, with its cache: the test may do with it what it
+    likes.
+    """
+    root = tmp_path / "project"
+    shutil.copytree(first_run[0].root, root, symlinks=True)
+    copy = Project(root)
+    copy.commit("First run")
+    yield copy
+    shutil.rmtree(root, ignore_errors=True)
