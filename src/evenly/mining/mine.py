@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def mine(
     if plan.scores == "quick":
         probabilities = quick
     elif plan.scores == "out_of_fold":
-        unfitted = lambda: build_classifier(trained, pool.schema, featurizer)  # noqa: E731
+        unfitted = partial(build_classifier, trained, pool.schema, featurizer)
         probabilities = out_of_fold(pool, fold, refitting_judge(pool, unfitted))
     else:
         probabilities = classifier.predict_proba(pool)

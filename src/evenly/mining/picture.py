@@ -57,7 +57,7 @@ def draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: s
     if len(classes) > MANY_CLASSES:
         chosen = sorted(classes, key=lambda name: (-weight[name], name))[:MANY_CLASSES]
         shown = [name for name in classes if name in chosen]
-        title = f"Hard rows, the {MANY_CLASSES} hardest of {len(classes)} classes"
+        title = f"Hard rows ({MANY_CLASSES} of {len(classes)} classes)"
     colours = {origin: PALETTE[k % len(PALETTE)] for k, origin in enumerate(origins)}
     height = max(2.0, 1.2 + 0.24 * len(shown)) + (0.3 if len(origins) > 1 else 0)
     with house_style():
@@ -70,7 +70,7 @@ def draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: s
         )
         left.set_ylim(len(shown) - 0.4, -0.6)
         left.set_title(title)
-        right.set_title("Labels that are probably wrong")
+        right.set_title("Probably wrong labels")
         left.set_xlabel("rows; in brackets all that were scored")
         right.set_xlabel("rows")
         for place, name in enumerate(shown):
