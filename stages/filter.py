@@ -5,51 +5,67 @@ from stages import run
 GENERATED = ("data/generated/llm.parquet", "data/generated/model.parquet")
 KEPT, REJECTED = "data/filtered/kept.parquet", "data/filtered/rejected.parquet"
 REVIEWS = "data/review/verdicts.csv"
-PAGES = "reports/filter"
+REPORTS, PLOTS = "reports", "plots/filter"
 
 
 def main() -> None:
-    from evenly.files import write_json, write_text
+    from evenly.files import write_json
     from evenly.samples import has_no_samples, write_no_samples
+    from evenly.screening.nothing import write_nothing_generated
 
     if all(has_no_samples(path) for path in GENERATED):
         write_no_samples(KEPT)
         write_no_samples(REJECTED)
         write_json({"candidates": 0, "kept": 0, "relabelled": 0, "rejected": 0}, "metrics/filter.json")
-        write_text("# Generated samples\n\nNothing was generated.\n", f"{PAGES}/augmentation.md")
+        write_nothing_generated(REPORTS, PLOTS)
         print("filter: nothing was generated")
         return
     screen_generated()
 
 
 def screen_generated() -> None:
+    import os
     from pathlib import Path
 
     from evenly.features.featurizer import load_featurizer
     from evenly.files import write_json
     from evenly.params.project import read_params
+    from evenly.plans import LlmPlan, read_plan
     from evenly.samples import concatenate, read_samples, write_samples
     from evenly.screening.pages import write_pages
-    from evenly.screening.review import read_reviews
     from evenly.screening.screen import screen
+    from evenly.screening.verdicts import read_reviews
 
-    params = read_params()
+    params, plan = read_params(), read_plan(LlmPlan, "data/plan/llm.json")
     train = read_samples("data/split/train.parquet")
+    by_llm, by_model = (read_samples(path, train.schema) for path in GENERATED)
+    asked = plan.requested if plan is not None else by_llm.counts
+    judge = None
+    if params.filter.judge is not None:
+        from evenly.synthesis.llm.judging import llm_judge
+
+        judge = llm_judge(params.llm, train, plan.notes if plan is not None else {}, os.environ)
     screening = screen(
-        concatenate([read_samples(path, train.schema) for path in GENERATED]),
+        concatenate([by_llm, by_model]),
         train=train,
         validation=read_samples("data/split/val.parquet"),
         test=read_samples("data/split/test.parquet"),
         settings=params.filter,
-        featurizer=load_featurizer("data/features"),
+        featurizer=load_featurizer("data/features/featurizer"),
         seed=params.seed,
+        judge=judge,
         review=read_reviews(REVIEWS) if Path(REVIEWS).exists() else None,
+        requested={name: asked.get(name, 0) + n for name, n in by_model.counts.items()},
     )
     write_samples(screening.kept, KEPT)
     write_samples(screening.rejected, REJECTED)
     write_json(screening.report, "metrics/filter.json")
-    write_pages(screening, PAGES, share=params.filter.review_share, seed=params.seed)
-    print(f"filter: {screening.report['kept']:,} of {screening.report['candidates']:,} candidates kept")
+    write_pages(screening, REPORTS, PLOTS, share=params.filter.review_share, seed=params.seed)
+    warnings = len(screening.report["warnings"])
+    print(
+        f"filter: {screening.report['kept']:,} of {screening.report['candidates']:,} candidates kept"
+        + (f", {warnings} warnings in {REPORTS}/augmentation.md" if warnings else "")
+    )
 
 
 if __name__ == "__main__":

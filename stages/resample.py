@@ -7,13 +7,17 @@ ADDITIONS = ("data/filtered/kept.parquet", "data/augmented/augmented.parquet")
 
 
 def main() -> None:
+    from evenly.distribution import growing, write_class_distribution
     from evenly.files import read_json, write_json
+    from evenly.imbalance import imbalance_measures
     from evenly.samples import read_samples, write_samples
     from evenly.synthesis.resampling.assembly import assemble
     from evenly.synthesis.resampling.report import untouched
 
     train = read_samples("data/split/train.parquet")
-    table = assemble(train, [read_samples(path, train.schema) for path in ADDITIONS])
+    kept, augmented = (read_samples(path, train.schema) for path in ADDITIONS)
+    table = assemble(train, [kept, augmented])
+    steps = growing(train.counts, {"kept": kept.counts, "augment": augmented.counts})
     report = untouched(table.counts)
     if read_json(PLAN):  # a recipe without resampling must not pay for imports
         from evenly.features import load_featurizer
@@ -23,8 +27,11 @@ def main() -> None:
         plan = read_plan(ResamplePlan, PLAN)
         assert plan is not None
         table, report = resample(table, plan, load_featurizer("data/features/featurizer"))
+        steps["resample"] = table.counts
     write_samples(table, "data/balanced/train.parquet")
-    write_json(report.to_json(), "metrics/resample.json")
+    imbalance = {step: imbalance_measures(counts) for step, counts in steps.items()}
+    write_json({**report.to_json(), "imbalance": imbalance}, "metrics/resample.json")
+    write_class_distribution(steps, "plots/resample", picture=len(steps) > 1)
     for message in report.messages():
         print(f"resample: {message}")
     print(f"resample: {len(train)} real rows, {len(table)} in the balanced table ({report.method})")

@@ -30,7 +30,8 @@ def plans_for(
     params: Params = read_params("params.yaml")
     changes |= {"recipes": {"mine": settings_from(Recipe, recipe, "recipe")}, "balancing": "mine"}
     entry = DatasetEntry.model_validate({"modality": modality, "licence": "-", "path": "x", "flip": flip})
-    return make_plans(COUNTS, Schema(modality, tuple(COUNTS)), params.model_copy(update=changes), entry, keys={})
+    schema = Schema(modality, tuple(COUNTS))
+    return make_plans(COUNTS, schema, params.model_copy(update=changes), entry, keys={})
 
 
 @pytest.mark.parametrize(

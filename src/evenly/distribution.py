@@ -58,7 +58,7 @@ def write_class_distribution(
     folder
         Where to write; it is made.
     picture
-        Write the PNG too, which imports matplotlib.
+        Draw the PNG too, which imports matplotlib; without it, one that is there is taken away.
     """
     folder = Path(folder)
     first = next(iter(stages.values()))
@@ -70,8 +70,21 @@ def write_class_distribution(
         writer = csv.writer(file)
         writer.writerow(["class", "step", "rows"])
         writer.writerows([name, step, counts[name]] for step, counts in stages.items() for name in order)
+    path = folder / "class_distribution.png"
+    path.unlink(missing_ok=True)
     if picture:
-        _draw(_shown(stages), order, folder / "class_distribution.png")
+        _draw(_shown(stages), order, path)
+
+
+def growing(first: Distribution, additions: Mapping[str, Distribution]) -> dict[str, Distribution]:
+    """Class counts at first, as the step `train`, and after each addition; one without a row is no step."""
+    steps: dict[str, Distribution] = {"train": first}
+    counts = dict(first)
+    for step, added in additions.items():
+        if any(added.values()):
+            counts = {name: n + added.get(name, 0) for name, n in counts.items()}
+            steps[step] = counts
+    return steps
 
 
 def _shown(stages: Mapping[str, Distribution]) -> dict[str, Distribution]:

@@ -5,10 +5,12 @@ planned here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evenly.params.recipes import Tier, TierSettings
+if TYPE_CHECKING:
+    from evenly.params.recipes import Tier, TierSettings
 
 Counts = Mapping[str, int]
 

@@ -113,6 +113,14 @@ class LlmPlan(Settings):
     model: AskedModel
     seed: int
 
+    @property
+    def requested(self) -> dict[str, int]:
+        """New samples per class, those of its groups included."""
+        named = [*self.counts, *(name for name in self.group_counts if name not in self.counts)]
+        return {
+            name: self.counts.get(name, 0) + sum(self.group_counts.get(name, {}).values()) for name in named
+        }
+
 
 class GeneratePlan(Settings):
     """For `generate`: a generator trained on the real training rows, and so many rows of it per class.

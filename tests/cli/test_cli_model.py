@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ class Trained:
 
 
 def trained(samples: SampleTable, model: ModelName, folder: Path) -> Trained:
-    """Two thirds of the rows train the model, the others are left."""
+    """About two thirds of the rows train the model, the others are left."""
     settings = getattr(ModelsSettings(), model)
     plan = TrainPlan(
         model=model,
@@ -61,7 +60,7 @@ def trained(samples: SampleTable, model: ModelName, folder: Path) -> Trained:
         seed=0,
         threads=1,
     )
-    held_out = np.arange(len(samples)) % 3 == 0
+    held_out = np.random.default_rng(1).random(len(samples)) < 1 / 3
     train, rows = samples.take(~held_out), samples.take(held_out)
     classifier = build_classifier(plan, samples.schema, fit_featurizer(train, FeatureSettings(), 0))
     classifier.fit(train, rows.take([]))
@@ -94,7 +93,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "流量": "{}月流量还剩多少, 谢谢",
         "other": 'say "{}", please\nnow',
     }
-    rows = [(f"问-{k}", name, form.format(k)) for k in range(120) for name, form in topics.items()]
+    rows = [(f"问-{k}", name, form.format(k)) for k in range(300) for name, form in topics.items()]
     columns = {
         "id": [f"{i}-{n}" for i, n, _ in rows],
         "label": [n for _, n, _ in rows],
@@ -104,9 +103,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return trained(samples, "logistic_regression", tmp_path_factory.mktemp("text") / "train")
 
 
-@pytest.fixture(scope="session", params=["logistic_regression", "small_cnn"])
-def images(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Dark and light noise."""
+def noise() -> SampleTable:
+    """Pictures of dark and light noise."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2, 900)
     pixels = rng.integers(0, 200, (900, 8, 8, 1)) + codes[:, None, None, None] * 20
@@ -115,8 +113,17 @@ def images(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "label": [("dark", "light")[k] for k in codes],
         "image": encode_images(pixels.astype(np.uint8)),
     }
-    samples = samples_from_columns(columns, Schema("image", ("dark", "light")))
-    return trained(samples, request.param, tmp_path_factory.mktemp("images") / "train")
+    return samples_from_columns(columns, Schema("image", ("dark", "light")))
+
+
+@pytest.fixture(scope="session")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained(noise(), "logistic_regression", tmp_path_factory.mktemp("pixels") / "train")
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained(noise(), "small_cnn", tmp_path_factory.mktemp("network") / "train")
 
 
 def written(samples: SampleTable, path: Path) -> Path:
@@ -153,7 +160,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(params=["table", "text", "images"])
+@pytest.fixture(params=["table", "text", "pixels", "network"])
 def model(request: pytest.FixtureRequest) -> Trained:
     found: Trained = request.getfixturevalue(request.param)
     return found
@@ -179,7 +186,8 @@ def test_a_file_gets_what_the_classifier_says_of_its_rows_in_their_order(
 def test_batches_give_the_same_file_byte_for_byte(model: Trained, tmp_path: Path) -> None:
     source = written(model.rows, tmp_path / "new.csv")
     files = []
-    for batch in (1, 7, 256, 4096):
+    assert len(model.rows) > 256
+    for batch in (1, 256, 300, 4096):
         run("predict", model.folder, source, "--output", tmp_path / f"{batch}.csv", "--batch", batch)
         files.append((tmp_path / f"{batch}.csv").read_bytes())
     assert all(file == files[0] for file in files)
@@ -191,10 +199,10 @@ def test_a_sample_table_gets_the_same_predictions(model: Trained, tmp_path: Path
     assert rows_of(tmp_path / "p.csv") == model.expected()
 
 
-def test_a_folder_of_images_needs_no_list(images: Trained, tmp_path: Path) -> None:
-    written(images.rows, tmp_path / "list.csv")
-    run("predict", images.folder, tmp_path / "pictures", "--output", tmp_path / "p.csv")
-    assert rows_of(tmp_path / "p.csv") == images.expected()
+def test_a_folder_of_images_needs_no_list(pixels: Trained, tmp_path: Path) -> None:
+    written(pixels.rows, tmp_path / "list.csv")
+    run("predict", pixels.folder, tmp_path / "pictures", "--output", tmp_path / "p.csv")
+    assert rows_of(tmp_path / "p.csv") == pixels.expected()
 
 
 def test_the_output_is_predictions_csv_where_one_is(text: Trained, tmp_path: Path, monkeypatch: Any) -> None:
@@ -271,20 +279,20 @@ def test_what_cannot_be_predicted_is_one_sentence_and_writes_nothing(
     files |= {"wrong.yaml": "a: 1\nb: 1\n", "zero.yaml": "a: 1\nb: 1\nc: 0\n"}
     for name, content in files.items():
         Path(name).write_text(content)
-    before = sorted(os.listdir())
+    before = sorted(tmp_path.iterdir())
     message = refused("predict", *arguments)
     assert words in message
     assert "\n" not in message
-    assert sorted(os.listdir()) == before
+    assert sorted(tmp_path.iterdir()) == before
     assert Path("new.csv").read_text() == files["new.csv"]
 
 
-def test_a_damaged_image_is_named(images: Trained, tmp_path: Path) -> None:
+def test_a_damaged_image_is_named(pixels: Trained, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     output = tmp_path / "p.csv"
     assert "torn.jpg is not a readable image" in refused(
-        "predict", images.folder, tmp_path / "new", "--output", output
+        "predict", pixels.folder, tmp_path / "new", "--output", output
     )
     assert not output.exists()
 

@@ -60,6 +60,8 @@ def test_ties_copies_and_far_away_data_are_exact_too(dimension: int) -> None:
     check(np.ones((60, dimension), np.float32), np.ones((60, dimension), np.float32), 5, True)
     far = (rng.standard_normal((100, dimension)) * 1e-3 + 1e4).astype(np.float32)
     check(far, far, 5, True)
+    tails = rng.standard_t(1.2, (200, dimension)).astype(np.float32)
+    check(tails, tails, 5, True)
     clusters = np.sort(rng.integers(0, 5, 200))[:, None] * 1e3 + rng.standard_normal((200, dimension)) * 1e-3
     check(clusters.astype(np.float32), clusters.astype(np.float32), 5, True)
 

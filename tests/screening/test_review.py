@@ -5,16 +5,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from evenly.errors import DataError
-from evenly.screening.review import Review, read_reviews, stratified_rows, write_review_sample
+from evenly.screening.review import stratified_rows, write_review_sample
 from tests.screening.conftest import Splits, make_texts, text_table
-
-
-def write(path: Path, content: str, encoding: str = "utf-8") -> Path:
-    path.write_bytes(content.encode(encoding))
-    return path
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -48,37 +41,6 @@ def test_a_cell_that_a_spreadsheet_would_calculate_is_shown_as_text(texts: Split
     vectors = texts.featurizer.transform(made), texts.train, texts.featurizer.transform(texts.train)
     write_review_sample(made, *vectors, tmp_path / "review.csv", share=1.0, seed=0)
     assert rows_of(tmp_path / "review.csv")[0]["sample"] == "'=1+1 my card"
-
-
-def test_a_filled_review_file_comes_back_as_verdicts(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "v.csv",
-        "\ufeffid,sample,verdict,label\na,x,Keep,\nb,y,relabel,loan\nc,z,,\nd,,drop,card\n",
-    )
-    assert read_reviews(path) == {"a": Review("keep"), "b": Review("relabel", "loan"), "d": Review("drop")}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("id,label\na,x\n", "no column 'verdict'"),
-        ("id,verdict\na,maybe\n", "row 2: verdict 'maybe' is not one of keep, drop, relabel"),
-        ("id,verdict,label\na,keep,\nb,relabel,\n", "row 3: relabel needs the new class"),
-        ("id,verdict\na,keep\na,drop\n", "row 3: 'a' has two verdicts"),
-    ],
-)
-def test_verdicts_that_cannot_be_understood_are_named_by_row(
-    tmp_path: Path, content: str, message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        read_reviews(write(tmp_path / "v.csv", content))
-
-
-def test_a_review_file_that_is_missing_or_not_utf8_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        read_reviews(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="not UTF-8"):
-        read_reviews(write(tmp_path / "v.csv", "id,verdict\nä,keep\n", "latin-1"))
 
 
 def test_stratified_rows_take_a_share_of_each_class_rounded_up() -> None:

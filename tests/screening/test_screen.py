@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from evenly.errors import DataError, ParameterError, RecipeError
 from evenly.samples import SampleTable
 from evenly.screening.context import JudgeScores
-from evenly.screening.review import Review
 from evenly.screening.screen import Screening
+from evenly.screening.verdicts import Review
 from tests.screening.conftest import TOPICS, Splits, make_texts, number_table, sentence, text_table
 
 
@@ -393,7 +393,7 @@ def test_a_judge_marks_what_is_left_and_its_agreement_is_reported(texts: Splits)
     }
     assert found["new-00000"][0]["score"] == pytest.approx(0.4 * 10 + 0.6 * 2)
     assert screening.report["measured"]["judge"]["agreement_with_classifier"] == pytest.approx(7 / 11)
-    assert screening.report["skipped"]["judge"] == ["1 candidates without a mark from the judge"]
+    assert screening.report["skipped"]["judge"] == ["1 of 12 candidates not judged"]
 
 
 def test_a_judge_that_is_asked_for_but_not_there_is_an_error(texts: Splits) -> None:

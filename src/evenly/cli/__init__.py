@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from evenly.cli import data, llm, model
+from evenly.cli import data, export, llm, model, review
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command("add")(data.add)
 app.command("predict")(model.predict)
 app.command("summary")(model.summary)
 app.add_typer(llm.app, name="llm")
+app.add_typer(review.app, name="review")
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:

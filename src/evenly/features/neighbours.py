@@ -215,9 +215,11 @@ def _by_tiles(
     indices = np.take_along_axis(columns, rank, axis=1)
     squares = np.take_along_axis(squares, rank, axis=1)
     if keep < available:
-        # Rounding of a sum of d + 2 products of total size (|q| + |p|)²/2, with a factor of two to spare.
-        slack = (queries.shape[1] + 16) * 2.0**-23 * (reach + extent.max()) ** 2 / 2
+        # Rounding of a sum of d + 2 products of total size (|q| + |p|)²/2, with a factor of two to spare. A
+        # point nearer than the worst found has |p| ≤ |q| + worst, so that a few far away points cost nothing.
         worst = squares[:, -1]
+        furthest = np.minimum(reach + np.sqrt(worst), extent.max())
+        slack = (queries.shape[1] + 16) * 2.0**-23 * (reach + furthest) ** 2 / 2
         open_rows = np.flatnonzero((worst / 2 + slack >= found.bound) & (worst > 0))
         limits = (worst / 2 + 2 * slack)[open_rows].astype(np.float32)
         _settle(open_rows, limits, (queries, points), (left, right), own, squares, indices)

@@ -115,6 +115,8 @@ class Outcome:
         Sentences that tell what was not checked, and why.
     measured
         Numbers for the report.
+    warnings
+        Sentences for the person who must act.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -122,6 +124,7 @@ class Outcome:
     notes: Sequence[Mapping[str, Any]] = ()
     skipped: tuple[str, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Side:

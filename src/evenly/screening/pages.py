@@ -1,4 +1,4 @@
-"""What the screening did, for people: `augmentation.md`, the file for reviewers, and the pictures they show."""
+"""What the screening did, for people: `augmentation.md`, its pictures, and the file for reviewers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from evenly.files import write_text
+from evenly.payloads import payloads
 from evenly.samples import SampleTable
 from evenly.screening.nothing import PAGE, REVIEW_SAMPLE
-from evenly.screening.payloads import payloads
 from evenly.screening.pictures import write_pictures
 from evenly.screening.review import write_review_sample
 from evenly.screening.screen import Screening
 
 #: Rejected candidates shown for each rule, and characters of one that are shown.
 _INSTANCES, _SHOWN = 2, 160
+_ESCAPES = str.maketrans(
+    {letter: f"\\{letter}" for letter in "\\`*_{}[]|~$"} | {letter: f"&#{ord(letter)};" for letter in "<>&"}
+)
 
 
 def write_pages(
@@ -81,8 +84,8 @@ def augmentation_page(
         f"in another class than they came), {report['rejected']:,} rejected. Imbalance ratio "
         f"{ratio['before']:.3g} → {ratio['after']:.3g}, Gini {gini['before']:.2f} → {gini['after']:.2f}.",
         "",
-        f"`{REVIEW_SAMPLE}` holds {reviewers:,} kept samples beside the real ones they resemble most; fill in "
-        "`verdict` (keep, drop or relabel, then with `label`) and run `evenly review import`.",
+        f"`{REVIEW_SAMPLE}` holds {reviewers:,} kept samples beside the real ones they resemble most; fill "
+        "in `verdict` (keep, drop or relabel, then with `label`) and run `evenly review import`.",
         "",
     ]
     if report["warnings"]:
@@ -134,11 +137,15 @@ def rejected_instances(rejected: SampleTable) -> list[list[str]]:
 def _why(reason: Mapping[str, Any]) -> str:
     parts = [_clipped(reason["detail"])] if "detail" in reason else []
     if "score" in reason:
-        limit = f", limit {reason['threshold']:.3g}" if "threshold" in reason else ""
-        parts.append(f"{reason['score']:.3g}{limit}")
+        limit = f", limit {_measure(reason['threshold'])}" if "threshold" in reason else ""
+        parts.append(f"score {_measure(reason['score'])}{limit}")
     if "matched" in reason:
         parts.append(f"matches {reason['matched']}")
     return "; ".join(parts) or "–"
+
+
+def _measure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _clipped(text: str) -> str:
@@ -177,8 +184,8 @@ def _opinion_lines(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
         )
         if "agreement_with_classifier" in judge:
             lines.append(
-                f"- Judge and classifier are of one opinion on {judge['agreement_with_classifier']:.0%} of them "
-                "(the classifier's yes: the label is its first choice)."
+                f"- Judge and classifier are of one opinion on {judge['agreement_with_classifier']:.0%} of "
+                "them (the classifier's yes: the label is its first choice)."
             )
     return ["## Opinions", "", *lines, ""] if lines else []
 
@@ -205,9 +212,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def _table_cell(text: str) -> str:
     """Text in a cell, on one line, none of it taken for Markdown or HTML."""
-    for letter in "\\`*_{}[]<>|&~$":
-        text = text.replace(letter, f"\\{letter}" if letter not in "<>&" else f"&#{ord(letter)};")
-    return " ".join(text.split())
+    return " ".join(text.translate(_ESCAPES).split())
 
 
 def _word(name: str) -> str:

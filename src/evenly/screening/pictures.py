@@ -66,6 +66,8 @@ def _reasons(screening: Screening, folder: Path) -> bool:
     _write_table(rows, folder / "rejections.csv")
     if not names:
         return False
+    from matplotlib.ticker import MaxNLocator
+
     left_out, names = len(names[_MOST_CLASSES:]), names[:_MOST_CLASSES]
     totals = Counter({rule: numbers["primary"] for rule, numbers in screening.report["rules"].items()})
     rules = [rule for rule, n in totals.most_common() if n]
@@ -83,7 +85,7 @@ def _reasons(screening: Screening, folder: Path) -> bool:
     axes.invert_yaxis()
     rest = f" ({left_out} classes that lost fewer are left out)" if left_out else ""
     axes.set_xlabel(f"rejected candidates, by their primary reason{rest}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", color=FAINT)
     with house_style():
         figure.legend(loc="outside upper left", ncols=4)
@@ -92,10 +94,10 @@ def _reasons(screening: Screening, folder: Path) -> bool:
 
 
 def _colours(n: int) -> list[str]:
-    """One colour a rule, the commonest first; the palette's come again, darker, where there are more rules."""
+    """One colour a rule, the commonest first; where there are many, the palette comes again, darker."""
     from matplotlib.colors import to_hex, to_rgb
 
-    darker = [to_hex([0.55 * part for part in to_rgb(colour)]) for colour in PALETTE]
+    darker = [to_hex(tuple(0.55 * part for part in to_rgb(colour))) for colour in PALETTE]  # type: ignore[arg-type]
     return [*PALETTE, MUTED, *darker][:n]
 
 
@@ -146,9 +148,7 @@ def _lengths(screening: Screening, folder: Path) -> bool:
     figure, (axes,) = new_figure(6.4, 3.2)
     for (name, values), colour in zip(lengths.items(), (BLUE, ORANGE, VERMILION), strict=True):
         if len(values):
-            axes.stairs(
-                shares[name], edges, color=colour, label=f"{name} ({len(values):,})", linewidth=1.6
-            )
+            axes.stairs(shares[name], edges, color=colour, label=f"{name} ({len(values):,})", linewidth=1.6)
     axes.set_xlabel("characters (the last bin holds all longer texts)")
     axes.set_ylabel("share of texts")
     with house_style():

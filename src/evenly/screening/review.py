@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from evenly.files import write_text
+from evenly.payloads import payloads, spreadsheet_cell
 from evenly.samples import SampleTable
 from evenly.screening.nothing import REVIEW_COLUMNS, SOURCES
-from evenly.screening.payloads import payloads, spreadsheet_cell
 
 
 def write_review_sample(

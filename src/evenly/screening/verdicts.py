@@ -16,8 +16,8 @@ from typing import Literal, get_args
 
 from evenly.errors import DataError
 from evenly.files import write_text
+from evenly.payloads import FORMULA, payloads
 from evenly.samples import SampleTable
-from evenly.screening.payloads import FORMULA, payloads
 
 Verdict = Literal["keep", "drop", "relabel"]
 _LONGEST_CELL = 30_000

@@ -116,7 +116,7 @@ class Answer:
         return by_status or _ERROR_NAMES.get(self.failure)
 
     def as_error(self) -> OpenAIError:
-        """This failure as the error that the openai package raises for it (imports openai).
+        """The error that the openai package raises for this failure (imports openai).
 
         Raises
         ------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ import numpy as np
 from evenly.errors import EvenlyError, RecipeError
 from evenly.params.datasets import ClassNote
 from evenly.params.llm import EngineSettings
+from evenly.payloads import feature_rows
 from evenly.samples import SampleTable
 from evenly.screening.context import JudgeScores
 from evenly.screening.judge import MARKS
-from evenly.screening.payloads import feature_rows
 from evenly.synthesis.llm.answers import parse_items
 from evenly.synthesis.llm.chat import Answer, ChatRequest
 from evenly.synthesis.llm.columns import row_as_json
 from evenly.synthesis.llm.engine import Engine
 from evenly.synthesis.llm.examples import farthest_point_order, nearest_classes, row_vectors
+from evenly.synthesis.llm.keys import journal_folder, keys_from
 from evenly.synthesis.llm.prompts import Prompts
 
 PROMPT = "judge.jinja"
@@ -44,12 +45,19 @@ _SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 
-#: Called with the number of samples judged so far, and of all.
-Watch = Callable[[int, int], None]
-
 
 class JudgingError(EvenlyError):
     """The endpoint could not be asked to the end; what it has answered is kept, and asked for no more."""
+
+
+def llm_judge(
+    settings: EngineSettings | None,
+    train: SampleTable,
+    notes: Mapping[str, ClassNote],
+    environment: Mapping[str, str],
+) -> LlmJudge:
+    """The judge with this project's prompt, keys and journals; `environment` is `os.environ`."""
+    return LlmJudge(settings, train, notes, Prompts(), keys_from(environment), journal_folder(environment))
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,6 @@ class LlmJudge:
     prompts: Prompts
     keys: Mapping[str, str] = field(repr=False)
     folder: Path
-    watch: Watch | None = None
 
     def __call__(self, samples: SampleTable) -> JudgeScores:
         """Marks of every sample, NaN where the model refused, or gave no marks that can be read.
@@ -120,15 +127,20 @@ class LlmJudge:
     async def _answers(
         self, settings: EngineSettings, samples: SampleTable
     ) -> tuple[list[Answer], dict[str, Any]]:
+        from tqdm import tqdm
+
         answers: dict[int, Answer] = {}
+        bar = tqdm(total=len(samples), desc="judge", unit="sample", disable=None)
         async with Engine(settings, self.keys, self.folder) as engine:
             async for position, answer in engine.stream(self.requests(samples), _final):
                 answers[position] = answer
-                if self.watch is not None:
-                    self.watch(len(answers), len(samples))
+                bar.update()
                 if answer.failure in _OUTAGE and engine.stopped is not None:
                     raise JudgingError(f"{answer.error} {_KEPT}")
-            measured = {"model": settings.model, "tokens": engine.budget.tokens, "cost": engine.cost}
+            bar.close()
+            # The last digits of a sum depend on the order of the answers.
+            cost = None if engine.cost is None else round(engine.cost, 6)
+            measured = {"model": settings.model, "tokens": engine.budget.tokens, "cost": cost}
         return [answers[position] for position in range(len(answers))], measured
 
 

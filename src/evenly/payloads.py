@@ -1,4 +1,4 @@
-"""Samples as a person reads them in a cell of a spreadsheet."""
+"""What samples hold, as people and other programs read it: in a cell of a spreadsheet, or as JSON."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def payloads(samples: SampleTable) -> list[str]:
 
 
 def feature_rows(samples: SampleTable) -> list[dict[str, Any]]:
-    """Feature values of each row of a table by column, None where missing."""
+    """Feature values of each row of a table by column, None where there is no finite value."""
     rows: list[dict[str, Any]] = samples.table.select([f.name for f in samples.schema.features]).to_pylist()
-    return [{name: None if _missing(value) else value for name, value in row.items()} for row in rows]
+    return [{name: None if _no_number(value) else value for name, value in row.items()} for row in rows]
 
 
 def spreadsheet_cell(value: str) -> str:
@@ -35,5 +35,5 @@ def spreadsheet_cell(value: str) -> str:
     return f"'{value}" if value.startswith(FORMULA) else value
 
 
-def _missing(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

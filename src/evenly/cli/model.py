@@ -1,0 +1,150 @@
+"""Commands about a trained model: its results on the test split, and its predictions for new rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evenly.classifiers import Classifier
+    from evenly.datasets.unlabelled import Unlabelled
+    from evenly.evaluation.decisions import DecisionRule
+
+#: Classes that the closing line of `predict` names.
+_SHOWN = 12
+#: Networks score so many rows at a time, and matrix products round alike in all rows of full blocks: batches
+#: of whole units give the same bytes, whatever their size.
+_BATCH_UNIT = 256
+
+
+def summary() -> None:
+    """Show the metrics and the decision rules of the last run, and where its report is."""
+    from evenly.evaluation.summary import print_summary
+
+    print_summary("metrics/evaluate.json")
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL_DIR", help="Folder of a trained model, such as models/train.")
+    ],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="csv, tsv, jsonl, parquet, a zip of these, or a folder of images."
+        ),
+    ],
+    text: Annotated[str | None, typer.Option(help="Column with the text (default: text).")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Column with the image or its path (default: image).")
+    ] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="Column with unique ids (default: id, else rows are numbered).")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uniform|FILE",
+            help="Adjust the probabilities to where the model is used: equal classes, or a YAML or JSON file "
+            "with the share of every class.",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The csv file to write.")] = Path("predictions.csv"),
+    batch: Annotated[
+        int, typer.Option(min=1, help=f"Rows scored at a time, rounded up to a multiple of {_BATCH_UNIT}.")
+    ] = 4096,
+) -> None:
+    """Predict the classes of new rows, in their order, as csv: id, predicted, confidence, p_CLASS of each.
+
+    The rows come in the forms that data sets have, without labels. Tables need the columns that the model was
+    trained with; other columns are ignored.
+    """
+    from evenly.classifiers import load_classifier
+    from evenly.datasets.unlabelled import InputFile, open_unlabelled
+    from evenly.errors import ParameterError
+    from evenly.evaluation.outputs import prediction_cells, prediction_columns, write_csv
+
+    if output.is_dir() or output.resolve() == source.resolve():
+        what = "a folder" if output.is_dir() else "the input itself"
+        raise ParameterError(f"The output {output} is {what}; name another file with --output.")
+    classifier = load_classifier(_kept(model))
+    classes = classifier.classes
+    rule = None if prior is None else _adjustment(prior, classifier)
+    with open_unlabelled(source, classifier.schema, InputFile(text, image, id_, delimiter)) as rows:
+        for remark in rows.remarks:
+            typer.echo(remark)
+        probabilities = _probabilities(classifier, rows, -(-batch // _BATCH_UNIT) * _BATCH_UNIT)
+    if rule is not None:
+        probabilities = rule.probabilities(probabilities)
+    cells = prediction_cells(classes, probabilities)
+    write_csv(
+        output,
+        ["id", *prediction_columns(classes)],
+        ([name, *row] for name, row in zip(rows.ids, cells, strict=True)),
+    )
+    typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, probabilities)}.")
+
+
+def _kept(folder: Path) -> Path:
+    """The folder of the model that is meant: that of `train` where the second round was not kept."""
+    from evenly.classifiers.storage import MANIFEST
+    from evenly.files import read_json
+
+    try:
+        content = read_json(folder / MANIFEST)
+    except (OSError, ValueError):
+        return folder  # loading says what is wrong with it
+    return folder.parent / "train" if content == {"kept": "train"} else folder
+
+
+def _adjustment(prior: str, classifier: Classifier) -> DecisionRule:
+    """The prior adjustment from what the model's scores carry to the prior that is named or in a file."""
+    import numpy as np
+
+    from evenly.errors import ParameterError
+    from evenly.evaluation.decisions import DecisionRule, normalised_shares, prior_offsets
+    from evenly.params.base import read_yaml, settings_from
+    from evenly.params.evaluation import GivenPrior
+
+    classes = classifier.classes
+    if prior == "uniform":
+        target = np.full(len(classes), 1 / len(classes))
+    elif Path(prior).is_file():
+        given = settings_from(GivenPrior, {"shares": read_yaml(prior)}, prior)
+        target = normalised_shares(given.shares, classes, prior)
+    else:
+        raise ParameterError(
+            f"The prior {prior!r} is neither uniform nor a file; give a YAML or JSON file with the share of "
+            "every class."
+        )
+    return DecisionRule("logit_adjustment", prior_offsets(target, classifier.effective_prior))
+
+
+def _probabilities(classifier: Classifier, rows: Unlabelled, batch: int) -> np.ndarray:
+    """Class probabilities of all rows, float64 (n, k), with a progress bar on a terminal."""
+    import numpy as np
+    from tqdm import tqdm
+
+    parts = []
+    with tqdm(total=len(rows), unit="rows", leave=False, disable=not sys.stderr.isatty()) as bar:
+        for samples in rows.batches(batch):
+            parts.append(classifier.predict_proba(samples))
+            bar.update(len(samples))
+    return np.concatenate(parts)
+
+
+def _counted(classes: Sequence[str], probabilities: np.ndarray) -> str:
+    """Rows of each predicted class, the most frequent first."""
+    import numpy as np
+
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
+    order = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
+    shown = ", ".join(f"{classes[k]} {counts[k]:,}" for k in order[:_SHOWN])
+    return f"{shown} and {len(order) - _SHOWN} more classes" if len(order) > _SHOWN else shown

@@ -1,0 +1,147 @@
+"""The recipes that ask a language model, through the real pipeline and over real HTTP: never paid twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import Project
+
+from evenly.samples import SampleTable, read_samples
+from tests.synthesis.llm.writer import Writer, content_seed, running_writer
+
+SENTENCES = {
+    "delivery": "{hi} my {thing} ordered on {day} has not {came} yet, where is the parcel {number}?",
+    "refund": "{hi} I sent back the {thing} on {day} and want my money {back}, case {number}",
+    "password": "{hi} the login refused me on {day} after {number} tries with the {thing}, reset {it}",
+}
+WORDS = {
+    "hi": ["hello", "hi", "good morning", "please help,", "dear team,", "hey"],
+    "thing": ["lamp", "coat", "phone", "kettle", "tablet", "chair", "keyboard", "mirror", "carpet", "radio"],
+    "day": ["monday", "tuesday", "friday", "the 3rd", "new year", "sunday morning", "the weekend"],
+    "came": ["arrived", "been delivered", "come", "turned up", "reached me"],
+    "back": ["back", "returned", "refunded now", "on my card"],
+    "it": ["it", "it please", "my account", "the whole thing"],
+}
+
+
+def sentence(label: str, rng: random.Random) -> str:
+    slots = {name: rng.choice(words) for name, words in WORDS.items()} | {"number": rng.randrange(10**6)}
+    return SENTENCES[label].format(**slots)
+
+
+def customer(body: dict[str, Any], number: int) -> str:
+    """What a model that has understood the prompt would write."""
+    asked = body["messages"][-1]["content"]
+    found = re.search(r"Write (\d+) new texts? of the class \"(\w+)\"", asked)
+    assert found is not None
+    rng = random.Random(content_seed(body))
+    return json.dumps({"samples": [sentence(found[2], rng) for _ in range(int(found[1]))]})
+
+
+@pytest.fixture
+def writer() -> Iterator[Writer]:
+    with running_writer(customer) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(project: Project, tmp_path: Path) -> Project:
+    """The project with a csv of its own, 3 classes, about 100 to 8 training rows."""
+    rng = random.Random(0)
+    with (tmp_path / "shop.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["message", "topic"])
+        for label, count in (("delivery", 150), ("refund", 40), ("password", 12)):
+            rows.writerows([sentence(label, rng), label] for _ in range(count))
+    project.run("evenly", "add", "shop", str(tmp_path / "shop.csv"), "--text", "message", "--label", "topic")
+    project.commit("A data set of one's own")
+    return project
+
+
+def run(project: Project, writer: Writer, recipe: str, *more: str) -> list[str]:
+    endpoint = (f"llm.base_url={writer.base_url}", "llm.model=small", "llm.key_variable=null")
+    settings = ("dataset=shop", f"balancing={recipe}", *endpoint, *more)
+    return project.stages_run(project.dvc("exp", "run", *(part for one in settings for part in ("-S", one))))
+
+
+def few(recipe: str, rows: int) -> str:
+    """The setting that brings classes of fewer than ten rows to so many."""
+    return f"recipes.{recipe}.llm.targets.per_tier.ultra_minority={rows}"
+
+
+def table(project: Project, name: str) -> SampleTable:
+    return read_samples(
+        project.root / "data" / name, read_samples(project.root / "data/split/train.parquet").schema
+    )
+
+
+def test_a_recipe_that_needs_an_endpoint_says_how_to_get_one(project: Project) -> None:
+    done = project.run("dvc", "exp", "run", "-S", "balancing=llm", check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    done = project.run("dvc", "exp", "run", "-S", "dataset=wine", "-S", "balancing=llm", check=False)
+    assert "set llm.base_url" in done.stdout and "transformers serve" in done.stdout
+    assert "random_oversampling" in done.stdout
+
+
+def test_going_from_llm_to_llm_smote_and_back_makes_no_second_call(shop: Project, writer: Writer) -> None:
+    fixed = few("llm", 60), few("llm_smote", 60)
+    first = run(shop, writer, "llm", *fixed)
+    assert "llm_generate" in first
+    calls = len(writer.bodies)
+    assert calls > 0
+    kept = table(shop, "filtered/kept.parquet")
+    assert kept.counts["password"] > 0
+    balanced = table(shop, "balanced/train.parquet")
+    assert set(balanced.origins) == {"real", "llm"}
+
+    second = run(shop, writer, "llm_smote", *fixed)
+    assert "llm_generate" not in second and "resample" in second
+    assert set(table(shop, "balanced/train.parquet").origins) >= {"real", "llm", "smote"}
+    assert run(shop, writer, "llm", *fixed) == []
+    assert len(writer.bodies) == calls
+
+
+def test_what_was_paid_is_not_asked_again_when_dvc_has_forgotten(shop: Project, writer: Writer) -> None:
+    fixed = (few("llm", 40),)
+    run(shop, writer, "llm", *fixed)
+    calls, bytes_before = len(writer.bodies), (shop.root / "data/generated/llm.parquet").read_bytes()
+    shop.dvc("repro", "--force", "--no-run-cache", "--single-item", "llm_generate")
+    assert len(writer.bodies) == calls
+    assert (shop.root / "data/generated/llm.parquet").read_bytes() == bytes_before
+    run(shop, writer, "llm", few("llm", 45))  # eight real rows and four calls of ten: what was paid is enough
+    assert len(writer.bodies) == calls
+    run(shop, writer, "llm", few("llm", 55))
+    assert len(writer.bodies) == calls + 1
+
+
+def test_no_validation_or_test_row_ever_stands_in_a_prompt(shop: Project, writer: Writer) -> None:
+    run(shop, writer, "llm", few("llm", 60))
+    prompts = "\n".join(writer.prompts)
+    shown = [text for text in table(shop, "split/train.parquet").texts if text and text in prompts]
+    assert shown
+    for split in ("val", "test"):
+        assert not [text for text in table(shop, f"split/{split}.parquet").texts if text and text in prompts]
+
+
+def test_the_focal_loss_goes_with_llm_rows_where_the_model_has_it(shop: Project, writer: Writer) -> None:
+    endpoint = (
+        "-S",
+        f"llm.base_url={writer.base_url}",
+        "-S",
+        "llm.model=small",
+        "-S",
+        "llm.key_variable=null",
+    )
+    done = shop.run(
+        "dvc", "exp", "run", "-S", "dataset=shop", "-S", "balancing=llm_focal", *endpoint, check=False
+    )
+    assert "The loss focal does not exist for logistic_regression" in done.stdout
+    assert not writer.bodies
