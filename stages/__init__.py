@@ -8,21 +8,45 @@ may have changed since, whose result would be stored under the queued version.
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+_BEGAN = time.perf_counter()
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 
 def run(stage: Callable[[], None]) -> None:
-    """Run a stage. An error that the user can mend is one sentence on stderr and exit status 1."""
+    """Run a stage. An error that the user can mend is one sentence on stderr and exit status 1.
+
+    Where `EVENLY_LOGS` names a folder, what the stage cost is written there: a sweep asks for it, since DVC
+    throws a temporary checkout away with all that is not an output.
+    """
     from evenly.errors import EvenlyError
 
     try:
         stage()
+        if folder := os.environ.get("EVENLY_LOGS"):
+            _write_seconds(Path(folder), Path(sys.argv[0]).stem)
     except EvenlyError as error:
         print(
             f"{stage.__module__ if stage.__module__ != '__main__' else sys.argv[0]}: {error}", file=sys.stderr
         )
         sys.exit(1)
+
+
+def vector_cache() -> Path:
+    """Folder for vectors of text encoders: that of the workspace, also in temporary checkouts."""
+    return Path(os.environ.get("DVC_ROOT") or ".", ".cache", "vectors")
+
+
+def _write_seconds(folder: Path, name: str) -> None:
+    """CPU and wall seconds since this process began, and those of the fit where the stage has logged it."""
+    from evenly.files import read_json, write_json
+
+    log = Path("logs", f"{name}.json")
+    seconds = {"cpu_s": time.process_time(), "wall_s": time.perf_counter() - _BEGAN}
+    write_json({**seconds, "fit": read_json(log) if log.exists() else None}, folder / f"{name}.json")

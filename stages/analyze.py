@@ -22,12 +22,12 @@ def main() -> None:
     plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ))
 
     write_plan(plans.llm, "data/plan/llm.json")
-    write_plan(None, "data/plan/generate.json")
+    write_plan(plans.generate, "data/plan/generate.json")
     write_plan(plans.augment, "data/plan/augment.json")
     write_plan(plans.resample, "data/plan/resample.json")
     write_plan(plans.train, "data/plan/train.json")
-    write_plan(None, "data/plan/mine.json")
-    write_plan(None, "data/plan/finetune.json")
+    write_plan(plans.mine, "data/plan/mine.json")
+    write_plan(plans.finetune, "data/plan/finetune.json")
 
     measures = {name: imbalance_measures(counts) for name, counts in plans.expected.items()}
     write_json({**measures, "tiers": tiers(train.counts, params.tiers)}, "metrics/imbalance.json")

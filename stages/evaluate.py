@@ -1,6 +1,6 @@
 """Evaluate: opens the test split for the first time; metrics, decision rules, plots, predictions, report."""
 
-from stages import run
+from stages import run, vector_cache
 
 
 def main() -> None:
@@ -9,24 +9,46 @@ def main() -> None:
     from evenly.classifiers.storage import read_manifest
     from evenly.evaluation.evaluate import evaluate
     from evenly.evaluation.remarks import summary
+    from evenly.evaluation.robustness import robustness
     from evenly.evaluation.run import load_models, write_evaluation
+    from evenly.features import load_featurizer
     from evenly.files import read_json
     from evenly.params.project import read_params
+    from evenly.quality.compare import quality_by_origin
     from evenly.samples import read_samples
 
     params = read_params()
     plan = read_manifest(Path("models/train")).plan
+    train, validation, test = (
+        read_samples(f"data/split/{name}.parquet") for name in ("train", "val", "test")
+    )
+    balanced = read_samples("data/balanced/train.parquet")
     models = load_models("models")
     evaluation = evaluate(
         models,
-        train=read_samples("data/split/train.parquet"),
-        balanced=read_samples("data/balanced/train.parquet"),
-        validation=read_samples("data/split/val.parquet"),
-        test=read_samples("data/split/test.parquet"),
+        train=train,
+        balanced=balanced,
+        validation=validation,
+        test=test,
         settings=params.evaluate,
         prior=params.deployment_prior,
         seed=params.seed,
     )
+    quality = None
+    if params.evaluate.quality == "auto":
+        quality = quality_by_origin(
+            balanced,
+            train=train,
+            held_out=validation,
+            unseen=test,
+            featurizer=load_featurizer("data/features/featurizer", vector_cache()),
+            seed=params.seed,
+            threads=plan.threads,
+        )
+    points = []
+    if params.evaluate.robustness:
+        bins = params.evaluate.calibration_bins
+        points = robustness(models, test, seed=params.seed, bins=bins)
     write_evaluation(
         evaluation,
         ".",
@@ -42,6 +64,8 @@ def main() -> None:
             "final model": evaluation.final.name,
         },
         stages={name: read_json(f"metrics/{name}.json") for name in ("split", "filter", "resample")},
+        robustness=points,
+        quality=quality,
     )
     print(summary(evaluation))
 

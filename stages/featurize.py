@@ -1,6 +1,6 @@
 """Featurize: vectors of all splits by a featurizer that is fitted on the training rows."""
 
-from stages import run
+from stages import run, vector_cache
 
 SPLITS = ("train", "val", "test")
 
@@ -15,7 +15,7 @@ def main() -> None:
 
     params = read_params()
     tables = {name: read_samples(f"data/split/{name}.parquet") for name in SPLITS}
-    featurizer = fit_featurizer(tables["train"], params.features, params.seed)
+    featurizer = fit_featurizer(tables["train"], params.features, params.seed, vector_cache())
     featurizer.save("data/features/featurizer")
     for name, table in tables.items():
         with atomic_write(f"data/features/{name}.npy") as temporary, temporary.open("wb") as file:

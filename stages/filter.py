@@ -1,6 +1,6 @@
 """Screening: keep the generated rows that deserve to be trained on, and say why the rest went."""
 
-from stages import run
+from stages import run, vector_cache
 
 GENERATED = ("data/generated/llm.parquet", "data/generated/model.parquet")
 KEPT, REJECTED = "data/filtered/kept.parquet", "data/filtered/rejected.parquet"
@@ -51,7 +51,7 @@ def screen_generated() -> None:
         validation=read_samples("data/split/val.parquet"),
         test=read_samples("data/split/test.parquet"),
         settings=params.filter,
-        featurizer=load_featurizer("data/features/featurizer"),
+        featurizer=load_featurizer("data/features/featurizer", vector_cache()),
         seed=params.seed,
         judge=judge,
         review=read_reviews(REVIEWS) if Path(REVIEWS).exists() else None,

@@ -1,7 +1,7 @@
 """Find the training rows that the model gets wrong or nearly so, as data/plan/mine.json asks."""
 
 from evenly.plans import MinePlan, read_plan
-from stages import run
+from stages import run, vector_cache
 
 HARD = "data/hard/hard.parquet"
 SUSPECTS = "reports/suspect_labels.csv"
@@ -36,7 +36,7 @@ def main() -> None:
         read_samples("data/balanced/train.parquet"),
         plan,
         read_manifest(Path("models/train")).plan,
-        load_featurizer("data/features/featurizer"),
+        load_featurizer("data/features/featurizer", vector_cache()),
     )
     if len(mined.hard):
         write_samples(mined.hard, HARD)

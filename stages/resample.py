@@ -1,6 +1,6 @@
 """Resample: assembles the training table and brings its classes to their targets."""
 
-from stages import run
+from stages import run, vector_cache
 
 PLAN = "data/plan/resample.json"
 ADDITIONS = ("data/filtered/kept.parquet", "data/augmented/augmented.parquet")
@@ -26,7 +26,7 @@ def main() -> None:
 
         plan = read_plan(ResamplePlan, PLAN)
         assert plan is not None
-        table, report = resample(table, plan, load_featurizer("data/features/featurizer"))
+        table, report = resample(table, plan, load_featurizer("data/features/featurizer", vector_cache()))
         steps["resample"] = table.counts
     write_samples(table, "data/balanced/train.parquet")
     imbalance = {step: imbalance_measures(counts) for step, counts in steps.items()}

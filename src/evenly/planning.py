@@ -16,11 +16,22 @@ from evenly.errors import RecipeError
 from evenly.imbalance import tiers
 from evenly.params.augmentation import Policy
 from evenly.params.datasets import DatasetEntry
+from evenly.params.finetune import finetune_training
 from evenly.params.generation import AskingSettings, require_endpoint, resolved_mode
+from evenly.params.generative import gated_counts, generator_settings, share_capped
 from evenly.params.project import Params
-from evenly.params.recipes import AugmentSettings, LlmRecipe, Recipe, ResampleSettings, Targets, Tier
+from evenly.params.recipes import (
+    AugmentSettings,
+    GenerateRecipe,
+    LlmRecipe,
+    Recipe,
+    ResampleSettings,
+    Targets,
+    Tier,
+)
 from evenly.params.training import (
     DEFAULT_MODEL,
+    NEEDS_PAYLOAD,
     NETWORKS,
     LossName,
     LossSettings,
@@ -28,8 +39,19 @@ from evenly.params.training import (
     SamplerName,
     TrainingSettings,
     check_combination,
+    check_training,
+    resolved_training,
 )
-from evenly.plans import AskedModel, AugmentPlan, LlmPlan, ResamplePlan, TrainPlan
+from evenly.plans import (
+    AskedModel,
+    AugmentPlan,
+    FinetunePlan,
+    GeneratePlan,
+    LlmPlan,
+    MinePlan,
+    ResamplePlan,
+    TrainPlan,
+)
 from evenly.samples import Modality, Schema
 
 Counts = Mapping[str, int]
@@ -50,8 +72,11 @@ class Plans:
 
     llm: LlmPlan | None
     augment: AugmentPlan | None
+    generate: GeneratePlan | None
     resample: ResamplePlan | None
     train: TrainPlan
+    mine: MinePlan | None
+    finetune: FinetunePlan | None
     expected: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
@@ -116,6 +141,16 @@ def make_plans(
         planned = {name: planned[name] + augment.counts.get(name, 0) for name in planned}
         expected["augment"] = dict(planned)
 
+    generate = None
+    if recipe.generate is not None:
+        generate, left = _generate_plan(recipe.generate, counts, planned, class_tiers, schema, params, where)
+        if any(left.values()):
+            augment = _with_fallbacks(augment, left, schema, params, entry, where)
+            planned = {name: planned[name] + left.get(name, 0) for name in planned}
+            expected["augment"] = dict(planned)
+        planned = {name: planned[name] + generate.counts.get(name, 0) for name in planned}
+        expected["generate"] = dict(planned)
+
     resample = None
     if recipe.resample is not None:
         resample = _resample_plan(recipe.resample, counts, planned, class_tiers, params, where)
@@ -125,7 +160,17 @@ def make_plans(
             planned = {name: max(n, resample.targets.get(name, n)) for name, n in planned.items()}
         expected["resample"] = dict(planned)
 
-    return Plans(llm, augment, resample, _train_plan(recipe, schema, params), expected)
+    train = _train_plan(recipe, schema, params, entry, where)
+    return Plans(
+        llm=llm,
+        augment=augment,
+        generate=generate,
+        resample=resample,
+        train=train,
+        mine=_mine_plan(recipe, params),
+        finetune=_finetune_plan(recipe, train),
+        expected=expected,
+    )
 
 
 def target_counts(
@@ -219,6 +264,50 @@ def _augment_plan(
     return AugmentPlan(policy=policy, counts=made, seed=params.seed)
 
 
+def _generate_plan(
+    settings: GenerateRecipe,
+    counts: Counts,
+    planned: Counts,
+    class_tiers: Mapping[str, Tier],
+    schema: Schema,
+    params: Params,
+    where: str,
+) -> tuple[GeneratePlan, dict[str, int]]:
+    """The generator's plan, and the rows of classes too small for it, which augmentation makes instead."""
+    where = f"{where}.generate"
+    generator = generator_settings(settings, schema.modality, where)
+    goal = target_counts(settings.targets, counts, planned, class_tiers, f"{where}.targets")
+    asked = {name: max(0, goal[name] - planned[name]) for name in planned}
+    gated = gated_counts(asked, counts, settings)
+    plan = GeneratePlan(
+        kind=settings.kind,
+        counts=share_capped(gated.counts, planned, settings.max_synthetic_share),
+        generator=generator,
+        sampling=settings.sampling,
+        fallbacks=gated.reasons,
+        seed=params.seed,
+        threads=params.threads,
+    )
+    return plan, gated.fallbacks
+
+
+def _with_fallbacks(
+    plan: AugmentPlan | None,
+    left: Counts,
+    schema: Schema,
+    params: Params,
+    entry: DatasetEntry,
+    where: str,
+) -> AugmentPlan:
+    """The augmentation plan with the rows of classes that a generator was refused for."""
+    if plan is None:
+        policy = _policy("auto", schema.modality, params, where).restricted_to_flips(entry.flip)
+        return AugmentPlan(policy=policy, counts=dict(left), seed=params.seed)
+    names = [*plan.counts, *(name for name in left if name not in plan.counts)]
+    added = {name: plan.counts.get(name, 0) + left.get(name, 0) for name in names}
+    return plan.model_copy(update={"counts": added})
+
+
 def _policy(name: str, modality: Modality, params: Params, where: str) -> Policy:
     resolved = DEFAULT_POLICY[modality] if name == "auto" else name
     if resolved not in params.policies:
@@ -264,7 +353,7 @@ def _resample_plan(
     )
 
 
-def _train_plan(recipe: Recipe, schema: Schema, params: Params) -> TrainPlan:
+def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEntry, where: str) -> TrainPlan:
     """The resolved model, loss and optimisation; what this model and loss do not read stays at its default.
 
     Without that, editing the settings of one loss or of the networks would train every model again.
@@ -272,18 +361,58 @@ def _train_plan(recipe: Recipe, schema: Schema, params: Params) -> TrainPlan:
     model: ModelName = DEFAULT_MODEL[schema.modality] if params.model == "auto" else params.model
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     network = model in NETWORKS
-    sampler: SamplerName = recipe.train.sampler or (params.train.sampler if network else "uniform")
+    settings = getattr(params.models, model)
+    training = TrainingSettings()
+    augment = None
+    if network:
+        training = resolved_training(params.train, settings, recipe.train.settings)
+    if schema.modality == "image" and training.augment is not None:
+        policy = _policy(training.augment, schema.modality, params, f"{where}.train")
+        augment = policy.restricted_to_flips(entry.flip)
+    sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
     check_combination(model, schema.modality, loss, sampler, params.losses)
-    own = {loss: getattr(params.losses, loss)} if loss in LossSettings.model_fields else {}
+    check_training(model, schema.modality, training, recipe.train.settings)
+    if schema.modality == "text" and model in NEEDS_PAYLOAD and _makes_vectors(recipe.resample):
+        raise RecipeError(
+            f"params.yaml: {where}.resample makes rows that are vectors without a text, which the model "
+            f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."
+        )
     return TrainPlan(
         model=model,
-        settings=getattr(params.models, model),
+        settings=settings,
         loss=loss,
-        losses=LossSettings(**own),
+        losses=LossSettings(**{loss: getattr(params.losses, loss)}),
         sampler=sampler,
-        training=params.train if network else TrainingSettings(),
+        training=training.model_copy(update={"sampler": "uniform", "augment": None}),
+        augment=augment,
+        synthetic_weight=recipe.train.synthetic_weight,
         seed=params.seed,
         threads=params.threads,
+    )
+
+
+def _makes_vectors(settings: ResampleSettings | None) -> bool:
+    """Whether a resampling method interpolates."""
+    return settings is not None and settings.method not in (*CLEANING_METHODS, "random_over", "random_under")
+
+
+def _mine_plan(recipe: Recipe, params: Params) -> MinePlan | None:
+    if recipe.mining is None:
+        return None
+    return MinePlan(**dict(recipe.mining), seed=params.seed, threads=params.threads)
+
+
+def _finetune_plan(recipe: Recipe, train: TrainPlan) -> FinetunePlan | None:
+    """The second round; its training settings are derived from those of the first."""
+    if recipe.finetune is None:
+        return None
+    return FinetunePlan(
+        ratio=recipe.finetune.ratio,
+        originals=recipe.finetune.originals,
+        keep=recipe.finetune.keep,
+        training=finetune_training(recipe.finetune, train.training),
+        seed=train.seed,
+        threads=train.threads,
     )
 
 

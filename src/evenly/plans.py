@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -158,13 +158,34 @@ class ResamplePlan(Settings):
 
 
 class TrainPlan(Settings):
-    """For `train`: the model, its settings, the loss and everything about the optimisation, all resolved."""
+    """For `train`: the model, its settings, the loss and everything about the optimisation, all resolved.
+
+    Attributes
+    ----------
+    augment
+        Transforms drawn anew for every batch; None draws none.
+    synthetic_weight
+        What a row counts that is neither real nor a copy of a real one.
+    """
 
     model: ModelName
     settings: ModelSettings
     loss: LossName
     losses: LossSettings
     sampler: SamplerName
+    training: TrainingSettings
+    augment: Policy | None = None
+    synthetic_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    seed: int
+    threads: PositiveInt
+
+
+class FinetunePlan(Settings):
+    """For `finetune`: what an epoch mixes, how a network is trained on it, and when the new model is kept."""
+
+    ratio: PositiveFloat
+    originals: Literal["anew", "once"]
+    keep: Literal["better", "always"]
     training: TrainingSettings
     seed: int
     threads: PositiveInt

@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from evenly.classifiers import build_classifier, load_classifier
-from evenly.classifiers.images import ImageClassifier
+from evenly.classifiers.images import AugmentedImageInputs, ImageClassifier
 from evenly.classifiers.monitoring import macro_f1
 from evenly.classifiers.objective import build_objective
 from evenly.classifiers.training import Rows, train_network, uses_bf16
+from evenly.classifiers.weights import origin_weights
 from evenly.errors import ModelError
+from evenly.features.images import decode_images
 from evenly.features.pixels import Pixels
+from evenly.params.augmentation import Policy, Rotate, Shift
 from evenly.params.training import LdamSettings, LossSettings, TrainingSettings
 from evenly.plans import TrainPlan
-from evenly.samples import SampleTable
+from evenly.samples import Feature, SampleTable, Schema, samples_from_columns
 
 PlanMaker = Callable[..., TrainPlan]
 Digits = tuple[SampleTable, SampleTable, SampleTable]
@@ -143,6 +146,7 @@ def test_the_log_gets_every_epoch_and_the_summary_the_best(digits: Digits, plan_
     assert summary.metrics == log.metrics[summary.best_step]
     assert set(summary.metrics) == {
         "train/loss", "val/loss", "val/macro_f1", "val/balanced_accuracy", "learning_rate",
+        "trainable_parameters",
     }  # fmt: skip
 
 
@@ -221,7 +225,7 @@ def test_without_validation_rows_the_last_epoch_is_kept(digits: Digits, plan_for
     classifier = build_classifier(plan_for("small_cnn", epochs=3), train.schema, None)
     summary = classifier.fit(train, validation.take([]))
     assert summary.best_step == 2 and summary.steps == 3
-    assert set(summary.metrics) == {"train/loss", "learning_rate"}
+    assert set(summary.metrics) == {"train/loss", "learning_rate", "trainable_parameters"}
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -269,3 +273,36 @@ def test_a_diverged_training_is_one_sentence(digits: Digits, plan_for: PlanMaker
     plan = plan_for("small_cnn", optimizer="sgd", learning_rate=1e30, epochs=3)
     with pytest.raises(ModelError, match=r"diverged in epoch 0 .* lower train\.learning_rate"):
         build_classifier(plan, train.schema, None).fit(train, validation)
+
+
+def test_augmentation_draws_other_pixels_in_every_epoch_and_the_same_ones_again(
+    digits: Digits, plan_for: PlanMaker
+) -> None:
+    train, validation, _ = digits
+    policy = Policy(modality="image", shift=Shift(share=0.2), rotate=Rotate(degrees=15))
+    pixels = decode_images([image for image in train.images if image is not None], (8, 8), 1)
+    inputs = AugmentedImageInputs(pixels, policy)
+    rows, cpu = np.arange(40), torch.device("cpu")
+    drawn = [inputs.augmented_batch(rows, cpu, np.random.default_rng([7, epoch])) for epoch in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(inputs.batch(rows, cpu), torch.from_numpy(pixels[:40]))
+
+    plan = plan_for("small_cnn", width=16, epochs=4, min_steps_per_epoch=15)
+    losses = {}
+    for name, wanted in (("plain", None), ("augmented", policy)):
+        log = Steps()
+        planned = plan.model_copy(update={"augment": wanted})
+        build_classifier(planned, train.schema, None).fit(train, validation, log)
+        losses[name] = log.metrics[-1]
+        assert log.metrics[-1]["train/loss"] < log.metrics[0]["train/loss"]
+    assert losses["augmented"]["train/loss"] > losses["plain"]["train/loss"]
+
+
+def test_synthetic_rows_count_what_the_plan_says() -> None:
+    schema = Schema("table", ("a", "b"), (Feature("x", "number"),))
+    origins = ["real", "duplicate", "smote", "llm"]
+    rows = samples_from_columns(
+        {"id": list("1234"), "label": list("abab"), "origin": origins, "x": [0.0, 1.0, 2.0, 3.0]}, schema
+    )
+    assert origin_weights(rows, 1.0) is None
+    np.testing.assert_array_equal(origin_weights(rows, 0.25), [1, 1, 0.25, 0.25])

@@ -107,6 +107,31 @@ def test_every_loss_and_its_gradient_stay_finite(
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    "loss", ["cross_entropy", "weighted", "class_balanced", "balanced_softmax", "logit_adjusted"]
+)
+def test_every_cross_entropy_can_smooth_its_labels(loss: LossName) -> None:
+    counts, targets = np.array([60.0, 30.0, 10.0]), torch.tensor([0, 1, 2])
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0], [0.0, 0.0, 3.0]])
+
+    def row_losses(epsilon: float, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        own = {loss: {"label_smoothing": epsilon}}
+        objective = build_objective(
+            loss,
+            LossSettings(**own),
+            tuple("abc"),
+            counts,
+            "uniform",
+            1,  # type: ignore[arg-type]
+        )
+        return objective.row_losses(logits, targets, 0) / torch.tensor(objective.class_weights(0))[targets]
+
+    # (1 − ε) of the loss of its own class, and ε / k of that of each class, under the weight of its own.
+    each = torch.stack([row_losses(0.0, logits, torch.full((3,), c)) for c in range(3)])
+    expected = 0.7 * row_losses(0.0, logits, targets) + 0.3 * each.mean(dim=0)
+    torch.testing.assert_close(row_losses(0.3, logits, targets), expected)
+
+
 def test_deferred_reweighting_begins_after_its_share_of_the_epochs() -> None:
     wanted = LossSettings(ldam=LdamSettings(reweight_after=0.8))
     objective = build_objective("ldam", wanted, ("a", "b"), np.array([90.0, 10.0]), "uniform", epochs=10)

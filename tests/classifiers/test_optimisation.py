@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from evenly.classifiers.optimisation import best_epoch, learning_rate_factor, make_optimizer, should_stop
+from evenly.classifiers.network import parameter_groups
+from evenly.classifiers.optimisation import (
+    best_epoch,
+    learning_rate_factor,
+    make_optimizer,
+    should_stop,
+    warmup_factor,
+)
 from evenly.params.training import TrainingSettings
 
 NAN = float("nan")
@@ -23,6 +30,17 @@ def test_cosine_schedule_falls_from_one_towards_zero() -> None:
     factors = [learning_rate_factor(wanted, epoch, []) for epoch in range(10)]
     assert factors[0] == 1 and factors[5] == pytest.approx(0.5) and 0 < factors[9] < 0.03
     assert factors == sorted(factors, reverse=True)
+
+
+def test_linear_schedule_falls_evenly() -> None:
+    wanted = TrainingSettings(schedule="linear", epochs=4)
+    assert [learning_rate_factor(wanted, epoch, []) for epoch in range(4)] == [1, 0.75, 0.5, 0.25]
+
+
+def test_warm_up_rises_over_its_share_of_the_steps() -> None:
+    wanted = TrainingSettings(warmup=0.1)
+    assert [warmup_factor(wanted, step, 50) for step in (0, 2, 4, 5, 49)] == [0.2, 0.6, 1, 1, 1]
+    assert warmup_factor(TrainingSettings(), 0, 50) == 1
 
 
 def test_plateau_schedule_drops_when_nothing_better_came() -> None:
@@ -63,7 +81,7 @@ def test_patience_is_not_lost_before_the_loss_has_settled() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_weight_decay_spares_biases_and_normalisation(name: str) -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    optimizer = make_optimizer(network, TrainingSettings(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
+    optimizer = make_optimizer(parameter_groups(network), TrainingSettings(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
     decayed, spared = optimizer.param_groups
     assert decayed["weight_decay"] == 0.3 and spared["weight_decay"] == 0
     assert {id(p) for p in decayed["params"]} == {id(network[0].weight)}

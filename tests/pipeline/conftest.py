@@ -10,13 +10,6 @@ import pytest
 from projects import Project, make_project
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the runs of the pipeline on one worker, so that they share its first run."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("pipeline"))
-
-
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project in which `dvc repro` has run once on the embedded default, and what that printed."""

@@ -133,3 +133,10 @@ def test_reviewers_can_diff_metrics_and_plots(project: Project) -> None:
     shown = project.dvc("plots", "diff", "HEAD", "--out", "plots_diff")
     page = Path(re.sub(r"^file://", "", shown.split()[-1])).read_text()
     assert "vega" in page
+
+
+def test_tables_go_through_the_same_pipeline(project: Project) -> None:
+    ran = project.stages_run(project.dvc("exp", "run", "-S", "dataset=wine", "-S", "balancing=smote_tomek"))
+    assert {"split", "featurize", "resample", "train", "evaluate"} <= set(ran)
+    assert metrics(project)["test"]["macro_f1"] > 0.8
+    assert sum(origin["rows"] for name, origin in metrics(project)["by_origin"].items() if name != "real") > 0

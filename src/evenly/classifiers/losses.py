@@ -112,7 +112,9 @@ def ldam(
     return cross_entropy(logits - taken, targets, class_weights)
 
 
-def logit_adjusted(logits: Tensor, targets: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
+def logit_adjusted(
+    logits: Tensor, targets: Tensor, prior: Tensor, tau: float = 1.0, label_smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy on z + τ log π: the scores z come out as if classes were balanced.
 
     Parameters
@@ -123,15 +125,17 @@ def logit_adjusted(logits: Tensor, targets: Tensor, prior: Tensor, tau: float = 
         Class shares π of the training batches, positive, float (k,).
     tau
         τ; 1 is consistent for the balanced error.
+    label_smoothing
+        ε in [0, 1).
 
     References
     ----------
     Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021 (2007.07314), equation 10.
     """
-    return cross_entropy(logits + tau * prior.log(), targets)
+    return cross_entropy(logits + tau * prior.log(), targets, label_smoothing=label_smoothing)
 
 
-def balanced_softmax(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+def balanced_softmax(logits: Tensor, targets: Tensor, counts: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """−log( n_y e^{z_y} / Σ_c n_c e^{z_c} ).
 
     Parameters
@@ -140,10 +144,12 @@ def balanced_softmax(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
         As for `cross_entropy`.
     counts
         Training rows per class n, positive, float (k,); only their ratios matter.
+    label_smoothing
+        ε in [0, 1).
 
     References
     ----------
     Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020 (2007.10740), equations
     3 and 4.
     """
-    return logit_adjusted(logits, targets, counts / counts.sum(), tau=1.0)
+    return logit_adjusted(logits, targets, counts / counts.sum(), 1.0, label_smoothing)

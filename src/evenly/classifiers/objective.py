@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evenly.classifiers import losses, weights
-from evenly.params.training import LossName, LossSettings, SamplerName
+from evenly.params.training import LossName, LossSettings, SamplerName, SmoothedSettings
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,15 @@ class Objective:
         if self.loss == "ldam":
             margins = losses.ldam_margins(self._tensor(self.counts, logits), self.settings.ldam.max_margin)
             return losses.ldam(logits, targets, margins, self.settings.ldam.scale, by_class)
+        own = getattr(self.settings, self.loss)
+        smoothing = own.label_smoothing if isinstance(own, SmoothedSettings) else 0.0
         if self.loss == "balanced_softmax":
             filled = self._tensor(weights.smoothed_prior(self.shown), logits)
-            return losses.balanced_softmax(logits, targets, filled)
+            return losses.balanced_softmax(logits, targets, filled, smoothing)
         if self.loss == "logit_adjusted":
             prior = self._tensor(weights.smoothed_prior(self.shown), logits)
-            return losses.logit_adjusted(logits, targets, prior, self.settings.logit_adjusted.tau)
-        smoothing = self.settings.cross_entropy.label_smoothing if self.loss == "cross_entropy" else 0.0
+            tau = self.settings.logit_adjusted.tau
+            return losses.logit_adjusted(logits, targets, prior, tau, smoothing)
         return losses.cross_entropy(logits, targets, by_class, smoothing)
 
     @staticmethod
@@ -86,6 +88,7 @@ def build_objective(
     counts: np.ndarray,
     sampler: SamplerName,
     epochs: int,
+    shown: np.ndarray | None = None,
 ) -> Objective:
     """Fill in the numbers of a loss from the training counts.
 
@@ -101,8 +104,11 @@ def build_objective(
         How batches are drawn.
     epochs
         The most epochs there will be, which the deferred re-weighting of LDAM is a share of.
+    shown
+        `counts` as the batches show them, where it is not the sampler that decides on it.
     """
-    shown = weights.sampled_counts(counts, sampler)
+    if shown is None:
+        shown = weights.sampled_counts(counts, sampler)
     after = round(settings.ldam.reweight_after * epochs)
     reweighted_from = after if loss == "ldam" and after < epochs else None
     constant = weights.class_weights(loss, settings, classes, shown)

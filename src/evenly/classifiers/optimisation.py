@@ -8,25 +8,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
+from evenly.classifiers.network import ParameterGroup, Role
 from evenly.params.training import TrainingSettings
 
 
-def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Make the optimiser; weight decay leaves biases and the scales of normalisation alone."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def make_optimizer(groups: Sequence[ParameterGroup], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Make the optimiser; weight decay leaves biases and the scales of normalisation alone.
+
+    Parameters
+    ----------
+    groups
+        Parameters from the input side to the head. Those that have the same learning rate in every step share
+        a group of the optimiser, which costs less; its key `layer` is the number of one of them. Parameters
+        that are frozen have no gradient and stay as they are.
+    settings
+        Optimiser, learning rates and weight decay.
+    """
+    staged = settings.warmup > 0 and settings.unfreeze.method not in ("auto", "all")
+    parts: dict[tuple[bool, float, int], dict[str, Any]] = {}
+    for layer, group in enumerate(groups):
+        rate = base_learning_rate(group.role, settings)
+        for parameter in group.parameters:
+            decayed = parameter.ndim > 1
+            part = parts.setdefault(
+                (not decayed, rate, layer if staged else 0),
+                {"params": [], "weight_decay": settings.weight_decay if decayed else 0.0, "layer": layer},
+            )
+            part["params"].append(parameter)
+    ordered = [parts[key] for key in sorted(parts)]
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0
-        return torch.optim.SGD(groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov)
+        return torch.optim.SGD(ordered, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, settings.learning_rate)
+    return kind(ordered, settings.learning_rate)
+
+
+def base_learning_rate(role: Role, settings: TrainingSettings) -> float:
+    """Learning rate of the body or of the head before schedule and warm-up."""
+    if role == "head" and settings.head_learning_rate is not None:
+        return settings.head_learning_rate
+    return settings.learning_rate
+
+
+def warmup_factor(settings: TrainingSettings, step: int, steps: int) -> float:
+    """What the learning rate is multiplied by in a step, counted from 0, of a layer's training.
+
+    It rises linearly over the first `warmup` × `steps` steps, `steps` being those of all epochs.
+    """
+    rising = round(settings.warmup * steps)
+    return min(1.0, (step + 1) / rising) if rising else 1.0
 
 
 def is_better(value: float, than: float, settings: TrainingSettings) -> bool:
@@ -66,9 +100,9 @@ def learning_rate_factor(settings: TrainingSettings, epoch: int, monitored: Sequ
     Parameters
     ----------
     settings
-        `step`: `decay` to the power of epochs ÷ `step_epochs`. `cosine`: half a cosine from 1 down towards 0
-        over `epochs`. `plateau`: once more × `decay` whenever `plateau_patience` epochs brought nothing
-        better. `none`: 1.
+        `step`: `decay` to the power of epochs ÷ `step_epochs`. `linear`: a line from 1 down towards 0 over
+        `epochs`. `cosine`: half a cosine over them. `plateau`: once more × `decay` whenever
+        `plateau_patience` epochs brought nothing better. `none`: 1.
     epoch
         From 0.
     monitored
@@ -76,17 +110,25 @@ def learning_rate_factor(settings: TrainingSettings, epoch: int, monitored: Sequ
     """
     if settings.schedule == "step":
         return float(settings.decay ** (epoch // settings.step_epochs))
+    if settings.schedule == "linear":
+        return 1 - epoch / settings.epochs
     if settings.schedule == "cosine":
         return (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
     if settings.schedule == "none":
         return 1.0
-    drops, waited = 0, 0
+    drops = stalls(monitored[:epoch], settings.plateau_patience, settings)
+    return float(settings.decay**drops)
+
+
+def stalls(monitored: Sequence[float], patience: int, settings: TrainingSettings) -> int:
+    """Count how often `patience` epochs in a row brought nothing better than what was before them."""
+    found, waited = 0, 0
     best: float | None = None
-    for value in monitored[:epoch]:
+    for value in monitored:
         if not math.isnan(value) and (best is None or is_better(value, best, settings)):
             best, waited = value, 0
         else:
             waited += 1
-        if waited == settings.plateau_patience:
-            drops, waited = drops + 1, 0
-    return float(settings.decay**drops)
+        if waited == patience:
+            found, waited = found + 1, 0
+    return found

@@ -57,18 +57,35 @@ def training_log(folder: str | Path, epochs: int, show: Callable[[str], None] | 
         live.end()
 
 
-def write_metrics(summary: FitSummary, folder: str | Path) -> None:
+def write_metrics(
+    summary: FitSummary | None, folder: str | Path, more: Mapping[str, Any] | None = None
+) -> None:
     """Write the metrics of what was kept over dvclive's, which are those of the last step.
 
     `{"best_epoch": 7, "epochs": 13, "train": {"loss": …}, "val": {…}}`: nested as `dvc metrics` shows them.
+
+    Parameters
+    ----------
+    summary
+        Of the fit; None where there was none.
+    folder
+        That of the log.
+    more
+        What else there is to say, JSON-ready.
     """
-    nested: dict[str, Any] = {}
-    if summary.best_step is not None:
+    nested: dict[str, Any] = dict(more or {})
+    if summary is not None and summary.best_step is not None:
         nested |= {"best_epoch": summary.best_step, "epochs": summary.steps}
-    for name, value in summary.metrics.items():
+    for name, value in ({} if summary is None else summary.metrics).items():
         section, _, metric = name.rpartition("/")
         (nested.setdefault(section, {}) if section else nested)[metric] = value
     write_json(nested, Path(folder) / METRICS)
+
+
+def headline(summary: FitSummary) -> str:
+    """Scores of what was kept in one line, without what only says how it was trained."""
+    scores = {name: value for name, value in summary.metrics.items() if "/" in name}
+    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
 
 
 def _open_live(folder: Path) -> Any:

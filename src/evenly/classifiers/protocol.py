@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from evenly.samples import SampleTable, Schema
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from evenly.classifiers.sampling import Mixture
+    from evenly.plans import TrainPlan
 
 
 class Log(Protocol):
@@ -77,6 +80,7 @@ class Classifier(Protocol):
         validation: SampleTable,
         log: Log = no_log,
         sample_weight: np.ndarray | None = None,
+        checkpoints: Path | None = None,
     ) -> FitSummary:
         """Fit on the training rows; the validation rows choose when to stop and nothing else.
 
@@ -90,6 +94,9 @@ class Classifier(Protocol):
             Receives metrics while fitting.
         sample_weight
             Non-negative weight of each training row, float (n,), or None for one each.
+        checkpoints
+            Folder for the state after every epoch, from which a fit that was killed goes on; the caller
+            removes it when it has the model. Models that are not trained in epochs leave it alone.
 
         Raises
         ------
@@ -102,3 +109,32 @@ class Classifier(Protocol):
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder, atomically; the same fit gives the same bytes."""
+
+
+@runtime_checkable
+class FurtherTrainable(Protocol):
+    """A classifier whose fitted network can be trained on."""
+
+    def fit_further(
+        self,
+        plan: TrainPlan,
+        train: SampleTable,
+        validation: SampleTable,
+        mixture: Mixture,
+        log: Log = no_log,
+        sample_weight: np.ndarray | None = None,
+        checkpoints: Path | None = None,
+    ) -> FitSummary:
+        """Train the fitted network on as another plan asks; from here on that is the classifier's plan.
+
+        Parameters
+        ----------
+        plan
+            With the same model and head; other rates, batches, epochs.
+        train
+            Original rows, then hard ones.
+        mixture
+            Which of them an epoch shows.
+        validation, log, sample_weight, checkpoints
+            As for `Classifier.fit`.
+        """

@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from evenly.classifiers.weights import sampled_counts
 from evenly.params.training import SamplerName
 
+#: Rows are sorted by length within so many batches: enough that padding all but goes away, few enough that
+#: batches still differ from epoch to epoch.
+MEGABATCH = 50
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """An epoch of a second round: all hard rows, and so many of the original ones.
+
+    Attributes
+    ----------
+    originals
+        How many rows of the table are original; they come first, the hard rows after them.
+    ratio
+        Originals to one hard row. More than there are show each of them equally often (within one).
+    anew
+        Whether every epoch draws its originals anew, or all take those of the first.
+    """
+
+    originals: int
+    ratio: float
+    anew: bool = True
+
+    def rows(self, total: int, seed: int, epoch: int) -> np.ndarray:
+        """Give the rows of an epoch, int64, out of a table of `total` rows."""
+        hard = np.arange(self.originals, total)
+        # Of a stream of its own: the order of the rows is drawn from (seed, epoch).
+        generator = np.random.default_rng([seed, epoch if self.anew else 0, 1])
+        wanted = self.drawn(total)
+        if not wanted:
+            return hard
+        return np.concatenate([_repeated_shuffles(np.arange(self.originals), wanted, generator), hard])
+
+    def drawn(self, total: int) -> int:
+        """Originals in an epoch."""
+        return round(self.ratio * (total - self.originals)) if self.originals else 0
+
+    def shares(self, total: int) -> np.ndarray:
+        """How often an epoch shows each row on average, float64 (total,)."""
+        shown = np.ones(total)
+        shown[: self.originals] = self.drawn(total) / max(1, self.originals)
+        return shown
+
 
 def epoch_batches(
-    codes: np.ndarray, sampler: SamplerName, batch_size: int, min_steps: int, seed: int, epoch: int
+    codes: np.ndarray,
+    sampler: SamplerName,
+    batch_size: int,
+    min_steps: int,
+    seed: int,
+    epoch: int,
+    lengths: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Positions of the rows of every batch of one epoch.
 
@@ -19,7 +70,7 @@ def epoch_batches(
     Parameters
     ----------
     codes
-        Classes of the training rows as positions, int64 (n,).
+        Classes of the training rows as positions, int64 (n,); or whatever else the sampler shall balance.
     sampler
         `uniform` shows every row equally often (within one); `class_balanced` every class; `square_root`
         classes in proportion to the root of their size. Within a class every row is shown equally often
@@ -30,6 +81,9 @@ def epoch_batches(
         The fewest batches.
     seed, epoch
         What the order depends on, and nothing else.
+    lengths
+        Size of each row, int64 (n,): batches then hold rows of similar size, in random order, the largest
+        first so that memory runs out at once or not at all. Which rows an epoch shows stays the same.
 
     Returns
     -------
@@ -45,7 +99,23 @@ def epoch_batches(
         by_class = [np.flatnonzero(codes == k) for k in range(len(counts))]
         drawn = [_repeated_shuffles(r, n, generator) for r, n in zip(by_class, draws, strict=True) if n]
         rows = generator.permutation(np.concatenate(drawn))
-    return np.array_split(rows, -(-total // batch_size))
+    batches = np.array_split(rows, -(-total // batch_size))
+    return batches if lengths is None else _of_similar_length(batches, lengths, generator)
+
+
+def _of_similar_length(
+    batches: list[np.ndarray], lengths: np.ndarray, generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Exchange rows within groups of batches so that each batch has rows of similar length."""
+    grouped: list[np.ndarray] = []
+    for start in range(0, len(batches), MEGABATCH):
+        group = batches[start : start + MEGABATCH]
+        rows = np.concatenate(group)
+        rows = rows[np.argsort(-lengths[rows], kind="stable")]
+        grouped += np.split(rows, np.cumsum([len(batch) for batch in group])[:-1])
+    order = generator.permutation(len(grouped))
+    longest = int(np.argmax([lengths[batch].max() for batch in grouped]))
+    return [grouped[k] for k in (longest, *order[order != longest])]
 
 
 def _repeated_shuffles(rows: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:

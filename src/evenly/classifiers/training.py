@@ -1,87 +1,38 @@
-"""The one training loop of all networks: batches in, the state of the best epoch out."""
+"""The one training loop of all networks: batches in, the state of the best epoch out.
+
+What an epoch does is in `run`, a step in `steps`, which rows it has in `sampling`, what is trained when in
+`unfreezing`, and what survives a kill in `checkpoints`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from evenly.classifiers.losses import mean_loss
-from evenly.classifiers.monitoring import balanced_accuracy, macro_f1
+from evenly.classifiers.checkpoints import checkpoints_in
+from evenly.classifiers.devices import deterministic, place, uses_bf16
+from evenly.classifiers.network import Inputs
 from evenly.classifiers.objective import Objective
-from evenly.classifiers.optimisation import best_epoch, learning_rate_factor, make_optimizer, should_stop
 from evenly.classifiers.protocol import Log
+from evenly.classifiers.run import Batches, Run, Training
 from evenly.classifiers.sampling import epoch_batches
-from evenly.errors import ModelError
+from evenly.classifiers.scoring import predict_logits
+from evenly.classifiers.steps import Rows
 from evenly.params.training import SamplerName, TrainingSettings
 
-#: Rows scored at once outside training. It changes no result beyond rounding.
-SCORING_BATCH = 256
-
-
-class Inputs(Protocol):
-    """Samples in the form that a network takes, any part of which can be had by position."""
-
-    def __len__(self) -> int:
-        """Give the number of samples."""
-
-    def batch(self, rows: np.ndarray, device: torch.device) -> Tensor:
-        """Give what the network's `forward` takes, for the rows at these positions, on a device."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Samples with their classes, codes int64 (n,), and a weight each, float (n,), or None for one each."""
-
-    inputs: Inputs
-    codes: np.ndarray
-    weight: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training came to: the metrics of every epoch, and which epoch's state the network now has."""
-
-    history: tuple[dict[str, float], ...]
-    best: int
-
-
-def place(network: nn.Module) -> None:
-    """Move a network to the GPU where there is one, its filters in the order that convolutions like."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def uses_bf16(settings: TrainingSettings, network: nn.Module, device: torch.device) -> bool:
-    """Whether to compute in bfloat16: when asked for, or with `auto` where it is faster for this network and
-    device.
-
-    On a CPU that is where the processor has matrix units for it (`amx_bf16`, or `avx512_bf16`) and the
-    network says that it pays; on a GPU where it is native.
-    """
-    if settings.precision != "auto":
-        return settings.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capable: bool = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return bool(getattr(network, "bf16_pays", False)) and capable
-
-
-@contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch and choose deterministic kernels inside the block; the generator outside stays as it was."""
-    with (
-        torch.random.fork_rng(),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
-        torch.manual_seed(seed)
-        yield
+__all__ = [
+    "Batches",
+    "Inputs",
+    "Rows",
+    "Training",
+    "deterministic",
+    "place",
+    "predict_logits",
+    "train_network",
+    "uses_bf16",
+]
 
 
 def train_network(
@@ -93,17 +44,24 @@ def train_network(
     sampler: SamplerName,
     seed: int,
     log: Log,
+    *,
+    batches: Batches | None = None,
+    checkpoints: Path | None = None,
 ) -> Training:
     """Train a network in place and leave it with the state of its best epoch.
 
     The best epoch is the first with the best `settings.monitor` on the validation rows; without validation
     rows it is the last. Every epoch is a function of the state before it, `seed`, and its number: its order
-    of rows and its dropout do not depend on what was drawn earlier.
+    of rows, its dropout and its transforms do not depend on what was drawn earlier. So a training that goes
+    on from a checkpoint ends as one that was never cut short.
+
+    Several processes share every batch. The same batches are then trained on with the same loss; results
+    differ by rounding, by dropout, and on CPUs by batch statistics, which are those of a process's share.
 
     Parameters
     ----------
     network
-        Inputs to scores (n, k), on the device that it shall be trained on.
+        Inputs to scores (n, k); see `evenly.classifiers.network` for what else it may offer.
     objective
         The loss.
     train, validation
@@ -111,109 +69,37 @@ def train_network(
     settings, sampler, seed
         From the plan.
     log
-        Receives the metrics of every epoch.
+        Receives the metrics of every epoch, also of those that a checkpoint remembers.
+    batches
+        Gives the batches of an epoch; None draws them with the sampler.
+    checkpoints
+        Folder for the state after every epoch; None keeps none.
 
     Returns
     -------
     Training
         Metrics: `train/loss` (mean over the epoch's batches), `val/loss` (the same loss), `val/macro_f1`,
-        `val/balanced_accuracy`, `learning_rate`.
+        `val/balanced_accuracy`, `learning_rate` and, where it is another, `head_learning_rate` (both before
+        warm-up), `trainable_parameters`.
     """
-    device = next(network.parameters()).device
-    bf16 = uses_bf16(settings, network, device)
-    optimizer = make_optimizer(network, settings)
-    history: list[dict[str, float]] = []
-    monitored: list[float] = []
-    best: int | None = None
-    best_state: dict[str, Tensor] = {}
-    for epoch in range(settings.epochs):
-        rate = settings.learning_rate * learning_rate_factor(settings, epoch, monitored)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batches = epoch_batches(
-            train.codes, sampler, settings.batch_size, settings.min_steps_per_epoch, seed, epoch
+    if batches is None:
+        batches = partial(
+            epoch_batches,
+            train.codes,
+            sampler,
+            settings.batch_size,
+            settings.min_steps_per_epoch,
+            seed,
+            lengths=getattr(train.inputs, "lengths", None),
         )
-        with deterministic(_epoch_seed(seed, epoch)):
-            train_loss = _train_epoch(network, objective, train, batches, optimizer, settings, epoch, bf16)
-        if not math.isfinite(train_loss):
-            raise ModelError(
-                f"Training diverged in epoch {epoch} (the loss is {train_loss}); lower train.learning_rate "
-                f"(now {settings.learning_rate:g}), or set train.gradient_clip, for instance to 1."
-            )
-        scores = _validate(network, objective, validation, epoch)
-        history.append({"train/loss": train_loss, **scores, "learning_rate": rate})
-        log(epoch, history[-1])
-        if not scores:
-            continue
-        monitored.append(scores[f"val/{settings.monitor}"])
-        now = best_epoch(monitored, settings, objective.settled_from)
-        if now == epoch and now != best:
-            best, best_state = epoch, {name: value.clone() for name, value in network.state_dict().items()}
-        if should_stop(monitored, settings, objective.settled_from):
-            break
-    if best is None:
-        best = len(history) - 1
-    else:
-        network.load_state_dict(best_state)
-    network.eval()
-    return Training(tuple(history), best)
-
-
-def predict_logits(network: nn.Module, inputs: Inputs) -> Tensor:
-    """Scores of all samples, float32 (n, k), on the CPU, computed in float32."""
-    device = next(network.parameters()).device
-    network.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(inputs), SCORING_BATCH):
-            rows = np.arange(start, min(start + SCORING_BATCH, len(inputs)))
-            parts.append(network(inputs.batch(rows, device)).cpu())
-    return torch.cat(parts)
-
-
-def _train_epoch(
-    network: nn.Module,
-    objective: Objective,
-    train: Rows,
-    batches: list[np.ndarray],
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    epoch: int,
-    bf16: bool,
-) -> float:
-    device = next(network.parameters()).device
-    network.train()
-    losses = torch.zeros(len(batches), device=device)
-    for step, rows in enumerate(batches):
-        targets = torch.as_tensor(train.codes[rows], device=device)
-        weight = None
-        if train.weight is not None:
-            weight = torch.as_tensor(train.weight[rows], dtype=torch.float32, device=device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits = network(train.inputs.batch(rows, device))
-        loss = mean_loss(objective.row_losses(logits, targets, epoch), weight)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if settings.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
-        optimizer.step()
-        losses[step] = loss.detach()
-    return float(losses.mean())
-
-
-def _validate(network: nn.Module, objective: Objective, validation: Rows, epoch: int) -> dict[str, float]:
-    if not len(validation.codes):
-        return {}
-    logits = predict_logits(network, validation.inputs)
-    predicted = logits.argmax(dim=1).numpy()
-    losses = objective.row_losses(logits, torch.as_tensor(validation.codes), epoch)
-    classes = logits.shape[1]
-    return {
-        "val/loss": float(mean_loss(losses)),
-        "val/macro_f1": macro_f1(validation.codes, predicted, classes),
-        "val/balanced_accuracy": balanced_accuracy(validation.codes, predicted, classes),
-    }
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+    run = Run(network, objective, train, validation, settings, batches, seed)
+    with checkpoints_in(checkpoints if run.processes.is_main else None) as store:
+        run.resume(store)
+        for epoch, metrics in enumerate(run.history):
+            log(epoch, metrics)
+        while not run.finished():
+            run.train_epoch()
+            log(len(run.history) - 1, run.history[-1])
+            if store is not None:
+                store.write(run.checkpoint())
+    return run.result()

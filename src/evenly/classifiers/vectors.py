@@ -71,6 +71,7 @@ class VectorClassifier:
         validation: SampleTable,
         log: Log = no_log,
         sample_weight: np.ndarray | None = None,
+        checkpoints: Path | None = None,
     ) -> FitSummary:
         """Fit the estimator; see `Classifier.fit`. One entry goes to the log, at the end."""
         check_rows(train)

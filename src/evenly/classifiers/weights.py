@@ -45,6 +45,18 @@ def rows_per_class(codes: np.ndarray, classes: int, sample_weight: np.ndarray | 
     return np.bincount(codes, weights=sample_weight, minlength=classes).astype(np.float64)
 
 
+def origin_weights(rows: SampleTable, synthetic_weight: float) -> np.ndarray | None:
+    """Weights by origin: `synthetic_weight` for rows that are neither real nor copies, 1 for the others.
+
+    Returns
+    -------
+    weights : float64 (n,), or None where every row weighs 1
+    """
+    if synthetic_weight == 1:
+        return None
+    return np.where(np.isin(rows.origins, ("real", "duplicate")), 1.0, synthetic_weight)
+
+
 def smoothed_prior(counts: np.ndarray) -> np.ndarray:
     """Class shares in which a class without a row counts as half a row, so that its logarithm exists.
 

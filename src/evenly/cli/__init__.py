@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from evenly.cli import data, export, llm, model, review
+from evenly.cli import comparing, data, export, llm, model, review
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command("fetch")(data.fetch)
 app.command("add")(data.add)
 app.command("predict")(model.predict)
 app.command("summary")(model.summary)
+app.command("sweep")(comparing.sweep)
+app.command("compare")(comparing.compare)
 app.add_typer(llm.app, name="llm")
 app.add_typer(review.app, name="review")
 app.add_typer(export.app, name="export")

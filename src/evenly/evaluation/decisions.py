@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -253,6 +253,42 @@ def fitted_rules(
     temperature = fitted_temperature(y, probabilities, row_weights)
     rules.append(DecisionRule("temperature", neutral, temperature=temperature))
     return tuple(rules)
+
+
+def out_of_fold(
+    y: np.ndarray, probabilities: np.ndarray, *, folds: int = 5, **fitting: Any
+) -> dict[RuleName, tuple[np.ndarray, np.ndarray]]:
+    """Read the rules out on the rows that they are made from, each row by rules made without its fold.
+
+    Rules that are chosen by what they score on validation rows must not have seen these rows. The folds take
+    the rows of each class in turn, in the order given.
+
+    Parameters
+    ----------
+    y, probabilities
+        Validation rows, at least two: true class positions (n,), scores (n, k).
+    folds
+        Number of folds, at most n.
+    **fitting
+        The rest of what `fitted_rules` takes.
+
+    Returns
+    -------
+    dict
+        By rule, probabilities as it states them, (n, k), and class positions that it decides for, (n,).
+    """
+    turn = np.empty(len(y), dtype=np.int64)
+    turn[np.argsort(y, kind="stable")] = np.arange(len(y)) % min(folds, len(y))
+    found: dict[RuleName, tuple[np.ndarray, np.ndarray]] = {}
+    for fold in range(turn.max() + 1):
+        held = turn == fold
+        for rule in fitted_rules(y[~held], probabilities[~held], **fitting):
+            stated, decided = found.setdefault(
+                rule.name, (np.empty(probabilities.shape), np.empty(len(y), dtype=np.int64))
+            )
+            stated[held] = rule.probabilities(probabilities[held])
+            decided[held] = rule.decisions(probabilities[held])
+    return found
 
 
 RULES: Mapping[RuleName, str] = {

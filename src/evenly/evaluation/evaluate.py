@@ -13,7 +13,13 @@ import numpy as np
 
 from evenly.errors import DataError, ModelError
 from evenly.evaluation import metrics
-from evenly.evaluation.decisions import DecisionRule, class_weights, deployment_shares, fitted_rules
+from evenly.evaluation.decisions import (
+    DecisionRule,
+    class_weights,
+    deployment_shares,
+    fitted_rules,
+    out_of_fold,
+)
 from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import (
     bootstrap_draws,
@@ -108,14 +114,14 @@ def evaluate(
     values = [one.values() for one in on_test]
 
     final = list(models.values())[-1]
-    rules = fitted_rules(
-        validation.codes,
-        on_validation[-1],
-        effective=np.asarray(final.effective_prior, dtype=np.float64),
-        deployment=deployment,
-        weights=class_weights(deployment, rows["validation"]) if reweighted else None,
-        shrinkage=settings.threshold_shrinkage,
-    )
+    validation_weights = class_weights(deployment, rows["validation"]) if reweighted else None
+    fitting: dict[str, Any] = {
+        "effective": np.asarray(final.effective_prior, dtype=np.float64),
+        "deployment": deployment,
+        "weights": validation_weights,
+        "shrinkage": settings.threshold_shrinkage,
+    }
+    rules = fitted_rules(validation.codes, on_validation[-1], **fitting)
     tuned = next(rule for rule in rules if rule.name == "tuned_thresholds")
     row_weights = class_weights(deployment, rows["test"])[y] if reweighted else None
     return Evaluation(
@@ -131,7 +137,15 @@ def evaluate(
             for i, (name, model) in enumerate(models.items())
         ),
         difference=paired_differences(values[-1], draws[-1], values[0], draws[0]) if len(models) > 1 else {},
-        rules=_rule_results(rules, on_test[-1], row_weights, bins, settings, seed),
+        rules=_rule_results(
+            rules,
+            on_test[-1],
+            row_weights,
+            bins,
+            settings,
+            seed,
+            _rules_on_validation(validation, on_validation[-1], bins, fitting),
+        ),
         prior=prior,
         deployment=deployment,
         reweighted=reweighted,
@@ -172,6 +186,22 @@ def _by_origin(rows: SampleTable, probabilities: np.ndarray) -> tuple[OriginResu
     )
 
 
+def _rules_on_validation(
+    validation: SampleTable, scores: np.ndarray, bins: int, fitting: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Score the rules on validation rows out of fold, by rule; empty with a single row."""
+    if len(validation) < 2:
+        return {}
+    by_id = np.argsort(validation.ids.astype(str), kind="stable")
+    y, weights = validation.codes[by_id], fitting["weights"]
+    found: dict[str, dict[str, float]] = {}
+    for name, (stated, decided) in out_of_fold(y, scores[by_id], **fitting).items():
+        row_weights = None if weights is None else weights[y]
+        values = Predictions(y, stated, decided, bins=bins).values(row_weights, RULE_METRICS)
+        found[name] = {key: float(value) for key, value in values.items() if not np.isnan(value)}
+    return found
+
+
 def _rule_results(
     rules: tuple[DecisionRule, ...],
     scores: Predictions,
@@ -179,6 +209,7 @@ def _rule_results(
     bins: int,
     settings: EvaluateSettings,
     seed: int,
+    on_validation: Mapping[str, dict[str, float]],
 ) -> tuple[RuleResult, ...]:
     ruled = [
         Predictions(
@@ -202,6 +233,7 @@ def _rule_results(
                 rule,
                 {name: intervals[name] for name in RULE_METRICS},
                 {name: gains[name] for name in RULE_METRICS if name in gains},
+                on_validation.get(rule.name, {}),
             )
         )
     return tuple(results)

@@ -24,8 +24,9 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
     """Arrange the numbers for `dvc metrics diff`: the final model at the top level, so that runs compare.
 
     Keys: `test` (with `_low` and `_high`), `validation`, `train`, `gap`, `by_origin`, `decision_rules` (each
-    with its `gain` over argmax), and, where two models were made, `earlier` (by name) and `difference` (final
-    minus earlier). Metrics that do not exist for these data are left out.
+    with its `gain` over argmax, and what it scores on `validation` rows out of fold), and, where two models
+    were made, `earlier` (by name) and `difference` (final minus earlier). Metrics that do not exist for these
+    data are left out.
     """
     final = evaluation.final
     found: dict[str, Any] = {
@@ -110,6 +111,8 @@ def _model_json(model: ModelResult) -> dict[str, Any]:
 
 def _rule_json(result: RuleResult) -> dict[str, Any]:
     found: dict[str, Any] = {name: _rounded(interval.value) for name, interval in result.metrics.items()}
+    if result.validation:
+        found["validation"] = {name: _rounded(value) for name, value in result.validation.items()}
     if result.gain:
         found["gain"] = _intervals_json({name: result.gain[name] for name in _GAINS})
     if result.rule.name == "temperature":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,11 +50,16 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """A decision rule on test rows: metrics, and its gain over argmax on the same rows (empty for argmax)."""
+    """A decision rule on test rows: metrics, and its gain over argmax on the same rows (empty for argmax).
+
+    `validation` has the metrics on validation rows, each read out by a rule that was made without it: what a
+    rule may be chosen by.
+    """
 
     rule: DecisionRule
     metrics: dict[str, Interval]
     gain: dict[str, Interval]
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,11 @@ from evenly.evaluation.outputs import metrics_json, write_per_class, write_predi
 from evenly.evaluation.plots import write_plots
 from evenly.evaluation.report import report_html
 from evenly.evaluation.results import Evaluation
+from evenly.evaluation.robustness import RobustnessPoint, robustness_metrics, write_robustness
 from evenly.evaluation.story import report_context
 from evenly.files import atomic_folder, read_json, write_json, write_text
+from evenly.quality.compare import Quality
+from evenly.quality.outputs import quality_json, write_quality
 
 if TYPE_CHECKING:
     from evenly.classifiers.protocol import Classifier
@@ -48,6 +51,8 @@ def write_evaluation(
     title: str,
     facts: Mapping[str, Any],
     stages: Mapping[str, Mapping[str, Any]],
+    quality: Quality | None = None,
+    robustness: Sequence[RobustnessPoint] = (),
 ) -> None:
     """Write `metrics/evaluate.json`, `plots/evaluate/` and `reports/` under a root.
 
@@ -59,13 +64,34 @@ def write_evaluation(
         Of the project.
     title, facts, stages
         What the report says besides; see `evenly.evaluation.story.report_context`.
+    quality
+        Of the synthetic rows that the models were fitted on, where there are any.
+    robustness
+        How the models do on damaged test rows, where that was tried.
     """
     root = Path(root)
     plots, reports = root / "plots" / "evaluate", root / "reports"
-    write_json(metrics_json(evaluation), root / "metrics" / "evaluate.json")
+    metrics = metrics_json(evaluation)
+    if quality is not None:
+        metrics["quality"] = quality_json(quality)
+    if robustness:
+        metrics["robustness"] = robustness_metrics(robustness)
+    write_json(metrics, root / "metrics" / "evaluate.json")
     with atomic_folder(plots) as folder:
         write_plots(evaluation, folder)
+        if quality is not None:
+            write_quality(quality, folder)
+        if robustness:
+            write_robustness(robustness, folder)
     write_predictions(evaluation, reports / "predictions.csv")
     write_per_class(evaluation, reports / "per_class.csv")
-    context = report_context(evaluation, title=title, facts=facts, plots=plots, stages=stages)
+    context = report_context(
+        evaluation,
+        title=title,
+        facts=facts,
+        plots=plots,
+        stages=stages,
+        quality=quality,
+        damaged=bool(robustness),
+    )
     write_text(report_html(context), reports / "report.html")

@@ -15,6 +15,8 @@ from evenly.evaluation.intervals import Interval
 from evenly.evaluation.plots import confusion_matrix
 from evenly.evaluation.remarks import remarks, rule_sentence, summary
 from evenly.evaluation.results import ClassResult, Evaluation
+from evenly.quality.compare import Quality
+from evenly.quality.outputs import quality_section
 
 _TILES = ("macro_f1", "balanced_accuracy", "accuracy", "worst_class_recall", "nll", "calibration_error")
 _MISTAKES = 10
@@ -49,6 +51,8 @@ def report_context(
     facts: Mapping[str, Any],
     plots: str | Path,
     stages: Mapping[str, Mapping[str, Any]],
+    quality: Quality | None = None,
+    damaged: bool = False,
 ) -> dict[str, Any]:
     """Tell an evaluation as the context of `evenly.evaluation.report.report_html`.
 
@@ -64,6 +68,10 @@ def report_context(
         Folder with the PNG files of `evenly.evaluation.plots`.
     stages
         By stage, what it reported to its metrics file.
+    quality
+        Of the synthetic rows, drawn in the same folder; None where there are none.
+    damaged
+        Whether the folder has the picture of the models on damaged test rows.
     """
     plots = Path(plots)
     wide = {"confusion"} if len(evaluation.classes) > _NARROW_CLASSES else set()
@@ -81,6 +89,8 @@ def report_context(
             {"title": "Pictures", "blocks": [{"figures": pictures}]},
             _mistakes(evaluation),
             _training_rows(evaluation, plots),
+            *([] if quality is None else [quality_section(quality, plots)]),
+            *([_damaged(plots)] if damaged else []),
             *_earlier_stages(stages),
             _classes(evaluation),
             {"title": "How to read this", "blocks": [{"remarks": list(remarks(evaluation))}]},
@@ -256,6 +266,15 @@ def _told(value: Any) -> str | None:
 
 def _entries(number: int) -> str | None:
     return f"{number} {'entry' if number == 1 else 'entries'}" if number else None
+
+
+def _damaged(plots: Path) -> dict[str, Any]:
+    text = "The same test rows, damaged more and more. Nothing was trained on such damage."
+    caption = "Strength 0 is as found. Lines: 95% intervals."
+    picture = _figure(
+        plots, "robustness", "Accuracy and calibration by strength of damage", caption, wide=True
+    )
+    return {"title": "Robustness", "blocks": [{"text": text}, {"figures": [picture]}]}
 
 
 def _classes(evaluation: Evaluation) -> dict[str, Any]:

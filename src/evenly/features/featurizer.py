@@ -1,5 +1,5 @@
 """What every featurizer can do, and which one a data set gets. The featurizers themselves have a module each:
-`pixels` for images, `lsa` for text, `columns` for tables.
+`pixels` for images, `lsa` and `encoder` for text, `columns` for tables.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Featurizer(Protocol):
         """Write everything to a folder, as JSON and npz; the same featurizer gives the same bytes."""
 
 
-def fit_featurizer(train: SampleTable, settings: FeatureSettings, seed: int) -> Featurizer:
+def fit_featurizer(
+    train: SampleTable, settings: FeatureSettings, seed: int, cache: Path | None = None
+) -> Featurizer:
     """Fit the featurizer of the samples' modality.
 
     Parameters
@@ -52,11 +54,15 @@ def fit_featurizer(train: SampleTable, settings: FeatureSettings, seed: int) -> 
         The section of the modality is used.
     seed
         For the randomised decomposition of text features.
+    cache
+        Folder for vectors of a text encoder, which cost time; None computes them each time.
 
     Raises
     ------
     DataError
         When there is no row, or one whose payload cannot be read.
+    ModelError
+        When the weights of a text encoder cannot be had.
     """
     if not len(train):
         raise DataError("There is no training row to fit features on.")
@@ -69,13 +75,17 @@ def fit_featurizer(train: SampleTable, settings: FeatureSettings, seed: int) -> 
         from evenly.features.columns import fit_columns
 
         return fit_columns(train, settings.table)
+    if settings.text.method == "encoder":
+        from evenly.features.encoder import fit_encoder
+
+        return fit_encoder(settings.text, cache)
     from evenly.features.lsa import fit_lsa
 
     return fit_lsa(train, settings.text, seed)
 
 
-def load_featurizer(folder: str | Path) -> Featurizer:
-    """Read a featurizer that `save` wrote.
+def load_featurizer(folder: str | Path, cache: Path | None = None) -> Featurizer:
+    """Read a featurizer that `save` wrote; `cache` as in `fit_featurizer`.
 
     Raises
     ------
@@ -99,6 +109,10 @@ def load_featurizer(folder: str | Path) -> Featurizer:
             from evenly.features.lsa import load_lsa
 
             return load_lsa(Path(folder), description)
+        case "encoder":
+            from evenly.features.encoder import Encoder
+
+            return Encoder.from_description(description, cache)
     raise DataError(
         f"{path} describes an unknown kind of features; run `dvc repro featurize` to make it anew."
     )

@@ -45,3 +45,7 @@ class EvaluateSettings(Settings):
     #: A tuned threshold keeps n / (n + shrinkage) of its distance from neutral, n being the class's rows in
     #: validation.
     threshold_shrinkage: NonNegativeFloat = 5.0
+    #: Whether the quality of synthetic rows is measured, by producer, where there are any.
+    quality: Literal["auto", "off"] = "auto"
+    #: Whether the models are also tried on damaged test rows: typing errors, noise, missing values.
+    robustness: bool = True

@@ -20,12 +20,16 @@ class ImageFeatures(Settings):
 
 
 class TextFeatures(Settings):
-    """Latent semantic analysis of word and character n-grams."""
+    """Latent semantic analysis of word and character n-grams, or vectors of a frozen pretrained encoder."""
 
-    method: Literal["lsa"] = "lsa"
-    #: Length of the vectors, fewer where the training texts span fewer.
+    method: Literal["lsa", "encoder"] = "lsa"
+    #: `encoder`: which network, as `minilm`, a hub id, or a folder.
+    encoder: Annotated[str, Field(min_length=1)] = "minilm"
+    #: `encoder`: tokens of a text that are read.
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    #: `lsa`: length of the vectors, fewer where the training texts span fewer.
     dimensions: Annotated[int, Field(ge=2, le=4096)] = 256
-    #: Of word n-grams and of character n-grams, the most frequent this many are kept.
+    #: `lsa`: of word n-grams and of character n-grams, the most frequent this many are kept.
     max_terms: PositiveInt = 20_000
 
 

@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from evenly.params.base import Settings
+from evenly.params.finetune import FinetuneSettings
 from evenly.params.generation import AskingSettings, Mode
-from evenly.params.training import LossName, SamplerName
+from evenly.params.generative import GenerativeSettings
+from evenly.params.mining import MiningSettings
+from evenly.params.training import LossName, SamplerName, TrainingChanges, TrainingSettings
 
 Tier = Literal["ultra_minority", "minority", "other"]
 
@@ -100,25 +103,58 @@ class LlmRecipe(AskingSettings):
         return self
 
 
+class GenerateRecipe(GenerativeSettings):
+    """What `generate` trains and samples, and how many rows each class is brought to."""
+
+    targets: Targets = Targets(to="match_majority")
+
+
 class RecipeTraining(Settings):
-    """What a recipe asks of the training: it holds unless `loss` in params.yaml says otherwise."""
+    """What a recipe asks of the training: it holds unless `loss` in params.yaml says otherwise.
+
+    In YAML, keys of `train` stand beside these (`train: {loss: focal, epochs: 50}`) and come into `settings`:
+    with what other values than those of `train` a network is trained.
+
+    `synthetic_weight` is what a row counts that is neither real nor a copy of a real one.
+    """
 
     loss: LossName | None = None
     sampler: SamplerName | None = None
+    synthetic_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    settings: TrainingChanges = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_train(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "settings" in value:
+            return value
+        keys = [key for key in value if key in TrainingSettings.model_fields and key not in cls.model_fields]
+        rest = {key: content for key, content in value.items() if key not in keys}
+        return {**rest, "settings": {key: value[key] for key in keys}} if keys else rest
 
 
 class Recipe(Settings):
-    """One balancing technique: any of the producers, and the loss and sampler to train with.
+    """One balancing technique: any of the producers, how to train, and whether there is a second round.
 
-    Producers fill up in the order llm, augment, resample; what each is asked for counts what those before it
-    are asked for.
+    Producers fill up in the order llm, augment, generate, resample; what each is asked for counts what those
+    before it are asked for. `mining` finds the rows that the trained model finds hard, and `finetune` trains
+    it on with them.
     """
 
     description: str = ""
     llm: LlmRecipe | None = None
     augment: AugmentSettings | None = None
+    generate: GenerateRecipe | None = None
     resample: ResampleSettings | None = None
     train: RecipeTraining = RecipeTraining()
+    mining: MiningSettings | None = None
+    finetune: FinetuneSettings | None = None
+
+    @model_validator(mode="after")
+    def _finetune_needs_hard_rows(self) -> Recipe:
+        if self.finetune is not None and self.mining is None:
+            raise ValueError("finetune trains on hard rows: add `mining: {by: misclassified}`")
+        return self
 
 
 class TierSettings(Settings):

@@ -18,8 +18,11 @@ CheckName = Literal[
     "duplicate",
     "near_duplicate",
     "closeness",
+    "memorised",
+    "collapse",
     "agreement",
     "outlier",
+    "realism",
     "judge",
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -120,6 +123,28 @@ class ClosenessRules(SimilarityRules):
     jaccard: Similarity | None = 0.9
 
 
+class MemorisedRules(Settings):
+    """Whether an image or table row is a real training row with a little noise on it.
+
+    Its distance to the nearest real row, divided by that to the `neighbours`-th nearest, may not be smaller
+    than this ratio is for a real row that is left out, but for a share of `false_alarms` of these.
+    """
+
+    neighbours: Annotated[int, Field(ge=2)] = 5
+    false_alarms: Annotated[float, Field(gt=0, le=0.5)] = 0.002
+
+
+class CollapseRules(Settings):
+    """When a class's candidates vary so little that their producer is at fault.
+
+    Less than the share `variance` of the real rows' variance is a warning, where there are `min_rows`
+    candidates and real rows of the class; interpolation leaves about .6.
+    """
+
+    variance: Share = 0.25
+    min_rows: Annotated[int, Field(ge=2)] = 5
+
+
 class AgreementRules(Settings):
     """Whether a classifier fitted on real training rows agrees with a sample's label.
 
@@ -154,6 +179,18 @@ class OutlierRules(Settings):
     min_real: PositiveInt = 20
 
 
+class RealismRules(Settings):
+    """Whether an image or table row looks real: it may not score less than `quantile` of the real rows do.
+
+    `manifold` scores how deep a row lies among the `neighbours`-th nearest neighbours of real rows,
+    `discriminator` how sure a classifier of real and generated rows is that it is real.
+    """
+
+    score: Literal["manifold", "discriminator"] = "manifold"
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    neighbours: PositiveInt = 3
+
+
 class JudgeRules(Settings):
     """The least weighted mean of a language model's marks from 1 to 10, and the weight of each mark."""
 
@@ -174,9 +211,9 @@ class JudgeRules(Settings):
 class FilterSettings(Settings):
     """The checks of `filter` in order of cost; one is left out by its name in `disable` and in no other way.
 
-    `judge` runs only where its section is given. A class of which fewer than `warn_below_share` of the
-    candidates, or fewer than `warn_below` samples, are kept gets a warning. `review_share` of the kept rows
-    are written to the file for people.
+    `realism` and `judge` run only where their sections are given. A class of which fewer than
+    `warn_below_share` of the candidates, or fewer than `warn_below` samples, are kept gets a warning.
+    `review_share` of the kept rows are written to the file for people.
     """
 
     disable: tuple[CheckName, ...] = ()
@@ -188,8 +225,11 @@ class FilterSettings(Settings):
     constraints: tuple[str, ...] = ()
     near_duplicate: SimilarityRules = SimilarityRules()
     closeness: ClosenessRules = ClosenessRules()
+    memorised: MemorisedRules = MemorisedRules()
+    collapse: CollapseRules = CollapseRules()
     agreement: AgreementRules = AgreementRules()
     outlier: OutlierRules = OutlierRules()
+    realism: RealismRules | None = None
     judge: JudgeRules | None = None
     warn_below: NonNegativeInt = 1
     warn_below_share: Share = 0.5

@@ -13,6 +13,8 @@ from evenly.params.screening import FilterSettings
 from evenly.samples import Modality, SampleTable
 from evenly.screening.identity import identities
 
+_MEASURED = 10_000  # real rows whose spacing is measured at most
+
 
 class Featurizer(Protocol):
     """Turns samples into vectors; fitted on training rows."""
@@ -216,13 +218,19 @@ class Context:
 
     @cached_property
     def real_spacing(self) -> np.ndarray:
-        """Distance of each real training row to the nearest other one, float32 (n,); empty for one row."""
+        """Distance of real training rows to the nearest other one, float32 (n,); of 10,000 rows at most.
+
+        Empty for one row.
+        """
         from evenly.features.neighbours import nearest_neighbours
 
         if len(self.train) < 2:
             return np.empty(0, dtype=np.float32)
-        vectors = self.train.vectors
-        return nearest_neighbours(vectors, vectors, 1, exclude_self=True)[0][:, 0]
+        vectors, rows = self.train.vectors, np.arange(len(self.train))
+        if len(rows) > _MEASURED:
+            rng = np.random.default_rng([self.seed, 10])
+            rows = np.sort(rng.choice(rows, _MEASURED, replace=False))
+        return nearest_neighbours(vectors[rows], vectors, 1, exclude_self=rows)[0][:, 0]
 
     def _vectors_of(self, rows: np.ndarray) -> np.ndarray:
         missing = rows[~self._known[rows]]

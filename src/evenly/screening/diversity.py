@@ -49,11 +49,19 @@ def variance_ratio(
         1 where the rows spread as the real ones do; interpolation gives about two thirds (Blagus & Lusa
         2013). None where no class has two rows on either side, or real rows that differ.
     """
-    ratios = []
-    for code in np.unique(codes):
+    ratios = variance_ratios(vectors, codes, real, real_codes)
+    return float(np.mean(list(ratios.values()))) if ratios else None
+
+
+def variance_ratios(
+    vectors: np.ndarray, codes: np.ndarray, real: np.ndarray, real_codes: np.ndarray, fewest: int = 2
+) -> dict[int, float]:
+    """The ratio of each class of `fewest` rows (at least 2) on both sides, the real ones not all alike."""
+    ratios = {}
+    for code in np.intersect1d(codes, real_codes):
         own, reference = vectors[codes == code], real[real_codes == code]
-        if len(own) > 1 and len(reference) > 1:
+        if min(len(own), len(reference)) >= max(2, fewest):
             spread = float(reference.var(axis=0, ddof=1, dtype=np.float64).sum())
             if spread > 0:
-                ratios.append(float(own.var(axis=0, ddof=1, dtype=np.float64).sum()) / spread)
-    return float(np.mean(ratios)) if ratios else None
+                ratios[int(code)] = float(own.var(axis=0, ddof=1, dtype=np.float64).sum()) / spread
+    return ratios

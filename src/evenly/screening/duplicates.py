@@ -280,13 +280,10 @@ def _most_similar(blocks: Iterable[Pairs], n: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _nearest_within(vectors: np.ndarray, others: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    from evenly.features.neighbours import nearest_neighbours
+    from evenly.features.within import nearest_within
 
-    if not len(vectors) or not len(others):
-        return np.full(len(vectors), -1, dtype=np.int64), np.full(len(vectors), np.nan)
-    distances, indices = nearest_neighbours(vectors, others, 1)
-    near = distances[:, 0] <= radius
-    return np.where(near, indices[:, 0], -1), np.where(near, distances[:, 0], np.nan)
+    distances, indices = nearest_within(vectors, others, radius)
+    return indices, np.where(indices >= 0, distances, np.nan)
 
 
 def _matched_verdict(

@@ -6,6 +6,7 @@ import numpy as np
 
 from evenly.screening.context import Context, Outcome, verdict
 
+_OWN = 10_000  # real rows of a class that its candidates are measured by at most
 _REFERENCES = 2000  # real rows on which a small class's distances are imitated at most
 
 
@@ -27,7 +28,7 @@ def outlying(context: Context, rows: np.ndarray) -> Outcome:
     skipped = []
     imitated: dict[int, float] = {}
     for code in np.unique(labels):
-        own = real[codes == code]
+        own = _some(real[codes == code], context.seed)
         chosen = labels == code
         if not len(own):
             skipped.append(f"class {context.classes[code]}: no real training row")
@@ -52,6 +53,13 @@ def outlying(context: Context, rows: np.ndarray) -> Outcome:
     failed = np.nan_to_num(score, nan=0.0) > np.nan_to_num(limit, nan=np.inf)
     found = (verdict("outlier", failed, score=score, threshold=limit),)
     return Outcome(found, skipped=tuple(skipped))
+
+
+def _some(own: np.ndarray, seed: int) -> np.ndarray:
+    """Rows of a class, drawn where there are very many: the time then grows no faster than their number."""
+    if len(own) <= _OWN:
+        return own
+    return np.asarray(own[np.sort(np.random.default_rng([seed, 11]).choice(len(own), _OWN, replace=False))])
 
 
 def _imitated_quantile(context: Context, size: int, k: int) -> float:

@@ -14,10 +14,13 @@ from evenly.samples import Modality, SampleTable
 from evenly.screening import (
     agreement,
     closeness,
+    collapse,
     duplicates,
     image_rules,
     judge,
+    memorised,
     outliers,
+    realism,
     table_rules,
     text_rules,
 )
@@ -31,6 +34,10 @@ _Checks = Mapping[CheckName, Mapping[Modality, Check]]
 
 def _everywhere(check: Check) -> Mapping[Modality, Check]:
     return {"text": check, "image": check, "table": check}
+
+
+def _for_vectors(check: Check) -> Mapping[Modality, Check]:
+    return {"image": check, "table": check}
 
 
 def _for_moved(check: Check) -> Mapping[Modality, Check]:
@@ -68,12 +75,15 @@ _PHASES: tuple[_Checks, ...] = (
         "duplicate": _everywhere(duplicates.copies_of_real),
         "near_duplicate": _everywhere(duplicates.near_real),
         "closeness": _everywhere(closeness.close_to_held_out),
+        "memorised": _for_vectors(memorised.memorised),
+        "collapse": _for_vectors(collapse.collapsed),
     },
     {"agreement": _everywhere(agreement.disagreeing)},
     {
         "length": _for_moved(text_rules.badly_long),
         "keywords": _for_moved(text_rules.without_keywords),
         "outlier": _everywhere(outliers.outlying),
+        "realism": _for_vectors(realism.unrealistic),
     },
     {"duplicate": _everywhere(duplicates.copies_of_candidates)},
     {"near_duplicate": _everywhere(duplicates.near_candidates)},
@@ -183,6 +193,7 @@ class _Fates:
     trusted: np.ndarray = field(init=False)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         n = len(self.context.candidates)
@@ -223,6 +234,7 @@ class _Fates:
         known = self.skipped.setdefault(name, [])
         known += [why for why in outcome.skipped if why not in known]
         self.measured.setdefault(name, {}).update(outcome.measured)
+        self.warnings += outcome.warnings
 
     def screening(self, requested: Mapping[str, int] | None) -> Screening:
         context = self.context
@@ -240,6 +252,7 @@ class _Fates:
             rules=[list(dict.fromkeys(reason["rule"] for reason in reasons)) for reasons in self.reasons],
         )
         report = screening_report(fates, context, self.skipped, self.measured, requested)
+        report["warnings"] += self.warnings
         return Screening(
             kept,
             annotated.take(rejected_rows),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from evenly.classifiers.network import ParameterGroup
+from evenly.classifiers.networks.layers import body_groups
 
 
 class Normalise(nn.Module):
@@ -33,6 +38,12 @@ class Normalise(nn.Module):
             variance = (share * (levels - mean) ** 2).sum()
             self.mean[channel] = mean
             self.deviation[channel] = variance.sqrt().clamp_min(1.0)
+
+    def set(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Take mean and deviation of three channels with values 0 to 1; one channel takes their means."""
+        for buffer, values in ((self.mean, mean), (self.deviation, deviation)):
+            given = torch.tensor(values) * 255
+            buffer.copy_(given if len(buffer) == len(given) else given.mean())
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Standardised channels."""
@@ -107,7 +118,24 @@ class ImageNetwork(nn.Module):
         out: Tensor = self.body(self.normalise(pixels))
         return out
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Scores (n, k) of features (n, d)."""
+        out: Tensor = self.head(self.dropout(features))
+        return out
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Scores (n, k)."""
-        out: Tensor = self.head(self.dropout(self.features(pixels)))
+        return self.classify(self.features(pixels))
+
+    def mixable(self, pixels: Tensor) -> Tensor:
+        """Give standardised images (n, c, h, w), of which weighted means make sense."""
+        out: Tensor = self.normalise(pixels)
         return out
+
+    def from_mixable(self, images: Tensor) -> Tensor:
+        """Scores (n, k) of standardised images."""
+        return self.classify(self.body(images))
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """One group for each layer or unit of the body, with the normalisation behind it, and the head."""
+        return [*body_groups(self.body), ParameterGroup("head", tuple(self.head.parameters()), "head")]

@@ -1,0 +1,84 @@
+"""What resuming a training costs: the seconds until a killed training goes on, as a share of one epoch.
+
+Also what keeping checkpoints costs. Run as `python -m bench resume`; CPU seconds on one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evenly.classifiers.images import ImageInputs
+from evenly.classifiers.networks.image_network import ImageNetwork
+from evenly.classifiers.networks.small_cnn import small_cnn_body
+from evenly.classifiers.objective import build_objective
+from evenly.classifiers.training import Rows, deterministic, train_network
+from evenly.params.training import LossSettings, TrainingSettings
+
+EPOCHS = 5
+
+
+def seconds(checkpoints: Path | None, stop_after: int | None = None) -> list[float]:
+    """CPU seconds at the start, and after every epoch that is logged."""
+    generator = np.random.default_rng(0)
+    codes = generator.integers(10, size=1000)
+    pixels = generator.integers(256, size=(1200, 8, 8, 1), dtype=np.uint8)
+    training = TrainingSettings(epochs=EPOCHS, patience=None, precision="off")
+    with deterministic(0):
+        body, dimension = small_cnn_body(1, 8, 32)
+        network = ImageNetwork(body, dimension, 1, 10)
+    objective = build_objective(
+        "cross_entropy",
+        LossSettings(),
+        tuple("0123456789"),
+        np.bincount(codes).astype(float),
+        "uniform",
+        EPOCHS,
+    )
+    times = [time.process_time()]
+
+    def log(step: int, metrics: Mapping[str, float]) -> None:
+        times.append(time.process_time())
+        if step == stop_after:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        train_network(
+            network,
+            objective,
+            Rows(ImageInputs(pixels[:1000]), codes),
+            Rows(ImageInputs(pixels[1000:]), codes[:200]),
+            training,
+            "uniform",
+            0,
+            log,
+            checkpoints=checkpoints,
+        )
+    return times
+
+
+def main() -> None:
+    """Print the shares."""
+    torch.set_num_threads(1)
+    seconds(None)
+    plain = np.diff(seconds(None))
+    epoch = float(np.median(plain[1:]))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = np.diff(seconds(Path(folder) / "whole"))
+        cut = Path(folder) / "cut"
+        seconds(cut, stop_after=EPOCHS - 2)
+        resumed = seconds(cut)
+    # Epochs that the checkpoint remembers are logged as soon as it is read.
+    print(f"an epoch                      {epoch:.3f} s")
+    print(f"until a training goes on      {(resumed[1] - resumed[0]) / epoch:.2f} of an epoch")
+    print(f"keeping checkpoints costs     {(np.median(kept[1:]) - epoch) / epoch:+.2f} of an epoch")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""Image bodies of other libraries: transformers, and torchvision and timm where they are installed.
+
+Each turns standardised images (n, c, h, w) into features (n, d); the head is always our own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evenly.errors import ModelError
+from evenly.features.pretrained import (
+    config_values,
+    load_network,
+    network_from_config,
+    pretrained_folder,
+)
+from evenly.files import read_json
+from evenly.params.training import ImageTransformerSettings, TimmSettings, TorchvisionSettings
+
+LibrarySettings = ImageTransformerSettings | TorchvisionSettings | TimmSettings
+#: Mean and deviation of channels with values 0 to 1.
+Channels = tuple[tuple[float, ...], tuple[float, ...]]
+
+IMAGENET: Channels = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF: Channels = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+#: Side in pixels that most weights were trained with.
+USUAL_SIDE = 224
+#: Families that are faster in bfloat16 on a CPU with matrix units; depthwise convolutions are slower in it.
+BF16_FAMILIES = ("resnet", "bit", "swin", "vit", "deit", "beit", "dinov2")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a body wants to be fed.
+
+    Attributes
+    ----------
+    side
+        Pixels a side; None takes any.
+    channels
+        1 or 3; None takes any.
+    normalisation
+        Mean and deviation; None those of the training rows.
+    """
+
+    side: int | None = None
+    channels: int | None = None
+    normalisation: Channels | None = None
+
+
+@dataclass(frozen=True)
+class LibraryBody:
+    """A body, and what is needed to build it again without its weights.
+
+    Attributes
+    ----------
+    network
+        Standardised images (n, c, h, w) to features (n, dimension).
+    dimension
+        d.
+    config
+        JSON-ready; empty where settings and shape are enough.
+    """
+
+    network: nn.Module
+    dimension: int
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def wanted_input(settings: LibrarySettings) -> Wanted:
+    """What the images of a model have to be like, before there is one.
+
+    Raises
+    ------
+    ModelError
+        When its library or its weights cannot be had.
+    """
+    side, channels, given = None, None, None
+    if isinstance(settings, ImageTransformerSettings):
+        if settings.pretrained is not None:
+            side, given = _trained_with(pretrained_folder(settings.pretrained, _key(settings)))
+            channels = 3
+    else:
+        channels = 3 if isinstance(settings, TorchvisionSettings) or settings.pretrained else None
+        if settings.pretrained:
+            side, given = USUAL_SIDE, IMAGENET
+            if isinstance(settings, TimmSettings):
+                trained = _library("timm").get_pretrained_cfg(settings.name)
+                side, given = int(trained.input_size[-1]), (tuple(trained.mean), tuple(trained.std))
+    fixed = {"auto": given, "training": None, "imagenet": IMAGENET, "half": HALF}[settings.normalisation]
+    return Wanted(settings.image_size or side, channels, fixed)
+
+
+def library_body(
+    settings: LibrarySettings, shape: tuple[int, int, int], config: dict[str, Any] | None = None
+) -> LibraryBody:
+    """Build a body.
+
+    Parameters
+    ----------
+    settings
+        Of the model.
+    shape
+        (height, width, channels) of the images.
+    config
+        Of a body that was built before: it is built again without pretrained weights, to be filled with its
+        own. None builds what the settings say.
+
+    Raises
+    ------
+    ModelError
+        When it cannot be built, or cannot take images of this shape, saying why.
+    """
+    height, width, channels = shape
+    network: nn.Module
+    made: dict[str, Any] = {}
+    if isinstance(settings, ImageTransformerSettings):
+        network = TransformersBody(_transformers_network(settings, shape, config))
+        made = config_values(network.network.config)
+    elif isinstance(settings, TorchvisionSettings):
+        network = _torchvision_body(settings, settings.pretrained and config is None)
+    else:
+        network = _timm_body(settings, channels, settings.pretrained and config is None)
+    network.eval()
+    try:
+        with torch.no_grad():
+            dimension = int(network(torch.zeros(1, channels, height, width)).shape[1])
+    except Exception as error:  # whatever the code of an architecture raises
+        raise ModelError(
+            f"models.{settings.kind}: this network cannot take images of {height}×{width} pixels with "
+            f"{channels} channels ({_first(error)}); set models.{settings.kind}.image_size to another side, "
+            "or features.image.channels to colour."
+        ) from error
+    return LibraryBody(network, dimension, made)
+
+
+def bf16_pays(settings: LibrarySettings) -> bool:
+    """Whether a model's family is faster in bfloat16 on a CPU with matrix units."""
+    name = settings.architecture if isinstance(settings, ImageTransformerSettings) else settings.name
+    return name.startswith(BF16_FAMILIES)
+
+
+class TransformersBody(nn.Module):
+    """An image network of transformers, its output pooled to one vector an image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (n, d)."""
+        out = self.network(images)
+        pooled: Tensor | None = getattr(out, "pooler_output", None)
+        if pooled is not None:
+            return pooled.flatten(1)
+        states: Tensor = out.last_hidden_state
+        if states.ndim == 4:
+            return states.mean(dim=(2, 3))
+        has_first = hasattr(getattr(self.network, "embeddings", None), "cls_token")
+        return states[:, 0] if has_first else states.mean(dim=1)
+
+
+class FirstOutput(nn.Module):
+    """A network that may give more than one output while training, of which the first counts."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (n, d)."""
+        out = self.network(images)
+        first: Tensor = out if isinstance(out, Tensor) else out[0]
+        return first.flatten(1)
+
+
+def _transformers_network(
+    settings: ImageTransformerSettings, shape: tuple[int, int, int], config: dict[str, Any] | None
+) -> nn.Module:
+    key = _key(settings)
+    if config is not None:
+        return network_from_config(config)
+    if settings.pretrained is not None:
+        network: nn.Module = load_network(pretrained_folder(settings.pretrained, key), key)
+        return network
+    height, width, channels = shape
+    chosen = {"model_type": settings.architecture, "num_channels": channels}
+    try:
+        sized = _config_knows(settings.architecture, "image_size")
+        side = {"image_size": max(height, width)} if sized else {}
+        return network_from_config(chosen | side | settings.options)
+    except Exception as error:  # whatever the code of an architecture raises
+        raise ModelError(
+            f"models.image_transformer: {settings.architecture} with options {settings.options} cannot be "
+            f"built ({_first(error)}); architectures are model types of transformers such as resnet, "
+            "convnext, mobilenet_v2, regnet, vit, swin."
+        ) from error
+
+
+def _config_knows(architecture: str, name: str) -> bool:
+    """Whether the config of an architecture knows a key."""
+    from transformers import AutoConfig
+
+    return hasattr(AutoConfig.for_model(architecture), name)
+
+
+def _trained_with(folder: Path) -> tuple[int | None, Channels]:
+    """Side and normalisation that pretrained weights were trained with, as their folder says."""
+    processor = folder / "preprocessor_config.json"
+    described = read_json(processor) if processor.exists() else {}
+    size = (
+        described.get("crop_size")
+        or described.get("size")
+        or read_json(folder / "config.json").get("image_size")
+    )
+    if isinstance(size, dict):
+        size = size.get("height") or size.get("shortest_edge")
+    if isinstance(size, list):
+        size = size[0]
+    mean, deviation = described.get("image_mean"), described.get("image_std")
+    given = (tuple(mean), tuple(deviation)) if mean and deviation else IMAGENET
+    return (int(size) if size else USUAL_SIDE), given
+
+
+def _torchvision_body(settings: TorchvisionSettings, pretrained: bool) -> nn.Module:
+    models = _library("torchvision").models
+    names = models.list_models(module=models)
+    if settings.name not in names:
+        raise ModelError(_unknown(settings.name, names, "models.torchvision.name"))
+    try:
+        network: nn.Module = models.get_model(settings.name, weights="DEFAULT" if pretrained else None)
+    except Exception as error:
+        raise ModelError(_no_weights("torchvision", settings.name, error)) from error
+    linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    if linear:
+        parent, _, last = linear[-1].rpartition(".")
+        setattr(network.get_submodule(parent), last, nn.Identity())
+    return FirstOutput(network)
+
+
+def _timm_body(settings: TimmSettings, channels: int, pretrained: bool) -> nn.Module:
+    timm = _library("timm")
+    if not timm.is_model(settings.name):
+        raise ModelError(_unknown(settings.name, timm.list_models(), "models.timm.name"))
+    try:
+        network: nn.Module = timm.create_model(
+            settings.name, pretrained=pretrained, num_classes=0, in_chans=channels
+        )
+    except Exception as error:
+        raise ModelError(_no_weights("timm", settings.name, error)) from error
+    return FirstOutput(network)
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # built for another torch, torchvision raises RuntimeError
+        missing = isinstance(error, ModuleNotFoundError) and error.name == name
+        why = "is not installed" if missing else f"does not import here ({_first(error)})"
+        raise ModelError(
+            f"models.{name}: {name} {why}; run `pip install 'evenly[vision]'`, for the build "
+            f"that belongs to torch {torch.__version__}, or choose the model image_transformer or small_cnn."
+        ) from error
+
+
+def _unknown(name: str, names: list[str], key: str) -> str:
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {', '.join(near)}?" if near else f"; there are {len(names)}, such as {names[0]}."
+    return f"{key}: there is no {name!r}{hint}"
+
+
+def _no_weights(library: str, name: str, error: Exception) -> str:
+    return (
+        f"models.{library}: {name} cannot be built ({_first(error)}); where its weights cannot be "
+        f"downloaded, set models.{library}.pretrained to false."
+    )
+
+
+def _key(settings: ImageTransformerSettings) -> str:
+    return f"models.{settings.kind}.pretrained"
+
+
+def _first(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,275 @@
+"""One training between its epochs: what it has learnt so far, and what the next epoch does.
+
+Nothing is remembered from epoch to epoch but the state of network and optimiser, the metrics, and the best
+state: everything else is a function of these, the seed, and the number of the epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evenly.classifiers.checkpoints import Checkpoint, Checkpoints, optimizer_tensors, restore_optimizer
+from evenly.classifiers.devices import deterministic, uses_bf16
+from evenly.classifiers.losses import mean_loss
+from evenly.classifiers.mixing import Mixing, draw_mixing
+from evenly.classifiers.monitoring import balanced_accuracy, macro_f1
+from evenly.classifiers.network import (
+    AugmentingInputs,
+    FeatureNetwork,
+    Inputs,
+    MixableNetwork,
+    parameter_groups,
+)
+from evenly.classifiers.objective import Objective
+from evenly.classifiers.optimisation import (
+    base_learning_rate,
+    best_epoch,
+    learning_rate_factor,
+    make_optimizer,
+    should_stop,
+    warmup_factor,
+)
+from evenly.classifiers.processes import Processes
+from evenly.classifiers.scoring import shared_features, shared_logits
+from evenly.classifiers.steps import FeatureInputs, FrozenBody, Rows, Scores, batch_loss
+from evenly.classifiers.unfreezing import Unfreezing, freeze
+from evenly.errors import ModelError
+from evenly.params.training import TrainingSettings
+
+logger = logging.getLogger(__name__)
+
+#: The batches of an epoch, as positions of rows.
+Batches = Callable[[int], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training came to: the metrics of every epoch, and which epoch's state the network now has."""
+
+    history: tuple[dict[str, float], ...]
+    best: int
+
+
+class Run:
+    """One training; see `evenly.classifiers.training.train_network`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        train: Rows,
+        validation: Rows,
+        settings: TrainingSettings,
+        batches: Batches,
+        seed: int,
+    ) -> None:
+        self.processes = Processes()
+        self.network = network.to(self.processes.device)
+        self.objective = objective
+        self.train = train
+        self.validation = validation
+        self.settings = settings
+        self.batches = batches
+        self.seed = seed
+        self.unfreezing = Unfreezing(parameter_groups(network), settings)
+        self.optimizer = make_optimizer(self.unfreezing.groups, settings)
+        self.history: list[dict[str, float]] = []
+        self.best: int | None = None
+        self.best_state: dict[str, Tensor] = {}
+        self._part: Part | None = None
+
+    @property
+    def monitored(self) -> list[float]:
+        """Values of what is monitored, of every epoch so far; none without validation rows."""
+        name = f"val/{self.settings.monitor}"
+        return [metrics[name] for metrics in self.history if name in metrics]
+
+    def resume(self, store: Checkpoints | None) -> None:
+        """Take over the last checkpoint, where there is one."""
+        found = self.processes.from_main(None if store is None else store.load())
+        if found is None:
+            return
+        self.history, self.best, self.best_state = list(found.history), found.best, dict(found.best_network)
+        self.network.load_state_dict(found.network)
+        restore_optimizer(self.optimizer, found.optimizer)
+        if self.processes.is_main:
+            logger.warning("Going on after epoch %d of a training that was cut short.", len(self.history) - 1)
+
+    def checkpoint(self) -> Checkpoint:
+        """Give the state after the last epoch."""
+        return Checkpoint(
+            self.history,
+            self.best,
+            self.network.state_dict(),
+            self.best_state,
+            optimizer_tensors(self.optimizer),
+        )
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        done, monitored = len(self.history), self.monitored
+        if not done:
+            return False
+        settled = max(self.objective.settled_from, self.unfreezing.settled_from(done - 1, monitored))
+        return done >= self.settings.epochs or should_stop(monitored, self.settings, settled)
+
+    def result(self) -> Training:
+        """Leave the network with the state of the best epoch."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best_state)
+        freeze(self.network, self.unfreezing.groups, 0)
+        self.network.eval()
+        return Training(tuple(self.history), len(self.history) - 1 if self.best is None else self.best)
+
+    def train_epoch(self) -> None:
+        """Train and validate one epoch more."""
+        epoch, monitored = len(self.history), self.monitored
+        first = self.unfreezing.first_trained(epoch, monitored)
+        if self._part is None or self._part.first != first:
+            self._part = self._trained_part(first)
+        trainable = freeze(self.network, self.unfreezing.groups, first)
+        with deterministic(_epoch_seed(self.seed, epoch, self.processes.number)):
+            loss = self._pass(self._part, epoch, monitored)
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"Training diverged in epoch {epoch} (the loss is {loss}); lower train.learning_rate "
+                f"(now {self.settings.learning_rate:g}), or set train.gradient_clip, for instance to 1."
+            )
+        rates = self._rates(epoch, monitored)
+        self.history.append(
+            {
+                "train/loss": loss,
+                **self._validate(self._part, epoch),
+                **rates,
+                "trainable_parameters": trainable,
+            }
+        )
+        now = best_epoch(self.monitored, self.settings, self.objective.settled_from)
+        if now == epoch:
+            self.best = epoch
+            self.best_state = {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def _pass(self, part: Part, epoch: int, monitored: list[float]) -> float:
+        """Train on the batches of an epoch and give the mean of their losses."""
+        processes, batches = self.processes, self.batches(epoch)
+        since = self.unfreezing.trained_since(epoch, monitored)
+        factor = learning_rate_factor(self.settings, epoch, monitored)
+        losses = torch.zeros(len(batches), device=processes.device)
+        for step, rows in enumerate(batches):
+            for group in self.optimizer.param_groups:
+                layer = group["layer"]
+                trained = (epoch - since[layer]) * len(batches) + step
+                group["lr"] = (
+                    base_learning_rate(self.unfreezing.groups[layer].role, self.settings)
+                    * factor
+                    * warmup_factor(self.settings, trained, self.settings.epochs * len(batches))
+                )
+            loss = self._loss(part, rows, epoch, step)
+            self.optimizer.zero_grad(set_to_none=True)
+            processes.accelerator.backward(loss)
+            if self.settings.gradient_clip is not None:
+                processes.accelerator.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+            self.optimizer.step()
+            losses[step] = loss.detach()
+        return float(processes.total(losses.mean())) / processes.count
+
+    def _loss(self, part: Part, rows: np.ndarray, epoch: int, step: int) -> Tensor:
+        processes, train = self.processes, self.train
+        device, own = processes.device, processes.share(rows)
+        # The 2 keeps this stream apart from those of the order of rows: zeros at the end say nothing.
+        generator = np.random.default_rng([self.seed, epoch, step, 2 + processes.number])
+        weight = None if train.weight is None else train.weight[own]
+        if not len(own):  # fewer rows than processes: take part with a row that weighs nothing
+            own, weight = rows[:1], np.zeros(1)
+        if isinstance(part.train, AugmentingInputs):
+            batch = part.train.augmented_batch(own, device, generator)
+        else:
+            batch = part.train.batch(own, device)
+        mixing: Mixing | None = None
+        if self.settings.mix is not None:
+            mixing = draw_mixing(
+                train.codes[own], self.objective.counts, self.settings.mix, generator, device
+            )
+        scores = part.scores(batch, mixing)
+        targets = torch.as_tensor(train.codes[own], device=device)
+        weights = None if weight is None else torch.as_tensor(weight, dtype=torch.float32, device=device)
+        return batch_loss(scores, targets, weights, mixing, self.objective, epoch, processes)
+
+    def _validate(self, part: Part, epoch: int) -> dict[str, float]:
+        codes = self.validation.codes
+        if not len(codes):
+            return {}
+        logits = shared_logits(part.network, part.validation, self.processes)
+        predicted = logits.argmax(dim=1).numpy()
+        losses = self.objective.row_losses(logits, torch.as_tensor(codes), epoch)
+        classes = logits.shape[1]
+        return {
+            "val/loss": float(mean_loss(losses)),
+            "val/macro_f1": macro_f1(codes, predicted, classes),
+            "val/balanced_accuracy": balanced_accuracy(codes, predicted, classes),
+        }
+
+    def _rates(self, epoch: int, monitored: list[float]) -> dict[str, float]:
+        factor = learning_rate_factor(self.settings, epoch, monitored)
+        rates = {"learning_rate": self.settings.learning_rate * factor}
+        if self.settings.head_learning_rate is not None:
+            rates["head_learning_rate"] = self.settings.head_learning_rate * factor
+        return rates
+
+    def _trained_part(self, first: int) -> Part:
+        """Give what is computed in every step when the groups from `first` on are trained.
+
+        While the body is frozen and always sees the same inputs, its features are computed once.
+        """
+        network, processes = self.network, self.processes
+        bf16 = uses_bf16(self.settings, network, processes.device)
+        train, validation = self.train.inputs, self.validation.inputs
+        changing = isinstance(train, AugmentingInputs) or (
+            self.settings.mix is not None and isinstance(network, MixableNetwork)
+        )
+        only_head = first > 0 and first == len(self.unfreezing.groups) - self.unfreezing.heads
+        trained: nn.Module = network
+        if only_head and not changing and isinstance(network, FeatureNetwork):
+            train = FeatureInputs(shared_features(network, train, processes))
+            if len(validation):
+                validation = FeatureInputs(shared_features(network, validation, processes))
+            trained = FrozenBody(network)
+        freeze(network, self.unfreezing.groups, first)
+        scores = processes.wrapped(Scores(trained, processes.device.type, bf16))
+        return Part(first, trained, scores, train, validation)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a network that is computed in every step, and what it is fed.
+
+    Attributes
+    ----------
+    first
+        The first layer group that is trained.
+    network
+        Inputs to scores.
+    scores
+        The same for training, averaging gradients over processes.
+    train, validation
+        What `network` takes.
+    """
+
+    first: int
+    network: nn.Module
+    scores: nn.Module
+    train: Inputs
+    validation: Inputs
+
+
+def _epoch_seed(seed: int, epoch: int, process: int) -> int:
+    """Seed of dropout in an epoch; another one in each process."""
+    entropy = [seed, epoch] if process == 0 else [seed, epoch, process]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,214 @@
+"""Commands about many runs: sweeps over techniques and seeds, and the comparison of what came out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evenly.comparison.groups import Plan
+    from evenly.comparison.sweeping import Event
+
+METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
+OUTPUT = typer.Option(help="Folder for comparison.md, .html, .csv, .json, and the pictures.")
+
+
+def sweep(
+    groups: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="GROUP...",
+            help="classical, baseline, resampling, augmentation, loss_function, combined, rivals, llm, "
+            "generative, all, recipes, and recipes with settings such as smote+loss=focal. "
+            "Default: classical rivals.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Such as 1..10 or 1,2,5: each varies split and training.")
+    ] = "1..5",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-S", metavar="KEY=VALUE", help="A setting of params.yaml for all runs."),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Entry of datasets.yaml; several for a comparison over data sets."),
+    ] = None,
+    metric: Annotated[str, METRIC] = "macro_f1",
+    output: Annotated[Path, OUTPUT] = Path("reports"),
+) -> None:
+    """Run techniques over seeds as DVC experiments, reusing all that is there, and compare them.
+
+    A sweep that is interrupted goes on where it was when it is started again.
+    """
+    import os
+
+    from evenly.comparison.experiments import Workshop, read_setting
+    from evenly.comparison.groups import plan_sweep, read_seeds
+    from evenly.comparison.history import experiment_revisions
+    from evenly.comparison.ledger import Sweep, record_sweep, sweep_id
+    from evenly.comparison.sweeping import run_experiments
+    from evenly.synthesis.llm.keys import keys_from
+
+    root = Path()
+    asked = groups or ["classical", "rivals"]
+    _metric(metric)
+    settings = [read_setting(text) for text in set_ or []]
+    workshop = Workshop(root, keys_from(os.environ))
+    datasets = dataset or [str(workshop.params.get("dataset"))]
+    plan = plan_sweep(workshop, asked, datasets=datasets, seeds=read_seeds(seeds), settings=settings)
+    for sentence in plan.left_out:
+        typer.echo(sentence)
+    _say_plan(root, plan, jobs)
+    if dry_run:
+        return
+    names = tuple(experiment.name for experiment in plan.experiments)
+    swept = Sweep(sweep_id(" ".join(asked), plan.experiments), " ".join(asked), names, {})
+    record_sweep(root, swept)
+    try:
+        with _terminated_as_interrupted(), _watching(plan) as watch:
+            failures = run_experiments(root, plan.experiments, jobs=jobs, watch=watch)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; the same command goes on where this one was.", err=True)
+        raise typer.Exit(130) from None
+    swept = Sweep(swept.id, swept.asked, names, failures)
+    record_sweep(root, swept)
+    typer.echo(f"\nSweep {swept.id}: `evenly compare --group {swept.id}` shows it again.")
+    finished = experiment_revisions(root)
+    _compare(root, [name for name in names if name in finished], metric, output, failures)
+
+
+def compare(
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="REV...", help="Experiments, branches, tags, commits, or workspace."),
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="SWEEP", help="The id that a sweep has printed; repeatable.")
+    ] = None,
+    metric: Annotated[str, METRIC] = "macro_f1",
+    output: Annotated[Path, OUTPUT] = Path("reports"),
+) -> None:
+    """Compare runs: mean, interval, rank, paired tests against no balancing and the best cheap rival, costs.
+
+    Without arguments, the last sweep.
+    """
+    from evenly.comparison.history import experiment_revisions
+    from evenly.comparison.ledger import read_sweep
+
+    root = Path()
+    _metric(metric)
+    names = list(revisions or [])
+    failures: dict[str, str] = {}
+    if group or not names:
+        finished = experiment_revisions(root)
+        for id_ in group or (None,):
+            swept = read_sweep(root, id_)
+            names += [name for name in swept.names if name in finished]
+            failures |= swept.failures
+    _compare(root, list(dict.fromkeys(names)), metric, output, failures)
+
+
+def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failures: dict[str, str]) -> None:
+    from evenly.comparison.findings import Failure
+    from evenly.comparison.history import find_revisions
+    from evenly.comparison.leaderboards import compare as compare_runs
+    from evenly.comparison.report import write_comparison
+    from evenly.comparison.runs import read_run
+    from evenly.comparison.terminal import print_comparison
+    from evenly.errors import DataError
+
+    if not names:
+        reasons = " ".join(dict.fromkeys(failures.values()))
+        raise DataError(f"There is nothing to compare: no run has finished. {reasons}".strip())
+    runs = [read_run(revision) for revision in find_revisions(root, list(names))]
+    failed = [Failure(name, reason) for name, reason in failures.items() if name not in names]
+    comparison = compare_runs(runs, metric, failed)
+    write_comparison(comparison, output)
+    print_comparison(comparison)
+    typer.echo(f"Report   {output / 'comparison.html'}\nMarkdown {output / 'comparison.md'}")
+
+
+def _metric(metric: str) -> None:
+    from evenly.errors import ParameterError
+    from evenly.evaluation.evaluate import RULE_METRICS
+
+    if metric not in RULE_METRICS:
+        raise ParameterError(f"--metric is one of {', '.join(RULE_METRICS)}, not {metric!r}.")
+
+
+def _say_plan(root: Path, plan: Plan, jobs: int) -> None:
+    """Tell the number of runs, how many are there already, and what the others will take."""
+    from evenly.comparison.history import experiment_revisions
+    from evenly.comparison.ledger import estimate
+
+    finished = experiment_revisions(root)
+    missing = [experiment for experiment in plan.experiments if experiment.name not in finished]
+    line = f"{len(plan.experiments)} runs, {len(plan.experiments) - len(missing)} of them finished already"
+    if missing:
+        expected = estimate(root, missing, jobs)
+        minutes = "unknown time" if expected.seconds is None else f"about {_duration(expected.seconds)}"
+        line += f"; {len(missing)} to run, {minutes} with {jobs} at once"
+        if expected.unpriced:
+            line += (
+                f"; {', '.join(expected.unpriced)} will ask a language model at an unknown price "
+                "(`python -m stages.llm_generate --dry-run` estimates it)"
+            )
+        elif expected.money:
+            line += f", {expected.money:.4g} for the language model"
+    typer.echo(line + ".")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let a SIGTERM end the sweep as Ctrl-C does: the runs in progress are ended too."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _watching(plan: Plan) -> Iterator[Callable[[Event], None]]:
+    """One live table on a terminal, a line for each run elsewhere."""
+    from evenly.comparison.terminal import SweepTable, event_line
+
+    table = SweepTable(plan.experiments)
+    if not sys.stdout.isatty():
+
+        def say(event: Event) -> None:
+            table.update(event)
+            if line := event_line(event, table.settled, len(plan.experiments)):
+                typer.echo(line)
+                sys.stdout.flush()
+
+        yield say
+        return
+    from rich.live import Live
+
+    with Live(table, refresh_per_second=4) as live:
+
+        def show(event: Event) -> None:
+            table.update(event)
+            live.refresh()
+
+        yield show

@@ -1,0 +1,231 @@
+"""Experiments: a recipe, settings, a data set and a seed, with a name that changes when the result could.
+
+The name of the DVC experiment ends in a hash of everything that the result depends on: what params.yaml says
+to this run, the data set's entry, and the content of every source file that dvc.yaml names. An experiment
+that has this name has this result, on whatever commit it was made.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evenly.errors import ParameterError, RecipeError
+from evenly.params.base import read_yaml, settings_from
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entry
+from evenly.params.generation import require_endpoint
+from evenly.params.project import PARAMS_FILE, Params
+from evenly.params.training import DEFAULT_MODEL, NETWORKS, ModelName, check_combination
+from evenly.planning import find_recipe
+
+# A + before KEY= begins a setting; others belong to a value.
+_PLUS = re.compile(r"\+(?=[A-Za-z_][\w.]*=)")
+
+
+@dataclass(frozen=True)
+class Technique:
+    """A recipe with settings, as it is asked for: `smote`, or `smote+loss=focal`."""
+
+    recipe: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """As it is written on the command line."""
+        return "+".join([self.recipe, *(f"{key}={value}" for key, value in self.settings)])
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run of the pipeline.
+
+    Attributes
+    ----------
+    technique, dataset, seed
+        What is run.
+    name
+        Of the DVC experiment.
+    shared
+        Of the expensive work that it may share with others: two that share a key are not started at once
+        before one of them has ended.
+    """
+
+    technique: Technique
+    dataset: str
+    seed: int
+    name: str
+    shared: frozenset[str]
+
+    @property
+    def overrides(self) -> list[str]:
+        """What `dvc exp run -S` is given."""
+        return [
+            f"dataset={self.dataset}",
+            f"seed={self.seed}",
+            f"balancing={self.technique.recipe}",
+            *(f"{key}={value}" for key, value in self.technique.settings),
+        ]
+
+
+def read_technique(text: str) -> Technique:
+    """Read `smote+loss=focal`.
+
+    Raises
+    ------
+    ParameterError
+        When a setting is not KEY=VALUE.
+    """
+    recipe, *settings = _PLUS.split(text.strip())
+    return Technique(recipe, tuple(sorted(read_setting(setting) for setting in settings)))
+
+
+def read_setting(text: str) -> tuple[str, str]:
+    """Read `KEY=VALUE`.
+
+    Raises
+    ------
+    ParameterError
+        When it is not.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", key.strip()):
+        raise ParameterError(f"A setting is KEY=VALUE, such as loss=focal, not {text!r}.")
+    if key.strip() in ("seed", "dataset", "balancing"):
+        raise ParameterError(
+            f"{key.strip()} is no setting of a technique; give --seeds, --dataset, or the recipe's name."
+        )
+    return key.strip(), value.strip()
+
+
+class Workshop:
+    """Makes experiments from what params.yaml, datasets.yaml, dvc.yaml and the source files say now.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    keys
+        Names of environment variables to their values: whether an endpoint's key is there.
+    """
+
+    def __init__(self, root: Path, keys: Mapping[str, str]) -> None:
+        self.root = root
+        self._keys = keys
+        self.params = read_yaml(root / PARAMS_FILE)
+        self._code = code_digest(root)
+
+    def experiment(self, technique: Technique, dataset: str, seed: int) -> Experiment:
+        """Make an experiment, after checking that it can be run.
+
+        Raises
+        ------
+        ParameterError
+            When a setting does not exist, or has a value that is not allowed.
+        RecipeError
+            When the recipe does not exist, or does not go with data set, model, loss or installation.
+        """
+        values = self._values(technique, dataset, seed)
+        params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
+        entry = read_entry(dataset, self.root / DATASETS_FILE)
+        self._check(params, entry)
+        told = {key: value for key, value in values.items() if key != "recipes"}
+        recipe = values["recipes"][technique.recipe]
+        data = {
+            "entry": read_yaml(self.root / DATASETS_FILE)[dataset],
+            "dataset": dataset,
+            "seed": seed,
+            "code": self._code,
+        }
+        makers = {key: recipe[key] for key in ("llm", "generate") if recipe.get(key)}
+        shared = {digest(data)}
+        if makers:
+            shared.add(digest([data, makers, told.get("llm"), told.get("generative")]))
+        key = digest([data, told, {k: v for k, v in recipe.items() if k != "description"}])
+        name = re.sub(r"[^a-z0-9_-]+", "-", f"{dataset}-{technique.label}-s{seed}".lower())
+        return Experiment(technique, dataset, seed, f"{name}-{key[:10]}", frozenset(shared))
+
+    def _values(self, technique: Technique, dataset: str, seed: int) -> dict[str, Any]:
+        """Give params.yaml as it will be in the run."""
+        values = copy.deepcopy(self.params)
+        for key, text in technique.settings:
+            *path, last = key.split(".")
+            place: Any = values
+            for part in path:
+                place = place.get(part) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place:
+                raise ParameterError(f"{PARAMS_FILE} has no key {key!r} to set.")
+            place[last] = _parsed(text)
+        values |= {"balancing": technique.recipe, "dataset": dataset, "seed": seed}
+        return values
+
+    def _check(self, params: Params, entry: DatasetEntry) -> None:
+        recipe = find_recipe(params)
+        model: ModelName = DEFAULT_MODEL[entry.modality] if params.model == "auto" else params.model
+        loss = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
+        sampler = recipe.train.sampler or (params.train.sampler if model in NETWORKS else "uniform")
+        check_combination(model, entry.modality, loss, sampler, params.losses)
+        if recipe.llm is not None:
+            if entry.modality == "image":
+                raise RecipeError(f"The recipe {params.balancing!r} asks a language model for images.")
+            without = [name for name, other in params.recipes.items() if other.llm is None]
+            require_endpoint(params.llm, self._keys, params.balancing, without)
+
+
+def digest(value: Any) -> str:
+    """Hash plain values, whatever the order of their keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_digest(root: Path) -> str:
+    """Hash what dvc.yaml says of the stages, and the source files that they depend on.
+
+    Files that git ignores are left out: DVC does not take them into a temporary checkout either. Raw data
+    count by the `.dvc` files that hold their hashes.
+    """
+    stages = read_yaml(root / "dvc.yaml").get("stages", {})
+    sources = sorted({source for stage in stages.values() for source in _sources(stage, stages)})
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *sources],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    hashes = {
+        name: hashlib.sha256((root / name).read_bytes()).hexdigest()
+        for name in sorted(filter(None, set(listed.split("\0"))))
+        if (root / name).is_file()
+    }
+    return digest([stages, hashes])
+
+
+def _sources(stage: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterable[str]:
+    made = [
+        _path(out) for other in stages.values() for key in ("outs", "metrics") for out in other.get(key, ())
+    ]
+    for dependency in stage.get("deps", ()):
+        path = _path(dependency)
+        if not any(path == out or path.startswith(f"{out}/") for out in made):
+            yield path
+
+
+def _path(entry: str | Mapping[str, Any]) -> str:
+    return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def _parsed(text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ParameterError(f"The value {text!r} is not valid YAML.") from error

@@ -1,0 +1,177 @@
+"""What git and DVC remember of finished runs: experiments by name, and files of any revision, read without
+checking anything out and without starting DVC.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evenly.errors import DataError
+from evenly.files import read_json
+
+_EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)")
+_FIELDS = "%(refname)%09%(objectname)%09%(committerdate:unix)"
+
+
+def experiment_revisions(root: Path) -> dict[str, str]:
+    """Commit of every finished DVC experiment by name, the newest where a name is taken twice; oldest
+    first.
+
+    DVC writes an experiment's reference when it has finished: what is here has a result.
+    """
+    listed = git(root, "for-each-ref", "--sort=committerdate", f"--format={_FIELDS}", "refs/exps")
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        reference, commit, _ = line.split("\t")
+        if match := _EXPERIMENT.fullmatch(reference):
+            found.pop(match[1], None)
+            found[match[1]] = commit
+    return found
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Give what a git command prints.
+
+    Raises
+    ------
+    DataError
+        With git's own first line, when it fails.
+    """
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise DataError(f"git {arguments[0]} failed: {said.removeprefix('fatal: ')}.")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The project as it was at a commit, or as it is now.
+
+    Attributes
+    ----------
+    root
+        The project's folder.
+    name
+        What the user calls it: the name of an experiment, a branch, a tag, a commit.
+    commit
+        Its commit; None for the workspace.
+    """
+
+    root: Path
+    name: str
+    commit: str | None
+
+    @cached_property
+    def committed(self) -> int:
+        """When it was committed, in seconds since 1970; the workspace is later than all."""
+        if self.commit is None:
+            return 2**62
+        return int(git(self.root, "show", "-s", "--format=%ct", self.commit))
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """MD5 of every output in dvc.lock, by path."""
+        from ruamel.yaml import YAML
+
+        text = self._tracked("dvc.lock")
+        stages = (YAML(typ="safe").load(text) or {}).get("stages", {}) if text else {}
+        outputs = (out for stage in stages.values() for out in stage.get("outs", []))
+        return {out["path"]: out["md5"] for out in outputs if "md5" in out}
+
+    def yaml(self, path: str) -> dict[str, Any]:
+        """Read a YAML file that git tracks; empty where there is none."""
+        from ruamel.yaml import YAML
+
+        return YAML(typ="safe").load(self._tracked(path) or "") or {}
+
+    def read(self, path: str) -> bytes | None:
+        """Read an output of the pipeline; None where this revision has no such output.
+
+        Raises
+        ------
+        DataError
+            When it has one, but its content is not in DVC's cache.
+        """
+        if self.commit is None:
+            file = self.root / path
+            return file.read_bytes() if file.is_file() else None
+        md5 = self.outputs.get(path)
+        if md5 is None:
+            return None
+        for cache in (self.root / ".dvc" / "cache", *_configured_caches(self.root)):
+            content = cache / "files" / "md5" / md5[:2] / md5[2:]
+            if content.is_file():
+                return content.read_bytes()
+        raise DataError(
+            f"{path} of {self.name} is not in DVC's cache: `dvc exp pull` or `dvc fetch` gets it from a "
+            f"remote, and after `dvc exp remove {self.name}` a sweep runs it again."
+        )
+
+    def _tracked(self, path: str) -> str | None:
+        if self.commit is None:
+            file = self.root / path
+            return file.read_text(encoding="utf-8") if file.is_file() else None
+        done = subprocess.run(
+            ["git", "show", f"{self.commit}:./{path}"], cwd=self.root, capture_output=True, encoding="utf-8"
+        )
+        return None if done.returncode else done.stdout
+
+
+def _configured_caches(root: Path) -> list[Path]:
+    """Where `dvc cache dir` has put the cache, if anywhere else."""
+    from configparser import ConfigParser
+
+    found = []
+    for name in ("config.local", "config"):
+        config = ConfigParser(strict=False, interpolation=None)
+        config.read(root / ".dvc" / name, encoding="utf-8")
+        if folder := config.get("cache", "dir", fallback=None):
+            found.append((root / ".dvc" / folder).resolve())
+    return found
+
+
+def find_revisions(root: Path, names: list[str]) -> list[Revision]:
+    """Resolve what the user named: experiments, branches, tags, commits, or `workspace`.
+
+    Raises
+    ------
+    DataError
+        Naming the first that is none of these.
+    """
+    experiments = experiment_revisions(root)
+    found = []
+    for name in names:
+        if name == "workspace":
+            found.append(Revision(root, name, None))
+            continue
+        commit = experiments.get(name)
+        if commit is None:
+            done = subprocess.run(
+                ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"],
+                cwd=root,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                raise DataError(
+                    f"{name!r} is no experiment, branch, tag or commit; `dvc exp list --all-commits` shows "
+                    "the experiments."
+                )
+            commit = done.stdout.strip()
+        found.append(Revision(root, name, commit))
+    return found
+
+
+def read_cache(path: Path) -> dict[str, Any]:
+    """Read a JSON file of `.cache/`; empty where there is none, or half of one."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,254 @@
+"""Compares runs: leaderboards and paired tests within each data set, ranks over data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from evenly.comparison.classes import ClassGains, class_gains
+from evenly.comparison.findings import (
+    Across,
+    Comparison,
+    Failure,
+    Gain,
+    Leaderboard,
+    OverDataSets,
+    Standing,
+)
+from evenly.comparison.runs import Run
+from evenly.comparison.statistics import (
+    corrected_resampled_t_test,
+    friedman,
+    holm,
+    mean_interval,
+    wilcoxon_signed_rank,
+)
+from evenly.comparison.techniques import BASELINE, Field, Technique, fields
+from evenly.evaluation.decisions import RuleName
+from evenly.evaluation.evaluate import RULE_METRICS
+from evenly.evaluation.headline import HEADLINE
+
+#: Rules under which the models of every recipe are read out once more.
+REREAD: tuple[RuleName, ...] = ("logit_adjustment", "tuned_thresholds")
+
+
+def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Failure] = ()) -> Comparison:
+    """Compare runs.
+
+    Parameters
+    ----------
+    runs
+        Of any recipes, models, data sets and seeds.
+    metric
+        One of `evenly.evaluation.evaluate.RULE_METRICS`.
+    failures
+        Runs that should have been among them.
+    """
+    boards = tuple(leaderboard(field, metric) for field in fields(runs))
+    return Comparison(metric, boards, over_data_sets(boards, metric), tuple(failures))
+
+
+def leaderboard(field: Field, metric: str) -> Leaderboard:
+    """Rank and test the techniques of one data set and model."""
+    sign = 1.0 if HEADLINE[metric].higher_is_better else -1.0
+    rival = field.best_rival(metric, sign > 0)
+    share = field.test_share
+    techniques = list(field.techniques.values())
+    from_baseline = _gains(techniques, field.baseline, metric, share, {rival.name} if rival else set())
+    from_rival = _gains(techniques, rival, metric, share, _scoring_as(field.baseline, techniques, metric))
+    in_log_loss = _gains(techniques, field.baseline, "nll", share)
+    ranks = _mean_ranks(techniques, metric, sign)
+    standings = []
+    for technique in techniques:
+        scores = technique.values(metric)
+        if not scores:
+            continue
+        mean, low, high = _within(mean_interval(list(scores.values()), share), metric)
+        runs = list(technique.runs.values())
+        standings.append(
+            Standing(
+                name=technique.name,
+                cheap=technique.cheap,
+                is_rule=technique.is_rule,
+                seeds=tuple(technique.seeds),
+                scores=scores,
+                mean=mean,
+                low=low,
+                high=high,
+                rank=ranks.get(technique.name),
+                validation=technique.validation(metric),
+                metrics={
+                    name: _mean(list(values.values()))
+                    for name in RULE_METRICS
+                    if (values := technique.values(name))
+                },
+                against_baseline=from_baseline.get(technique.name),
+                against_rival=from_rival.get(technique.name),
+                log_loss=in_log_loss.get(technique.name),
+                reread=_reread(technique, metric),
+                gap=None if technique.is_rule else _gap(runs),
+                added_rows=_mean([run.added_rows for run in runs]),
+                tokens=_mean([run.tokens for run in runs]),
+                money=_known_mean([run.money for run in runs]),
+                fit_seconds=_known_mean([run.fit_seconds for run in runs]),
+                classes=_classes(technique, field.baseline),
+            )
+        )
+    standings.sort(key=lambda standing: (-sign * standing.mean, standing.name))
+    return Leaderboard(field, metric, rival.name if rival else None, tuple(standings))
+
+
+def _gains(
+    techniques: Sequence[Technique],
+    reference: Technique | None,
+    metric: str,
+    share: float,
+    planned: Collection[str] = (),
+) -> dict[str, Gain]:
+    """Compare every technique with the reference; Holm's adjustment is over these comparisons.
+
+    Two kinds do not count. The `planned` ones are not adjusted: the best cheap rival is chosen on validation
+    rows, so that its comparison with no balancing is a single one, settled before the test rows are opened.
+    And what ties in every seed, as a temperature does in what is decided, could not have found anything.
+    """
+    if reference is None:
+        return {}
+    base = reference.values(metric)
+    sign = 1.0 if HEADLINE[metric].higher_is_better else -1.0
+    found: dict[str, Gain] = {}
+    for technique in techniques:
+        scores = technique.values(metric)
+        seeds = [seed for seed in scores if seed in base]
+        if technique.name == reference.name or len(seeds) < 2:
+            continue
+        ours, theirs = (sign * np.array([values[s] for s in seeds]) for values in (scores, base))
+        test = corrected_resampled_t_test(ours, theirs, share)
+        difference = ours - theirs
+        ties = np.isclose(difference, 0, atol=1e-9)
+        found[technique.name] = Gain(
+            reference=reference.name,
+            mean=test.mean,
+            low=test.low,
+            high=test.high,
+            p_value=test.p_value,
+            holm_p=test.p_value,
+            wins=int(((difference > 0) & ~ties).sum()),
+            ties=int(ties.sum()),
+            losses=int(((difference < 0) & ~ties).sum()),
+        )
+    tested = {
+        name: gain.p_value
+        for name, gain in found.items()
+        if name not in planned and (gain.wins or gain.losses)
+    }
+    adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
+    return {name: replace(gain, holm_p=adjusted.get(name, gain.p_value)) for name, gain in found.items()}
+
+
+def _scoring_as(baseline: Technique | None, techniques: Sequence[Technique], metric: str) -> set[str]:
+    """Name the baseline and what scores the same in every seed: against the rival they are one comparison."""
+    if baseline is None:
+        return set()
+    scores = baseline.values(metric)
+    return {technique.name for technique in techniques if technique.values(metric) == scores}
+
+
+def _mean_ranks(techniques: Sequence[Technique], metric: str, sign: float) -> dict[str, float]:
+    tables = {technique.name: technique.values(metric) for technique in techniques}
+    tables = {name: scores for name, scores in tables.items() if scores}
+    seeds = sorted(set.intersection(*(set(scores) for scores in tables.values()))) if tables else []
+    if not seeds:
+        return {}
+    values = np.array([[sign * scores[seed] for seed in seeds] for scores in tables.values()])
+    ranks = stats.rankdata(-np.round(values, 9), axis=0).mean(axis=1)
+    return dict(zip(tables, ranks.tolist(), strict=True))
+
+
+def _reread(technique: Technique, metric: str) -> dict[str, float]:
+    """Mean of the metric under other decision rules; nothing for what is a rule already."""
+    if technique.is_rule:
+        return {}
+    found: dict[str, float] = {}
+    for rule in REREAD:
+        values = technique.with_rule(rule).values(metric)
+        if len(values) == len(technique.runs):
+            found[rule] = _mean(list(values.values()))
+    return found
+
+
+def _gap(runs: Sequence[Run]) -> float | None:
+    gaps = [run.scores.get("gap", {}).get("train_minus_test", {}).get("macro_f1") for run in runs]
+    return _known_mean(gaps)
+
+
+def _classes(technique: Technique, baseline: Technique | None) -> ClassGains | None:
+    if baseline is None or technique.is_rule or technique.name == BASELINE:
+        return None
+    seeds = [seed for seed in technique.seeds if seed in baseline.runs]
+    pairs = [(technique.runs[seed].classes, baseline.runs[seed].classes) for seed in seeds]
+    return class_gains(pairs) if pairs and all(a and b for a, b in pairs) else None
+
+
+def _within(interval: tuple[float, float, float], metric: str) -> tuple[float, float, float]:
+    """Cut an interval to what the metric can be: shares lie between 0 and 1, losses above 0."""
+    mean, low, high = interval
+    return mean, max(low, 0.0), high if metric in ("nll", "brier") else min(high, 1.0)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _known_mean(values: Sequence[float | None]) -> float | None:
+    """Mean where all are known."""
+    known = [value for value in values if value is not None]
+    return _mean(known) if known and len(known) == len(values) else None
+
+
+def over_data_sets(boards: Sequence[Leaderboard], metric: str) -> Across | None:
+    """Compare the techniques that all leaderboards have; None with one board, or without a baseline.
+
+    What scores as no balancing everywhere, as a temperature does in what is decided, would only share its
+    ranks, and is left out.
+    """
+    shared = [name for name in _names(boards) if all(name in _names([board]) for board in boards)]
+    if len(boards) < 2 or BASELINE not in shared:
+        return None
+    sign = 1.0 if HEADLINE[metric].higher_is_better else -1.0
+    means = {name: [board.of(name).mean for board in boards] for name in shared}
+    shared = [name for name in shared if name == BASELINE or means[name] != means[BASELINE]]
+    if len(shared) < 2:
+        return None
+    means = {name: means[name] for name in shared}
+    signed = {name: [sign * value for value in values] for name, values in means.items()}
+    table = np.round(np.array(list(signed.values())), 9)
+    ranks = dict(zip(signed, stats.rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
+    others = [name for name in shared if name != BASELINE]
+    p_values = {name: wilcoxon_signed_rank(signed[name], signed[BASELINE]) for name in others}
+    adjusted = dict(zip(others, holm(list(p_values.values())).tolist(), strict=True))
+    rows = []
+    for name in shared:
+        difference = np.round(np.subtract(signed[name], signed[BASELINE]), 9)
+        wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+        rows.append(
+            OverDataSets(
+                name=name,
+                means=tuple(means[name]),
+                rank=ranks[name],
+                wins=wins,
+                ties=len(boards) - wins - losses,
+                losses=losses,
+                wilcoxon_p=p_values.get(name),
+                holm_p=adjusted.get(name),
+            )
+        )
+    rows.sort(key=lambda row: (row.rank, row.name))
+    titles = tuple(board.field.title for board in boards)
+    return Across(titles, tuple(rows), friedman(signed) if len(shared) > 2 else None)
+
+
+def _names(boards: Sequence[Leaderboard]) -> list[str]:
+    return list(dict.fromkeys(standing.name for board in boards for standing in board.standings))

@@ -1,0 +1,199 @@
+"""A comparison as files that machines and pull requests read: JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.verdicts import shown, verdicts, verdicts_over_data_sets
+from evenly.evaluation.headline import HEADLINE
+
+#: Columns of the CSV besides those of the gains.
+_PLAIN = ("mean", "low", "high", "rank", "validation")
+_COSTS = ("gap", "fit_seconds", "added_rows", "tokens", "money", "gain_per_money")
+_GAIN = ("mean", "low", "high", "p_value", "holm_p", "wins", "ties", "losses")
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Everything, for programs."""
+    boards = [
+        {
+            "dataset": board.field.dataset,
+            "model": board.field.model,
+            "metric": board.metric,
+            "test_share": board.field.test_share,
+            "best_cheap_rival": board.rival,
+            "techniques": [
+                {
+                    **asdict(standing),
+                    "scores": {str(seed): value for seed, value in standing.scores.items()},
+                    "gain_per_money": standing.gain_per_money,
+                }
+                for standing in board.standings
+            ],
+            "verdicts": verdicts(board),
+        }
+        for board in comparison.leaderboards
+    ]
+    across = comparison.across
+    return {
+        "metric": comparison.metric,
+        "leaderboards": boards,
+        "over_data_sets": {**asdict(across), "verdicts": verdicts_over_data_sets(across)} if across else None,
+        "failures": [asdict(failure) for failure in comparison.failures],
+    }
+
+
+def csv_columns() -> list[str]:
+    """Name the columns of `csv_rows`."""
+    gains = [f"{against}_{name}" for against in ("vs_none", "vs_rival", "log_loss") for name in _GAIN]
+    return [
+        *("dataset", "model", "metric", "technique", "cheap_rival", "seeds"),
+        *_PLAIN,
+        *gains,
+        *_COSTS,
+    ]
+
+
+def csv_rows(comparison: Comparison) -> Iterator[list[Any]]:
+    """One row for each technique on each data set; empty cells where there is nothing to tell."""
+    for board in comparison.leaderboards:
+        for standing in board.standings:
+            gains = (standing.against_baseline, standing.against_rival, standing.log_loss)
+            yield [
+                *(board.field.dataset, board.field.model, board.metric, standing.name),
+                *("yes" if standing.cheap else "", len(standing.seeds)),
+                *(_cell(getattr(standing, name)) for name in _PLAIN),
+                *(_cell(getattr(gain, name) if gain else None) for gain in gains for name in _GAIN),
+                *(_cell(getattr(standing, name)) for name in _COSTS),
+            ]
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+Column = Callable[[Standing], str | None]
+
+
+def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
+    """The columns that people read: name to what a technique's cell says."""
+    metric = HEADLINE[board.metric].label
+    return {
+        "Technique": lambda s: s.name,
+        "Seeds": lambda s: str(len(s.seeds)),
+        metric: lambda s: shown(s.mean),
+        "95%": lambda s: None if s.low == s.high else f"{shown(s.low)} to {shown(s.high)}",
+        "Rank": lambda s: None if s.rank is None else f"{s.rank:.1f}",
+        "vs none": lambda s: _gain(s.against_baseline),
+        "vs best cheap rival": lambda s: (
+            "(it is the rival)" if s.name == board.rival else _gain(s.against_rival)
+        ),
+        "Won-tied-lost": lambda s: _record(s.against_baseline),
+    }
+
+
+def cost_columns(board: Leaderboard) -> dict[str, Column]:
+    """What techniques cost, and what else they change; columns that say nothing are left out."""
+    columns: dict[str, Column] = {
+        "Technique": lambda s: s.name,
+        "Log loss": lambda s: _metric(s, "nll"),
+        "Calibration error": lambda s: _metric(s, "calibration_error"),
+        "Worst-class recall": lambda s: _metric(s, "worst_class_recall"),
+        "Train − test F1": lambda s: None if s.gap is None else shown(s.gap),
+        "Fit, CPU s": lambda s: None if s.fit_seconds is None or s.is_rule else f"{s.fit_seconds:.1f}",
+        "Rows added": lambda s: None if s.is_rule else f"{s.added_rows:,.0f}",
+        "Tokens": lambda s: f"{s.tokens:,.0f}" if s.tokens else None,
+        "Money": lambda s: "unknown" if s.money is None else f"{s.money:.4g}" if s.money else None,
+        "Gain per money": lambda s: None if s.gain_per_money is None else shown(s.gain_per_money),
+    }
+    return {name: cell for name, cell in columns.items() if any(cell(s) is not None for s in board.standings)}
+
+
+def _metric(standing: Standing, name: str) -> str | None:
+    return shown(standing.metrics[name]) if name in standing.metrics else None
+
+
+def _gain(gain: Gain | None) -> str | None:
+    if gain is None:
+        return None
+    mark = "**" if gain.differs else ""
+    return f"{mark}{_signed(gain.mean)}{mark} ({shown(gain.low)} to {shown(gain.high)})"
+
+
+def _record(gain: Gain | None) -> str | None:
+    return None if gain is None else f"{gain.wins}-{gain.ties}-{gain.losses}"
+
+
+def _signed(value: float) -> str:
+    return shown(value) if value < 0 else f"+{shown(value)}"
+
+
+def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[str]]) -> str:
+    """Write a comparison for a pull request.
+
+    Parameters
+    ----------
+    comparison
+        What to tell.
+    pictures
+        By title of the leaderboard, addresses of its pictures relative to the file; "" has those of all.
+    """
+    parts = ["# Comparison of balancing techniques"]
+    for board in comparison.leaderboards:
+        parts += [f"## {board.field.title}", "\n".join(f"- {verdict}" for verdict in verdicts(board))]
+        parts += [f"![{board.field.title}]({address})" for address in pictures.get(board.field.title, ())]
+        parts += [_table(leaderboard_columns(board), board), _table(cost_columns(board), board)]
+    if comparison.across is not None:
+        said = verdicts_over_data_sets(comparison.across)
+        parts += ["## Over data sets", "\n".join(f"- {verdict}" for verdict in said)]
+        parts += [f"![critical difference]({address})" for address in pictures.get("", ())]
+        parts.append(_across_table(comparison.across))
+    if comparison.failures:
+        rows = [[failure.name, failure.reason] for failure in comparison.failures]
+        parts += ["## Failed runs", markdown_table(["Run", "Reason"], rows)]
+    parts.append(
+        "Bold: differs at 5% after Holm's adjustment, by the corrected resampled t-test over seeds (Nadeau & "
+        "Bengio 2003). The rival is chosen on validation rows, so that its own comparison with no balancing "
+        "is a single, planned one."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
+    """Lay out a table; the first column is text, the others are numbers."""
+    lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    for row in rows:
+        cells = ("" if cell is None else " ".join(cell.split()).replace("|", "\\|") for cell in row)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _table(columns: Mapping[str, Column], board: Leaderboard) -> str:
+    rows = [[cell(standing) for cell in columns.values()] for standing in board.standings]
+    return markdown_table(list(columns), rows)
+
+
+def across_columns(across: Across) -> list[str]:
+    """Name the columns of `across_rows`."""
+    return ["Technique", "Mean rank", *across.titles, "Won-tied-lost", "Wilcoxon p", "Holm p"]
+
+
+def across_rows(across: Across) -> list[list[str | None]]:
+    """One row for each technique that all data sets have."""
+    return [
+        [
+            row.name,
+            f"{row.rank:.2f}",
+            *(shown(mean) for mean in row.means),
+            None if row.wilcoxon_p is None else f"{row.wins}-{row.ties}-{row.losses}",
+            *(None if p is None else shown(p) for p in (row.wilcoxon_p, row.holm_p)),
+        ]
+        for row in across.rows
+    ]
+
+
+def _across_table(across: Across) -> str:
+    return markdown_table(across_columns(across), across_rows(across))

@@ -1,0 +1,212 @@
+"""Runs gathered into techniques: the same recipe and settings over seeds, and the decision rules that come
+free with the runs of `none`. What can be compared with what is decided here; nothing is tested.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from evenly.comparison.runs import Run
+
+BASELINE = "none"
+#: Decision rules on the scores of `none` that stand in every comparison, and what they are called there.
+RULE_RIVALS = {
+    "logit_adjustment": "none + logit adjustment",
+    "tuned_thresholds": "none + tuned thresholds",
+    "temperature": "none + temperature",
+}
+#: Recipes that make no row and cost no more than `none`.
+RIVAL_RECIPES = frozenset({"class_weights", "logit_adjustment"})
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One technique on one data set with one model.
+
+    Attributes
+    ----------
+    name
+        Recipe, with what sets it apart from other uses of the recipe, or a rule on `none`.
+    runs
+        By seed.
+    rule
+        The decision rule that its scores are read out by.
+    cheap
+        Whether it is one of the rivals that any technique must beat to be worth its price.
+    """
+
+    name: str
+    runs: Mapping[int, Run]
+    rule: str = "argmax"
+    cheap: bool = False
+
+    @property
+    def seeds(self) -> list[int]:
+        """In order."""
+        return sorted(self.runs)
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it is another reading of the runs of `none`."""
+        return self.rule != "argmax"
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A metric on test rows, at the deployment prior, by seed."""
+        return {seed: value for seed in self.seeds if (value := self._read(seed, metric)) is not None}
+
+    def validation(self, metric: str) -> float | None:
+        """Mean of a metric on validation rows over seeds; None where a run does not tell it."""
+        values = []
+        for run in self.runs.values():
+            told = run.scores.get("decision_rules", {}).get(self.rule, {}).get("validation")
+            if told is None and not self.is_rule:
+                told = run.scores.get("validation")
+            if not told or metric not in told:
+                return None
+            values.append(told[metric])
+        return sum(values) / len(values) if values else None
+
+    def with_rule(self, rule: str) -> Technique:
+        """The same runs, read out by another rule."""
+        return Technique(self.name, self.runs, rule, self.cheap)
+
+    def _read(self, seed: int, metric: str) -> float | None:
+        scores = self.runs[seed].scores
+        ruled = scores.get("decision_rules", {}).get(self.rule, {})
+        if metric in ruled:
+            return float(ruled[metric])
+        told = None if self.is_rule else scores.get("test", {}).get(metric)
+        return None if told is None else float(told)
+
+
+@dataclass(frozen=True)
+class Field:
+    """All techniques that were tried on one data set with one model: they can be compared.
+
+    Attributes
+    ----------
+    dataset, model
+        Of all runs.
+    techniques
+        By name: the baseline first, rules on it next, then in the order of the runs.
+    replaced
+        Number of runs that a later one with the same settings and seed has replaced.
+    """
+
+    dataset: str
+    model: str
+    techniques: Mapping[str, Technique]
+    replaced: int = 0
+    #: Settings that all runs share.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return f"{self.dataset} · {self.model}"
+
+    @cached_property
+    def baseline(self) -> Technique | None:
+        """No balancing."""
+        return self.techniques.get(BASELINE)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Of all techniques, once each."""
+        return [run for t in self.techniques.values() if not t.is_rule for run in t.runs.values()]
+
+    @property
+    def test_share(self) -> float:
+        """Mean over the runs."""
+        return sum(run.test_share for run in self.runs) / len(self.runs)
+
+    def best_rival(self, metric: str, higher_is_better: bool) -> Technique | None:
+        """The cheap rival that is best on validation rows; None where there is none to choose from."""
+        scored = [
+            (value if higher_is_better else -value, t)
+            for t in self.techniques.values()
+            if t.cheap and (value := t.validation(metric)) is not None
+        ]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def fields(runs: Iterable[Run]) -> list[Field]:
+    """Gather runs by data set and model, in the order in which these first appear."""
+    gathered: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        gathered[run.dataset, run.model].append(run)
+    return [_field(dataset, model, members) for (dataset, model), members in gathered.items()]
+
+
+def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:
+    labels = _labels(runs)
+    by_name: dict[str, dict[int, Run]] = {}
+    replaced = 0
+    for run, label in zip(runs, labels, strict=True):
+        members = by_name.setdefault(label, {})
+        if run.seed in members:
+            replaced += 1
+        if run.seed not in members or members[run.seed].committed < run.committed:
+            members[run.seed] = run
+    techniques = {
+        name: Technique(name, members, cheap=name in RIVAL_RECIPES) for name, members in by_name.items()
+    }
+    baseline = techniques.pop(BASELINE, None)
+    if baseline is not None:
+        rules = (
+            Technique(name, baseline.runs, rule, cheap=True)
+            for rule, name in RULE_RIVALS.items()
+            if all(rule in run.scores.get("decision_rules", {}) for run in baseline.runs.values())
+        )
+        techniques = {BASELINE: baseline} | {rule.name: rule for rule in rules} | techniques
+    return Field(dataset, model, techniques, replaced, _shared([run.settings for run in runs]))
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Name each run by its recipe and the settings in which it differs from what most runs have.
+
+    A recipe's own settings count against those of the other runs of the recipe.
+    """
+    usual: dict[str, Any] = {}
+    for key in sorted({key for run in runs for key in run.settings if not key.startswith("recipe.")}):
+        # Of two values that are as frequent, the one of the runs of `none` is the usual one.
+        counts = Counter(_frozen(run.settings.get(key)) for run in runs)
+        plain = Counter(_frozen(run.settings.get(key)) for run in runs if run.recipe == BASELINE)
+        usual[key] = max(counts, key=lambda value: (plain[value], counts[value]))
+    own: dict[tuple[str, str], Any] = {}
+    for recipe in {run.recipe for run in runs}:
+        members = [run for run in runs if run.recipe == recipe]
+        for key in {key for run in members for key in run.settings if key.startswith("recipe.")}:
+            counts = Counter(_frozen(run.settings.get(key)) for run in members)
+            own[recipe, key] = counts.most_common(1)[0][0]
+    labels = []
+    for run in runs:
+        apart = [
+            (key, value)
+            for key, value in sorted(run.settings.items())
+            if _frozen(value) != own.get((run.recipe, key), usual.get(key, _frozen(value)))
+            and key != "recipe.description"
+        ]
+        labels.append(run.recipe + "".join(_setting(key, value) for key, value in apart))
+    return labels
+
+
+def _setting(key: str, value: Any) -> str:
+    # A loss is half of a technique: `smote + focal`.
+    return f" + {value}" if key == "loss" else f", {key.removeprefix('recipe.')}={value}"
+
+
+def _frozen(value: Any) -> str:
+    return repr(value)
+
+
+def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in settings[0].items()
+        if all(key in other and other[key] == value for other in settings)
+    }

@@ -1,0 +1,260 @@
+"""What a comparison says in words: sentences that the numbers carry, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from evenly.comparison.classes import ClassGains
+from evenly.comparison.findings import ALPHA, Across, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.techniques import BASELINE
+from evenly.evaluation.headline import HEADLINE
+
+#: With fewer seeds than this, a comparison is told to be weak.
+FEW_SEEDS = 5
+#: With fewer data sets than this, Wilcoxon's test cannot reach 5%, whatever the scores.
+FEW_DATA_SETS = 6
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """A number as papers print it: `.053`, `−.012`, `1.204`."""
+    text = f"{abs(value):.{digits}f}"
+    text = text[1:] if text.startswith("0.") else text
+    return f"−{text}" if value < 0 and text.strip(".0") else text
+
+
+def named(name: str) -> str:
+    """What a technique is called within a sentence."""
+    return "no balancing" if name == BASELINE else name
+
+
+def interval(gain: Gain) -> str:
+    """The interval of a gain, in brackets."""
+    if gain.low == gain.high:
+        return f"(the same in all {gain.seeds} seeds, so that its spread is unknown)"
+    return f"(95% {shown(gain.low)} to {shown(gain.high)})"
+
+
+def relation(gain: Gain) -> str:
+    """Say how a technique stands to its reference: `beats no balancing by .053 (95% .031 to .075)`."""
+    reference = named(gain.reference)
+    if gain.differs:
+        verb = "beats" if gain.mean > 0 else "falls behind"
+        return f"{verb} {reference} by {shown(abs(gain.mean))} {_magnitude(gain)}"
+    if not gain.wins and not gain.losses:
+        return f"is the same as {reference}"
+    if not gain.low <= 0 <= gain.high and gain.low != gain.high:
+        direction = "above" if gain.mean > 0 else "below"
+        return (
+            f"is {shown(abs(gain.mean))} {direction} {reference} {_magnitude(gain)}, which does not stand up "
+            f"to the number of comparisons (Holm p {_p(gain.holm_p)})"
+        )
+    return f"does not differ from {reference} ({_signed(gain.mean)}, 95% {_ends(gain)})"
+
+
+def verdicts(board: Leaderboard) -> list[str]:
+    """Say what a leaderboard shows, the most important first."""
+    metric = HEADLINE[board.metric].label
+    if board.baseline is None:
+        return [
+            f"There is no run of `none` on {board.field.title}: without it nothing can be said about "
+            "balancing. `evenly sweep baseline` makes it."
+        ]
+    if board.seeds < 2:
+        return [
+            "One seed says nothing: with another split and initialisation the order may be another. Run "
+            "`evenly sweep` with --seeds 1..5 or more; the scores below are no more than examples."
+        ]
+    tested = [s for s in board.standings if s.against_baseline is not None]
+    if not tested:
+        return [f"{metric}: nothing but no balancing has been run over two or more of its seeds."]
+    return [_summary(board, tested), *_rival_sentence(board), *_each(board, tested), *_remarks(board)]
+
+
+def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
+    label = HEADLINE[board.metric].label
+    metric = label if label.startswith("Brier") else label[0].lower() + label[1:]
+    best = _best(board)
+    if best is None or best.against_baseline is None:
+        return (
+            f"Nothing helps: by {metric}, none of the {_count(len(tested), 'alternative')} beats no "
+            f"balancing on {board.field.title}, whose mean is {shown(board.of(BASELINE).mean)}."
+        )
+    lead = f"By {metric}, {best.name} {relation(best.against_baseline)}."
+    if board.rival is None:
+        return lead
+    above = [
+        s.name
+        for s in tested
+        if not s.cheap and s.against_rival and s.against_rival.differs and s.against_rival.mean > 0
+    ]
+    if above:
+        return f"{lead} {_listed(above)} {'beats' if len(above) == 1 else 'beat'} even the best cheap rival."
+    rival = board.of(board.rival)
+    return (
+        f"{lead} No technique that makes rows or trains longer beats the best cheap rival, {rival.name} "
+        f"({shown(rival.mean)})."
+    )
+
+
+def _best(board: Leaderboard) -> Standing | None:
+    """The first on the leaderboard of those that beat no balancing: the one that the summary names."""
+    gains = ((standing, standing.against_baseline) for standing in board.standings)
+    return next((standing for standing, gain in gains if gain and gain.differs and gain.mean > 0), None)
+
+
+def _rival_sentence(board: Leaderboard) -> Iterator[str]:
+    if board.rival is None:
+        yield (
+            "No cheap rival could be chosen: the runs tell no decision rules on validation rows. Evaluate "
+            "them again with this version."
+        )
+        return
+    rival = board.of(board.rival)
+    gain = rival.against_baseline
+    choice = f"The best cheap rival, chosen on validation rows, is {rival.name}"
+    # The summary has told how the best of all stands to no balancing.
+    yield f"{choice}." if gain is None or rival is _best(board) else f"{choice}; it {relation(gain)}."
+
+
+def _each(board: Leaderboard, tested: Sequence[Standing]) -> Iterator[str]:
+    """One sentence for each technique that is not a rule: against no balancing, then against the rival."""
+    for standing in tested:
+        if standing.is_rule or standing.name == board.rival or standing.against_baseline is None:
+            continue
+        sentence = f"{standing.name} {relation(standing.against_baseline)}"
+        if standing.against_rival is not None:
+            sentence += f"; it {relation(standing.against_rival)}"
+        yield sentence + "." + _where(standing.classes)
+
+
+def _where(gains: ClassGains | None) -> str:
+    """Say which classes gain, where the seeds agree on it."""
+    if gains is None:
+        return ""
+    told = [
+        f"{_signed(group.gain)} in the {group.name}"
+        for group in gains.by_size
+        if abs(group.gain) >= 0.005 and (group.won == 0 or group.lost == 0)
+    ]
+    return f" F1 by class size: {_listed(told)}." if told else ""
+
+
+def _remarks(board: Leaderboard) -> Iterator[str]:
+    worse = [
+        s for s in board.standings if s.log_loss is not None and s.log_loss.differs and s.log_loss.mean < 0
+    ]
+    if worse:
+        told = [f"{s.name} (log loss +{shown(-s.log_loss.mean)})" for s in worse if s.log_loss]
+        yield f"Probabilities pay for it: calibration gets worse with {_listed(told)}."
+    gains = [
+        s.against_baseline
+        for s in board.standings
+        if s.against_baseline is not None and s.against_baseline.high > s.against_baseline.low
+    ]
+    if gains:
+        half = float(np.median([(gain.high - gain.low) / 2 for gain in gains]))
+        yield (
+            f"With {board.seeds} seeds, a difference below about {shown(half)} could not have been seen: "
+            "not differing is not being equal."
+        )
+    if board.seeds < FEW_SEEDS:
+        yield f"{board.seeds} seeds are few; five or more are the custom, and cost little more."
+    paid = [s for s in board.standings if s.gain_per_money is not None]
+    for standing in paid:
+        yield (
+            f"{standing.name} costs {standing.money:.4g} and {standing.tokens:,.0f} tokens a run: "
+            f"{_signed(standing.gain_per_money or 0.0)} a unit of money."
+        )
+    if any(run.test_given for run in board.field.runs):
+        yield (
+            "The test split is the data set's own: seeds vary training and validation only, so that the "
+            "intervals do not speak for other test rows."
+        )
+    if board.field.replaced:
+        yield (
+            f"{_count(board.field.replaced, 'run')} with the same settings and seed as a later one "
+            f"{'was' if board.field.replaced == 1 else 'were'} left out."
+        )
+
+
+def verdicts_over_data_sets(across: Across) -> list[str]:
+    """Say what holds over several data sets."""
+    number = len(across.titles)
+    sentences = []
+    ranks = across.ranks
+    if ranks is not None:
+        finding = "differ" if ranks.p_value < ALPHA else "do not differ"
+        sentences.append(
+            f"Over {number} data sets the techniques {finding} in rank (Friedman p {_p(ranks.p_value)}); "
+            f"mean ranks that are less than {ranks.critical_difference:.2f} apart do not differ at 5% "
+            "(Nemenyi)."
+        )
+    if number < FEW_DATA_SETS:
+        sentences.append(
+            f"{number} data sets are too few for Wilcoxon's test to call any difference one: that takes "
+            f"{FEW_DATA_SETS}."
+        )
+    for row in across.rows:
+        if row.holm_p is None:
+            continue
+        record = f"{row.wins} won, {row.ties} tied, {row.losses} lost"
+        if row.holm_p < ALPHA:
+            verb = "beats" if row.wins > row.losses else "falls behind"
+            sentences.append(f"{row.name} {verb} no balancing ({record}; Holm p {_p(row.holm_p)}).")
+        else:
+            sentences.append(
+                f"{row.name} cannot be told from no balancing ({record}; Holm p {_p(row.holm_p)})."
+            )
+    return sentences
+
+
+def headline(comparison: Comparison) -> str:
+    """Tell a comparison in a few sentences."""
+    boards = comparison.leaderboards
+    if not boards:
+        return "Nothing to compare: no run has finished."
+    if len(boards) == 1:
+        return verdicts(boards[0])[0]
+    across = verdicts_over_data_sets(comparison.across)[:1] if comparison.across else []
+    told = [f"{board.field.title}: {_best_of(board)}" for board in boards]
+    return " ".join([*across, f"The best on each: {'; '.join(told)}."])
+
+
+def _best_of(board: Leaderboard) -> str:
+    best = _best(board)
+    if best is None or best.against_baseline is None:
+        return "nothing is shown to beat no balancing"
+    return f"{best.name} ({_signed(best.against_baseline.mean)})"
+
+
+def _magnitude(gain: Gain) -> str:
+    """The interval of the size of a gain: both ends lose their sign where it is a loss."""
+    if gain.low == gain.high:
+        return interval(gain)
+    low, high = (gain.low, gain.high) if gain.mean > 0 else (-gain.high, -gain.low)
+    return f"(95% {shown(low)} to {shown(high)})"
+
+
+def _ends(gain: Gain) -> str:
+    if gain.low == gain.high:
+        return f"the same in all {gain.seeds} seeds"
+    return f"{shown(gain.low)} to {shown(gain.high)}"
+
+
+def _signed(value: float) -> str:
+    text = shown(value)
+    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
+
+
+def _p(value: float) -> str:
+    return "< .001" if value < 0.001 else shown(value)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

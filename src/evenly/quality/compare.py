@@ -1,0 +1,275 @@
+"""Producers of synthetic samples side by side: the same measures, on rows of the same classes, for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenly.features import Featurizer
+from evenly.quality.columns import column_distances, correlation_difference
+from evenly.quality.features import Seen, Space, fit_space
+from evenly.quality.measures import (
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    manifold_measures,
+)
+from evenly.quality.usefulness import balanced_accuracy_across, discriminator_auc
+from evenly.samples import SampleTable
+from evenly.screening.agreement import rows_within
+from evenly.screening.diversity import variance_ratio, variance_ratios
+from evenly.screening.memorised import copy_detector
+
+#: What real rows that no producer has seen score: the standard for all others.
+UNSEEN = "real, unseen"
+#: Of fresh rows, this share is taken for copies.
+FALSE_ALARMS = 0.005
+_MOST = 2000  # rows of a producer, and held-out rows, that are compared
+_REAL_NUMBERS = 1 << 27  # numbers in the vectors of the real training rows that copies are looked for among
+_FEWEST = 10  # rows of both sorts below which their distributions are not compared
+_MANIFOLD = 5  # neighbour whose distance is a row's radius
+_COPIES = 5  # neighbour whose distance copies are told by
+_FLAT = 0.25  # share of the real variance below which a class is said to have collapsed; SMOTE has .6
+_FEWEST_OF_CLASS = 5  # rows of both sorts below which nothing is said about a class
+
+
+@dataclass(frozen=True)
+class ProducerQuality:
+    """What one producer's rows score.
+
+    Attributes
+    ----------
+    name
+        The producer: an origin, or `UNSEEN`.
+    rows
+        Number of its rows.
+    compared
+        Rows of it, and as many held-out ones of the same classes, whose distributions were compared.
+    values
+        By measure (`evenly.quality.outputs.MEASURES`); what these rows do not tell is left out.
+    worst_column
+        The column whose distance is largest, for tables.
+    flat_classes
+        Classes whose rows have less than a quarter of the real rows' variance.
+    """
+
+    name: str
+    rows: int
+    compared: int
+    values: dict[str, float]
+    worst_column: str | None
+    flat_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Producers side by side; `features` says in which space, `train_rows` and `held_out_rows` against how
+    many real rows.
+    """
+
+    features: str
+    train_rows: int
+    held_out_rows: int
+    producers: tuple[ProducerQuality, ...]
+
+
+def quality_by_origin(
+    balanced: SampleTable,
+    *,
+    train: SampleTable,
+    held_out: SampleTable,
+    featurizer: Featurizer,
+    seed: int,
+    unseen: SampleTable | None = None,
+    threads: int = 1,
+) -> Quality | None:
+    """Compare the synthetic rows of a balanced table by their origin; None where it has none.
+
+    Parameters
+    ----------
+    balanced
+        The table that models are trained on.
+    train, held_out, featurizer, seed, unseen, threads
+        As for `quality_of`.
+    """
+    origins = sorted(set(balanced.origins) - {"real"})
+    if not origins:
+        return None
+    return quality_of(
+        {origin: balanced.take(balanced.origins == origin) for origin in origins},
+        train=train,
+        held_out=held_out,
+        featurizer=featurizer,
+        seed=seed,
+        unseen=unseen,
+        threads=threads,
+    )
+
+
+def quality_of(
+    producers: Mapping[str, SampleTable],
+    *,
+    train: SampleTable,
+    held_out: SampleTable,
+    featurizer: Featurizer,
+    seed: int,
+    unseen: SampleTable | None = None,
+    threads: int = 1,
+) -> Quality:
+    """Compare producers by every measure, in one space.
+
+    Parameters
+    ----------
+    producers
+        Rows of each, by name. Their order does not matter.
+    train
+        The training split, of which the real rows are used: what producers have seen.
+    held_out
+        Real rows that no producer has seen. A producer that copies its training rows is no closer to these.
+    featurizer
+        Fitted on the training rows.
+    seed
+        Settles the classifier behind the features, folds, and which rows are compared where there are many.
+    unseen
+        More such rows, which are scored as if a producer had made them, to tell what real rows score.
+    threads
+        To compute with.
+
+    Raises
+    ------
+    ValueError
+        When the real training rows are of fewer than two classes, or no row is held out.
+
+    Notes
+    -----
+    Producers make rows of scarce classes, held-out rows are of all. So distributions are compared on as many
+    rows of each class from both sides. Where there are many rows, a sample of 2,000 is compared, which keeps
+    the time linear in their number.
+    """
+    from evenly.classifiers.threads import pinned_threads
+
+    real, held_out = train.take(train.is_real).sorted_by_id(), held_out.sorted_by_id()
+    if not len(held_out) or len(np.unique(real.codes)) < 2:
+        raise ValueError("quality needs held-out rows, and real training rows of at least two classes")
+    asked = dict(producers)
+    if unseen is not None and len(unseen):
+        asked = {UNSEEN: unseen, **asked}
+    with pinned_threads(threads):
+        comparison = _Comparison(real, held_out, fit_space(real, featurizer, seed, threads), seed)
+        found = tuple(comparison.of(name, rows) for name, rows in asked.items() if len(rows))
+    return Quality(comparison.space.name, len(comparison.real), len(comparison.held_out), found)
+
+
+class _Comparison:
+    """The real rows, and everything that is computed from them once."""
+
+    def __init__(self, real: SampleTable, held_out: SampleTable, space: Space, seed: int) -> None:
+        most = max(_MOST, _REAL_NUMBERS // space.featurizer.dimension)
+        self.space, self.seed = space, seed
+        self.real = real.take(rows_within(real.codes, most, seed))
+        self.held_out = held_out.take(rows_within(held_out.codes, _MOST, seed))
+        self.reference = space.see(self.held_out)
+        # Whole tables of vectors are kept for the search of copies only.
+        self.vectors = np.asarray(space.featurizer.transform(self.real), dtype=np.float32)
+        fitted = rows_within(self.real.codes, _MOST, seed)
+        self.fitted = space.see(self.real.take(fitted))
+        self.copies = copy_detector(self.vectors, _COPIES, FALSE_ALARMS, seed)
+        self.spacing = float(_nearest(self.reference.vectors, self.vectors).mean())
+
+    def of(self, name: str, rows: SampleTable) -> ProducerQuality:
+        """What a producer's rows score."""
+        samples = rows.sorted_by_id()
+        samples = samples.take(rows_within(samples.codes, _MOST, self.seed))
+        made = self.space.see(samples)
+        left, right = _matched(made.codes, self.reference.codes, self.seed)
+        values = self._copies(made) | self._spread(made) | self._usefulness(made, self.reference)
+        worst = None
+        if len(left) >= _FEWEST:
+            values |= self._distances(made.take(left), self.reference.take(right))
+            if samples.modality == "table":
+                found, worst = _columns(self.held_out.take(right), samples.take(left))
+                values |= found
+        flat = _flat_classes(made, self.fitted, samples.classes)
+        return ProducerQuality(name, len(rows), len(left), values, worst, flat)
+
+    def _distances(self, made: Seen, real: Seen) -> dict[str, float]:
+        found = {
+            "fid": frechet_distance(real.features, made.features),
+            "kid": kernel_distance(real.features, made.features),
+            "inception_score": inception_score(made.probabilities),
+            "discriminator_auc": discriminator_auc(real.compact, made.compact, self.seed),
+        }
+        manifolds = manifold_measures(real.features, made.features, _MANIFOLD)
+        found |= {
+            "precision": manifolds.precision,
+            "recall": manifolds.recall,
+            "density": manifolds.density,
+            "coverage": manifolds.coverage,
+        }
+        if self.real.modality == "table":
+            difference = correlation_difference(real.vectors, made.vectors)
+            if difference is not None:
+                found["correlation_difference"] = difference
+        return found
+
+    def _copies(self, made: Seen) -> dict[str, float]:
+        """Share of copies of training rows, and the distance to these against that of held-out rows."""
+        found: dict[str, float] = {}
+        if self.copies is not None:
+            found["copied"] = float((self.copies.ratios(made.vectors)[0] < self.copies.limit).mean())
+        if self.spacing > 0:
+            found["nearest_ratio"] = float(_nearest(made.vectors, self.vectors).mean()) / self.spacing
+        return found
+
+    def _spread(self, made: Seen) -> dict[str, float]:
+        ratio = variance_ratio(made.vectors, made.codes, self.fitted.vectors, self.fitted.codes)
+        return {} if ratio is None else {"variance_ratio": ratio}
+
+    def _usefulness(self, made: Seen, held_out: Seen) -> dict[str, float]:
+        """What made rows teach a classifier of real ones (classes without any keep their real rows)."""
+        real = self.fitted
+        rest = ~np.isin(real.codes, made.codes)
+        vectors, codes = (
+            np.concatenate(pair)
+            for pair in ((made.compact, real.compact[rest]), (made.codes, real.codes[rest]))
+        )
+        scores = {
+            "tstr": balanced_accuracy_across(vectors, codes, held_out.compact, held_out.codes),
+            "trts": balanced_accuracy_across(real.compact, real.codes, made.compact, made.codes),
+        }
+        return {name: value for name, value in scores.items() if value is not None}
+
+
+def _columns(real: SampleTable, made: SampleTable) -> tuple[dict[str, float], str | None]:
+    distances = column_distances(real, made)
+    if not distances:
+        return {}, None
+    worst = max(distances, key=lambda name: distances[name])
+    return {"column_distance": float(np.mean(list(distances.values())))}, worst
+
+
+def _nearest(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+    from evenly.features.neighbours import nearest_neighbours
+
+    return nearest_neighbours(queries, points, 1)[0][:, 0]
+
+
+def _matched(codes: np.ndarray, others: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of as many rows of each class on both sides, drawn for each class by itself."""
+    chosen: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for code in np.intersect1d(codes, others):
+        sides = np.flatnonzero(codes == code), np.flatnonzero(others == code)
+        n = min(map(len, sides))
+        for side, rows in enumerate(sides):
+            rng = np.random.default_rng([seed, 13, side, int(code)])
+            chosen[side].append(rng.permutation(rows)[:n])
+    left, right = (np.sort(np.concatenate([*parts, np.empty(0, np.int64)])) for parts in chosen)
+    return left, right
+
+
+def _flat_classes(made: Seen, real: Seen, classes: Sequence[str]) -> tuple[str, ...]:
+    """Classes of which a producer makes one row again and again."""
+    ratios = variance_ratios(made.vectors, made.codes, real.vectors, real.codes, _FEWEST_OF_CLASS)
+    return tuple(classes[code] for code, ratio in ratios.items() if ratio < _FLAT)

@@ -1,0 +1,160 @@
+"""The one training loop of all generators: steps in, the state of the best checkpoint out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from evenly.classifiers.protocol import Log
+from evenly.errors import ModelError
+from evenly.params.generative import GeneratorTraining
+
+#: Rows of a class that vary less than this, against the real ones, are called collapsed.
+COLLAPSED = 0.25
+#: After so many collapsed checkpoints in a row training stops.
+COLLAPSED_CHECKPOINTS = 3
+
+Stop = Literal["finished", "no_progress", "collapsed"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a checkpoint is worth.
+
+    Attributes
+    ----------
+    criterion
+        Smaller is better; None without held-out rows.
+    spread
+        The least varied class against its real rows (see `judging.spread_ratios`); None where unknown.
+    """
+
+    criterion: float | None
+    spread: float | None = None
+
+
+class Trainee(Protocol):
+    """A generator in training."""
+
+    #: What the criterion is called, for instance `mmd`.
+    criterion: str
+
+    def step(self) -> Mapping[str, Tensor]:
+        """Take one optimisation step on a batch and give its losses by name."""
+
+    def judge(self) -> Judgement:
+        """Judge the present state on held-out rows. Draws the same numbers every time."""
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of what makes the present state."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training came to.
+
+    Attributes
+    ----------
+    best_step
+        Steps after which the kept state stood.
+    steps
+        Steps that were run.
+    stop
+        Why it ended: all steps were run, nothing better came, or the samples had collapsed.
+    curve
+        The criterion at every checkpoint; empty without held-out rows.
+    """
+
+    best_step: int
+    steps: int
+    stop: Stop
+    curve: tuple[float, ...]
+
+
+def fit_generator(
+    trainee: Trainee, settings: GeneratorTraining, log: Log, watch: Callable[[int], None]
+) -> Fit:
+    """Train and leave the trainee with the state of the checkpoint that has the smallest criterion.
+
+    A checkpoint whose samples have collapsed is kept only where there is no other. Without held-out rows the
+    last state is kept.
+
+    Parameters
+    ----------
+    trainee
+        The generator.
+    settings
+        Steps, checkpoints and patience.
+    log
+        Receives, at every checkpoint, the mean losses since the last (`train/…`) and the judgement (`val/…`).
+    watch
+        Told of every checkpoint, as the number of steps done.
+
+    Raises
+    ------
+    ModelError
+        When a loss is no longer finite.
+    """
+    checkpoints = _checkpoints(settings)
+    curve: list[float] = []
+    best: tuple[bool, float] | None = None
+    best_step, best_state, best_at, collapsed = 0, trainee.state(), 0, 0
+    stop: Stop = "finished"
+    done = 0
+    for number, end in enumerate(checkpoints):
+        losses = _train_until(trainee, end - done, end)
+        done = end
+        judged = trainee.judge()
+        log(number, {"train/" + k: v for k, v in losses.items()} | _numbers(trainee.criterion, judged))
+        watch(end)
+        has_collapsed = judged.spread is not None and judged.spread < COLLAPSED
+        collapsed = collapsed + 1 if has_collapsed else 0
+        if judged.criterion is None:
+            key = (has_collapsed, -float(number))
+        else:
+            curve.append(judged.criterion)
+            key = (has_collapsed, judged.criterion)
+        if best is None or key < best:
+            best, best_step, best_state, best_at = key, end, trainee.state(), number
+        if collapsed >= COLLAPSED_CHECKPOINTS and end < checkpoints[-1]:
+            stop = "collapsed"
+            break
+        waited = number - best_at
+        if settings.patience is not None and waited >= settings.patience and end < checkpoints[-1]:
+            stop = "no_progress"
+            break
+    trainee.restore(best_state)
+    return Fit(best_step, done, stop, tuple(curve))
+
+
+def _checkpoints(settings: GeneratorTraining) -> list[int]:
+    """Step numbers, evenly spaced, the last being the last step."""
+    number = min(settings.checkpoints, settings.steps)
+    return [round(settings.steps * (k + 1) / number) for k in range(number)]
+
+
+def _train_until(trainee: Trainee, steps: int, end: int) -> dict[str, float]:
+    total: dict[str, Tensor] = {}
+    for _ in range(steps):
+        for name, loss in trainee.step().items():
+            total[name] = total[name] + loss.detach() if name in total else loss.detach()
+    means = {name: float(loss) / steps for name, loss in total.items()}
+    for name, mean in means.items():
+        if not math.isfinite(mean):
+            raise ModelError(
+                f"Training the generator diverged before step {end} (its {name} is {mean}); lower its "
+                "learning_rate in the recipe."
+            )
+    return means
+
+
+def _numbers(criterion: str, judged: Judgement) -> dict[str, float]:
+    named = {f"val/{criterion}": judged.criterion, "val/spread": judged.spread}
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,157 @@
+"""The table VAE: conditional, a learned deviation for every number, a softmax for every choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evenly.params.generative import TableVaeSettings
+from evenly.synthesis.generative.fitting import Judgement
+from evenly.synthesis.generative.image_networks import mlp, trainable_device
+from evenly.synthesis.generative.judging import Judge
+from evenly.synthesis.generative.rows import Batches
+from evenly.synthesis.generative.table_gan import drawn_choices
+from evenly.synthesis.generative.table_transform import TableTransform
+from evenly.synthesis.generative.tables import TableVectors
+from evenly.synthesis.generative.variational import Encoded, negative_elbo, sampled
+
+#: Bounds of a learned log deviation: a constant column would otherwise drive it to minus infinity.
+_LOG_DEVIATION = (-5.0, 1.0)
+
+
+class TableVae:
+    """A VAE in training, and afterwards a generator to be sampled.
+
+    Numbers are normal about the decoder's output with a learned deviation each, choices follow its softmax;
+    samples are drawn from both.
+
+    Parameters
+    ----------
+    matrix, codes, classes, transform, vectors, judge, settings, seed
+        As for `TableGan`.
+    held_out, held_out_codes
+        Rows (m, d) and classes whose evidence lower bound judges; may be empty.
+
+    References
+    ----------
+    Xu et al. 2019 (1907.00503), section 4.5 (TVAE), here conditional on the class.
+    """
+
+    criterion = "negative_elbo"
+
+    def __init__(
+        self,
+        matrix: np.ndarray,
+        codes: np.ndarray,
+        classes: int,
+        held_out: np.ndarray,
+        held_out_codes: np.ndarray,
+        transform: TableTransform,
+        vectors: TableVectors,
+        judge: Judge,
+        settings: TableVaeSettings,
+        seed: int,
+    ) -> None:
+        self.settings, self.latent, self._judge, self._seed = settings, settings.latent, judge, seed
+        self._matrix, self._codes, self._vectors, self._transform = matrix, codes, vectors, transform
+        self._held_out, self._held_out_codes, self._classes = held_out, held_out_codes, classes
+        self._device = trainable_device()
+        self._scalars = torch.from_numpy(transform.scalars).to(self._device)
+        self._networks = _Networks(
+            transform.dimension, len(transform.scalars), classes, settings.latent, settings.hidden
+        ).to(self._device)
+        self._steps = torch.optim.Adam(self._networks.parameters(), settings.learning_rate)
+        self._batches = Batches(codes, settings.balance, np.random.default_rng([seed, 2]))
+
+    def step(self) -> Mapping[str, Tensor]:
+        """One step on the negative evidence lower bound."""
+        self._networks.train()
+        rows = self._batches.rows(self.settings.batch_size)
+        loss = self._losses(self._matrix[rows], self._codes[rows], None).mean()
+        self._steps.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._steps.step()
+        return {"negative_elbo": loss}
+
+    def judge(self) -> Judgement:
+        """Evidence lower bound of the held-out rows, nats a row, and the spread of the prior's."""
+        rng = np.random.default_rng([self._seed, 3])
+
+        def make(codes: np.ndarray) -> np.ndarray:
+            latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
+            return self._vectors(self.decode(latent, codes, rng), codes)
+
+        spread = self._judge(make).spread
+        if not len(self._held_out):
+            return Judgement(None, spread)
+        self._networks.eval()
+        generator = torch.Generator().manual_seed(self._seed)
+        with torch.inference_mode():
+            losses = self._losses(self._held_out, self._held_out_codes, generator)
+        return Judgement(float(losses.mean()), spread)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights of both networks, and the deviations."""
+        return {name: value.clone() for name, value in self._networks.state_dict().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take weights of both networks, and the deviations."""
+        self._networks.load_state_dict(state)
+
+    def encode(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of q(z | x, y), float32 (n, latent) each, of matrix rows."""
+        self._networks.eval()
+        with torch.inference_mode():
+            encoded = self._encoded(torch.from_numpy(rows).to(self._device), self._one_hot(codes))
+        return encoded.mean.cpu().numpy(), (0.5 * encoded.log_variance).exp().cpu().numpy()
+
+    def decode(self, latent: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Matrix float32 (n, d) of latent vectors (n, latent) and classes (n,)."""
+        self._networks.eval()
+        with torch.inference_mode():
+            raw = self._decoded(torch.from_numpy(latent).to(self._device), self._one_hot(codes)).cpu().numpy()
+            deviations = self._networks.log_deviations.clamp(*_LOG_DEVIATION).exp().cpu().numpy()
+        scalars = self._transform.scalars
+        noise = rng.standard_normal((len(raw), len(scalars)), dtype=np.float32)
+        raw[:, scalars] += deviations * noise
+        return drawn_choices(raw, self._transform.choices, rng)
+
+    def _encoded(self, rows: Tensor, labels: Tensor) -> Encoded:
+        mean, log_variance = self._networks.encoder(torch.cat([rows, labels], dim=1)).chunk(2, dim=1)
+        return Encoded(mean, log_variance)
+
+    def _decoded(self, latent: Tensor, labels: Tensor) -> Tensor:
+        out: Tensor = self._networks.decoder(torch.cat([latent, labels], dim=1))
+        return out
+
+    def _losses(self, matrix: np.ndarray, codes: np.ndarray, generator: torch.Generator | None) -> Tensor:
+        """Negative evidence lower bound of each row, (n,)."""
+        rows, labels = torch.from_numpy(matrix).to(self._device), self._one_hot(codes)
+        encoded = self._encoded(rows, labels)
+        raw = self._decoded(sampled(encoded, generator), labels)
+        log_deviation = self._networks.log_deviations.clamp(*_LOG_DEVIATION)
+        standardised = (rows[:, self._scalars] - raw[:, self._scalars]) / log_deviation.exp()
+        constant = log_deviation + 0.5 * math.log(2 * math.pi)
+        likelihood = -(0.5 * standardised.square() + constant).sum(dim=1)
+        for choice in self._transform.choices:
+            logits = functional.log_softmax(raw[:, choice.start : choice.end], dim=1)
+            likelihood = likelihood + (rows[:, choice.start : choice.end] * logits).sum(dim=1)
+        return negative_elbo(encoded, likelihood)
+
+    def _one_hot(self, codes: np.ndarray) -> Tensor:
+        return functional.one_hot(torch.from_numpy(codes), self._classes).float().to(self._device)
+
+
+class _Networks(nn.Module):
+    """Encoder, decoder, and a log deviation for each number."""
+
+    def __init__(self, dimension: int, numbers: int, classes: int, latent: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder = mlp(dimension + classes, hidden, 2 * latent)
+        self.decoder = mlp(latent + classes, hidden, dimension)
+        self.log_deviations = nn.Parameter(torch.full((numbers,), math.log(0.5)))

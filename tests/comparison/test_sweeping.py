@@ -1,0 +1,165 @@
+"""Sweeps over a pipeline of one small stage, run by the real DVC."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from comparison_projects import ROOT, commit
+
+from evenly.comparison.experiments import Experiment, Workshop
+from evenly.comparison.groups import plan_sweep
+from evenly.comparison.history import experiment_revisions
+from evenly.comparison.ledger import FOLDER, estimate
+from evenly.comparison.sweeping import Event, failure_reason, run_experiments
+
+pytestmark = pytest.mark.xdist_group("pipeline")
+
+PIPELINE = """
+stages:
+  evaluate:
+    cmd: python -m stages.evaluate
+    deps: [stages/evaluate.py]
+    params: [seed, dataset, balancing, loss]
+    metrics: [metrics/evaluate.json]
+"""
+STAGE = """
+import json, os, sys, time
+from pathlib import Path
+from ruamel.yaml import YAML
+
+root = Path(os.environ["DVC_ROOT"])
+params = YAML(typ="safe").load(Path("params.yaml"))
+with (root / ".cache" / "tally.txt").open("a") as tally:
+    print(params["balancing"], params["seed"], file=tally)
+if params["balancing"] == "adasyn":
+    sys.exit("stages/evaluate.py: The class 'b' has too few rows.")
+while params["balancing"] == "smote" and (root / ".cache" / "hold").exists():
+    time.sleep(0.1)
+Path("metrics").mkdir(exist_ok=True)
+Path("metrics/evaluate.json").write_text(json.dumps({"seed": params["seed"]}))
+"""
+
+
+@pytest.fixture
+def small_project(tmp_path: Path) -> Path:
+    root = tmp_path / "small"
+    (root / "stages").mkdir(parents=True)
+    for name in ("params.yaml", "datasets.yaml", ".gitignore"):
+        shutil.copy2(ROOT / name, root / name)
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "stages" / "evaluate.py").write_text(STAGE)
+    (root / ".cache").mkdir()
+    commit(root, "The project")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=root, check=True)
+    commit(root, "DVC")
+    return root
+
+
+def planned(root: Path, *names: str) -> tuple[Experiment, ...]:
+    return plan_sweep(Workshop(root, {}), names, datasets=["digits_lt"], seeds=[1]).experiments
+
+
+def tally(root: Path) -> list[str]:
+    path = root / ".cache" / "tally.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_project: Path) -> None:
+    experiments = planned(small_project, "adasyn", "smote")
+    events: list[Event] = []
+    failures = run_experiments(small_project, experiments, jobs=2, watch=events.append)
+    ended = {e.experiment.technique.recipe: e.status for e in events if e.status in ("done", "failed")}
+    assert ended == {"none": "done", "adasyn": "failed", "smote": "done"}
+    assert list(failures.values()) == ["evaluate: The class 'b' has too few rows."]
+    assert len(experiment_revisions(small_project)) == 2
+    # What the finished runs took is the estimate for the next ones, on another seed as well.
+    expected = estimate(small_project, experiments, jobs=1)
+    assert expected.seconds is not None and expected.seconds > 0
+
+    # A second sweep runs nothing again but what failed.
+    before = tally(small_project)
+    events.clear()
+    run_experiments(small_project, experiments, jobs=2, watch=events.append)
+    assert [e.status for e in events if e.experiment.technique.recipe != "adasyn"] == ["cached", "cached"]
+    assert tally(small_project) == [*before, "adasyn 1"]
+
+
+def test_a_killed_sweep_goes_on_where_it_was(small_project: Path) -> None:
+    hold = small_project / ".cache" / "hold"
+    hold.touch()
+    command = "from evenly.cli import app; app(['sweep', 'smote', '--seeds', '1'])"
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    sweep = subprocess.Popen(
+        [sys.executable, "-c", command],
+        cwd=small_project,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while tally(small_project) != ["none 1", "smote 1"]:
+        assert sweep.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    sweep.send_signal(signal.SIGTERM)
+    assert sweep.wait(60) != 0
+    assert len(experiment_revisions(small_project)) == 1
+
+    hold.unlink()
+    events: list[Event] = []
+    assert run_experiments(small_project, planned(small_project, "smote"), jobs=1, watch=events.append) == {}
+    assert [(e.experiment.technique.recipe, e.status) for e in events if e.status in ("cached", "done")] == [
+        ("none", "cached"),
+        ("smote", "done"),
+    ]
+    assert tally(small_project) == ["none 1", "smote 1", "smote 1"]
+
+
+def test_runs_that_share_expensive_work_do_not_start_together(small_project: Path) -> None:
+    (small_project / ".cache" / "hold").touch()
+    experiments = planned(small_project, "smote")[::-1]  # smote first, which waits
+    started: list[str] = []
+
+    def watch(event: Event) -> None:
+        if event.status == "started":
+            started.append(event.experiment.technique.recipe)
+        if event.status == "running" and event.experiment.technique.recipe == "smote":
+            assert started == ["smote"]
+            (small_project / ".cache" / "hold").unlink()
+
+    run_experiments(small_project, experiments, jobs=2, watch=watch)
+    assert started == ["smote", "none"]
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            "Running stage 'resample':\n/x/stages/resample.py: Class '3' has one row.\nERROR: failed to run",
+            "resample: Class '3' has one row.",
+        ),
+        (
+            "Running stage 'train':\nTraceback (most recent call last):\nValueError: bad shape\nERROR: x",
+            "train: ValueError: bad shape",
+        ),
+        ("ERROR: no DVC repository here", "no DVC repository here"),
+        ("", "`dvc exp run` exited with 3."),
+    ],
+)
+def test_the_reason_is_what_the_stage_says(log: str, reason: str) -> None:
+    assert failure_reason(log, 3) == reason
+
+
+def test_logs_of_runs_are_kept_where_git_does_not_look(small_project: Path) -> None:
+    run_experiments(small_project, planned(small_project, "none"), jobs=1, watch=lambda event: None)
+    assert list((small_project / FOLDER / "logs").glob("*none*.txt"))
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=small_project, capture_output=True, text=True, check=True
+    )
+    assert ".cache" not in status.stdout
