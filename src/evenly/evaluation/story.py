@@ -269,7 +269,7 @@ def _entries(number: int) -> str | None:
 
 
 def _damaged(plots: Path) -> dict[str, Any]:
-    text = "The same test rows, damaged more and more. Nothing was trained on such damage."
+    text = "The same test rows, damaged more and more."
     caption = "Strength 0 is as found. Lines: 95% intervals."
     picture = _figure(
         plots, "robustness", "Accuracy and calibration by strength of damage", caption, wide=True
