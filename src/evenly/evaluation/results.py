@@ -137,3 +137,29 @@ class Evaluation:
         """The class with the smallest recall, the first in class order among equals."""
         tested = [result for result in self.per_class if result.recall is not None]
         return min(tested, key=lambda result: result.recall or 0.0)
+
+
+@dataclass(frozen=True)
+class RobustnessPoint:
+    """What one model scores under one corruption at one strength.
+
+    Attributes
+    ----------
+    model, corruption
+        Names.
+    strength
+        0 (clean) to 3.
+    label
+        What the strength means.
+    metrics
+        `accuracy`, `macro_f1` and `calibration_error` with 95% intervals.
+    change
+        Differences to the clean rows, paired over the same resamples; all 0 at strength 0.
+    """
+
+    model: str
+    corruption: str
+    strength: int
+    label: str
+    metrics: dict[str, Interval]
+    change: dict[str, Interval]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from evenly.evaluation.corruptions import CLEAN, STRENGTHS, corrupted, corruptio
 from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import Interval, bootstrap_draws, metric_intervals, paired_differences
 from evenly.evaluation.outputs import number, write_csv
+from evenly.evaluation.results import RobustnessPoint
 from evenly.samples import SampleTable
 
 if TYPE_CHECKING:
@@ -31,32 +31,6 @@ MOST_ROWS = 1000
 RESAMPLES = 500
 _ROWS_A_BIN = 20
 _DIGITS = 6
-
-
-@dataclass(frozen=True)
-class RobustnessPoint:
-    """What one model scores under one corruption at one strength.
-
-    Attributes
-    ----------
-    model, corruption
-        Names.
-    strength
-        0 (clean) to 3.
-    label
-        What the strength means.
-    metrics
-        `accuracy`, `macro_f1` and `calibration_error` with 95% intervals.
-    change
-        Differences to the clean rows, paired over the same resamples; all 0 at strength 0.
-    """
-
-    model: str
-    corruption: str
-    strength: int
-    label: str
-    metrics: dict[str, Interval]
-    change: dict[str, Interval]
 
 
 def robustness(

@@ -12,7 +12,7 @@ from evenly.figures import BLUE, GREEN, ORANGE, VERMILION, house_style, new_figu
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from evenly.evaluation.robustness import RobustnessPoint
+    from evenly.evaluation.results import RobustnessPoint
 
 _SHOWN = ("accuracy", "calibration_error")
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
 from evenly.evaluation.plots import write_plots
 from evenly.evaluation.report import report_html
-from evenly.evaluation.results import Evaluation
-from evenly.evaluation.robustness import RobustnessPoint, robustness_metrics, write_robustness
+from evenly.evaluation.results import Evaluation, RobustnessPoint
+from evenly.evaluation.robustness import robustness_metrics, write_robustness
 from evenly.evaluation.story import report_context
 from evenly.files import atomic_folder, read_json, write_json, write_text
 from evenly.quality.compare import Quality

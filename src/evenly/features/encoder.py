@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.errors import DataError
-from evenly.features.featurizer import DESCRIPTION
+from evenly.features.description import DESCRIPTION
 from evenly.features.pretrained import load_network, load_tokenizer, pretrained_folder
 from evenly.features.tokens import Tokens, equal_length_batches, tokenised
 from evenly.features.vectorcache import VectorCache

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from evenly.errors import DataError
+from evenly.features.description import DESCRIPTION
 from evenly.files import read_json
 from evenly.params.features import FeatureSettings
 from evenly.samples import SampleTable
@@ -16,9 +17,6 @@ from evenly.samples import SampleTable
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-
-#: In the folder of every featurizer: what it is and how it was fitted.
-DESCRIPTION = "featurizer.json"
 
 
 class Featurizer(Protocol):

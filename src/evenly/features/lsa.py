@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.errors import DataError
-from evenly.features.featurizer import DESCRIPTION
+from evenly.features.description import DESCRIPTION
 from evenly.features.ngrams import Vocabulary, build_vocabulary, term_counts
 from evenly.features.vectors import vector_column, with_given_vectors
 from evenly.files import atomic_folder, write_json

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.errors import DataError
-from evenly.features.featurizer import DESCRIPTION
+from evenly.features.description import DESCRIPTION
 from evenly.features.images import decode_images, encode_images, image_shape
 from evenly.features.vectors import with_given_vectors
 from evenly.files import atomic_folder, write_json
