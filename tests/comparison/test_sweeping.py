@@ -54,6 +54,8 @@ def small_project(tmp_path: Path) -> Path:
     for name in ("params.yaml", "datasets.yaml", ".gitignore"):
         shutil.copy2(ROOT / name, root / name)
     (root / "dvc.yaml").write_text(PIPELINE)
+    # With it, this package comes before one of the same name that PYTHONPATH may lead to.
+    (root / "stages" / "__init__.py").touch()
     (root / "stages" / "evaluate.py").write_text(STAGE)
     (root / ".cache").mkdir()
     commit(root, "The project")
