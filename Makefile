@@ -9,13 +9,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run compare test lint bench clean
 
 help:
-	@echo "make run    install, run the pipeline on the embedded data set, show the result"
-	@echo "make test   install with the test extras; ruff, mypy, pytest"
-	@echo "make bench  benchmarks, as ratios against the named rivals"
-	@echo "make clean  remove the environment and all caches of tools (not DVC's cache)"
+	@echo "make run      install, run the pipeline on the embedded data set, show the result"
+	@echo "make compare  the eight classical experiments over five seeds, and which of them helps"
+	@echo "make test     install with the test extras; ruff, mypy, pytest"
+	@echo "make bench    benchmarks, as ratios against the named rivals"
+	@echo "make clean    remove the environment and all caches of tools (not DVC's cache)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,6 +35,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 run: $(VENV)/.installed
 	$(BIN)/dvc repro
 	@$(BIN)/evenly summary
+
+# Eight experiments and five seeds, then reports/comparison.{md,html,csv,json}; what has been run is not run again.
+compare: $(VENV)/.installed
+	$(BIN)/evenly sweep classical --seeds 1..5 --jobs 2
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

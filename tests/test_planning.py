@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.errors import RecipeError
+from evenly.errors import ParameterError, RecipeError
 from evenly.params.base import settings_from
 from evenly.params.datasets import DatasetEntry
 from evenly.params.project import Params, read_params
@@ -110,6 +110,38 @@ def test_the_loss_given_for_a_run_wins_over_the_recipes_own() -> None:
     assert plans_for({"train": {"loss": "focal"}}).train.loss == "focal"
     assert plans_for({"train": {"loss": "focal"}}, loss="ldam").train.loss == "ldam"
     assert plans_for({}).train.loss == "cross_entropy"
+
+
+def test_the_recipes_own_model_holds_unless_the_run_names_another() -> None:
+    own = {"model": {"name": "shufflenet_v2", "dropout": 0.4}}
+    plan = plans_for(own).train
+    assert (plan.model, plan.settings.dropout) == ("shufflenet_v2", 0.4)
+    plan = plans_for(own, model="shufflenet_v2").train
+    assert plan.settings.dropout == 0.4
+    plan = plans_for(own, model="small_cnn").train
+    assert (plan.model, plan.settings.dropout) == ("small_cnn", 0.0)
+    assert plans_for({"model": "shufflenet_v2"}).train.model == "shufflenet_v2"
+
+
+def test_a_recipes_losses_change_the_loss_that_is_used_and_no_other() -> None:
+    smoothed = {"losses": {"cross_entropy": {"label_smoothing": 0.1}}}
+    assert plans_for({"train": smoothed}).train.losses.cross_entropy.label_smoothing == 0.1
+    assert (
+        plans_for({"train": smoothed}, loss="focal").train.losses == plans_for({}, loss="focal").train.losses
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        ({"model": {"name": "small_cnn", "heads": 3}}, "heads"),
+        ({"model": "small_cn"}, "small_cn"),
+        ({"train": {"losses": {"focal": {"gama": 1.0}}}}, "gama"),
+    ],
+)
+def test_a_mistyped_key_of_a_recipes_model_or_loss_is_named(recipe: dict[str, Any], named: str) -> None:
+    with pytest.raises(ParameterError, match=named):
+        plans_for(recipe)
 
 
 def test_what_a_model_cannot_do_is_refused_by_name() -> None:

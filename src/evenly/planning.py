@@ -36,6 +36,7 @@ from evenly.params.training import (
     LossName,
     LossSettings,
     ModelName,
+    ModelSettings,
     SamplerName,
     TrainingSettings,
     check_combination,
@@ -358,10 +359,10 @@ def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEn
 
     Without that, editing the settings of one loss or of the networks would train every model again.
     """
-    model: ModelName = DEFAULT_MODEL[schema.modality] if params.model == "auto" else params.model
+    model, settings = _model(recipe, schema.modality, params)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
+    losses = recipe.train.changed_losses(params.losses)
     network = model in NETWORKS
-    settings = getattr(params.models, model)
     training = TrainingSettings()
     augment = None
     if network:
@@ -370,7 +371,7 @@ def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEn
         policy = _policy(training.augment, schema.modality, params, f"{where}.train")
         augment = policy.restricted_to_flips(entry.flip)
     sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
-    check_combination(model, schema.modality, loss, sampler, params.losses)
+    check_combination(model, schema.modality, loss, sampler, losses)
     check_training(model, schema.modality, training, recipe.train.settings)
     if schema.modality == "text" and model in NEEDS_PAYLOAD and _makes_vectors(recipe.resample):
         raise RecipeError(
@@ -381,7 +382,7 @@ def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEn
         model=model,
         settings=settings,
         loss=loss,
-        losses=LossSettings(**{loss: getattr(params.losses, loss)}),
+        losses=LossSettings(**{loss: getattr(losses, loss)}),
         sampler=sampler,
         training=training.model_copy(update={"sampler": "uniform", "augment": None}),
         augment=augment,
@@ -389,6 +390,17 @@ def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEn
         seed=params.seed,
         threads=params.threads,
     )
+
+
+def _model(recipe: Recipe, modality: Modality, params: Params) -> tuple[ModelName, ModelSettings]:
+    """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
+    own = recipe.model
+    name: ModelName = own.name if own else DEFAULT_MODEL[modality]
+    if params.model != "auto":
+        name = params.model
+    if own is not None and own.name == name:
+        return name, own.changed_settings(params.models)
+    return name, getattr(params.models, name)
 
 
 def _makes_vectors(settings: ResampleSettings | None) -> bool:

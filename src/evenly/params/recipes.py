@@ -11,7 +11,16 @@ from evenly.params.finetune import FinetuneSettings
 from evenly.params.generation import AskingSettings, Mode
 from evenly.params.generative import GenerativeSettings
 from evenly.params.mining import MiningSettings
-from evenly.params.training import LossName, SamplerName, TrainingChanges, TrainingSettings
+from evenly.params.training import (
+    LossName,
+    LossSettings,
+    ModelName,
+    ModelSettings,
+    ModelsSettings,
+    SamplerName,
+    TrainingChanges,
+    TrainingSettings,
+)
 
 Tier = Literal["ultra_minority", "minority", "other"]
 
@@ -115,10 +124,12 @@ class RecipeTraining(Settings):
     In YAML, keys of `train` stand beside these (`train: {loss: focal, epochs: 50}`) and come into `settings`:
     with what other values than those of `train` a network is trained.
 
-    `synthetic_weight` is what a row counts that is neither real nor a copy of a real one.
+    `synthetic_weight` is what a row counts that is neither real nor a copy of a real one, and `losses` are
+    keys of `losses` with other values, such as `{cross_entropy: {label_smoothing: 0.1}}`.
     """
 
     loss: LossName | None = None
+    losses: dict[LossName, dict[str, Any]] = Field(default_factory=dict)
     sampler: SamplerName | None = None
     synthetic_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
     settings: TrainingChanges = Field(default_factory=dict)
@@ -132,9 +143,51 @@ class RecipeTraining(Settings):
         rest = {key: content for key, content in value.items() if key not in keys}
         return {**rest, "settings": {key: value[key] for key in keys}} if keys else rest
 
+    @model_validator(mode="after")
+    def _keys_of_losses(self) -> RecipeTraining:
+        LossSettings.model_validate(self.losses)
+        return self
+
+    def changed_losses(self, losses: LossSettings) -> LossSettings:
+        """`losses` with the values that this recipe has instead."""
+        values = losses.model_dump()
+        for name, changes in self.losses.items():
+            values[name] |= changes
+        return LossSettings.model_validate(values)
+
+
+class RecipeModel(Settings):
+    """Which model a recipe trains: it holds unless `model` in params.yaml names another.
+
+    In YAML, keys of the model stand beside its name (`model: {name: transformer, head: [384]}`) and come into
+    `settings`: with what other values than those of `models` it is trained. The name alone will do.
+    """
+
+    name: ModelName
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_models(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, dict) or "settings" in value:
+            return value
+        return {"name": value.get("name"), "settings": {k: v for k, v in value.items() if k != "name"}}
+
+    @model_validator(mode="after")
+    def _settings_of_the_model(self) -> RecipeModel:
+        self.changed_settings(ModelsSettings())
+        return self
+
+    def changed_settings(self, models: ModelsSettings) -> ModelSettings:
+        """The model's entry of `models` with the values that this recipe has instead."""
+        entry: ModelSettings = getattr(models, self.name)
+        return type(entry).model_validate(entry.model_dump() | self.settings)
+
 
 class Recipe(Settings):
-    """One balancing technique: any of the producers, how to train, and whether there is a second round.
+    """One balancing technique: any of the producers, what to train how, and whether there is a second round.
 
     Producers fill up in the order llm, augment, generate, resample; what each is asked for counts what those
     before it are asked for. `mining` finds the rows that the trained model finds hard, and `finetune` trains
@@ -146,6 +199,7 @@ class Recipe(Settings):
     augment: AugmentSettings | None = None
     generate: GenerateRecipe | None = None
     resample: ResampleSettings | None = None
+    model: RecipeModel | None = None
     train: RecipeTraining = RecipeTraining()
     mining: MiningSettings | None = None
     finetune: FinetuneSettings | None = None
