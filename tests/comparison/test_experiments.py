@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from evenly.comparison.experiments import Technique, Workshop, read_technique
+from evenly.comparison.experiments import Experiment, Technique, Workshop, override_text, read_technique
 from evenly.comparison.groups import plan_sweep, read_seeds, techniques_of
 from evenly.errors import EvenlyError, ParameterError, RecipeError
 
@@ -112,3 +113,50 @@ def test_seeds_are_ranges_and_lists() -> None:
     for text in ("", "a", "4..1", "1-3"):
         with pytest.raises(ParameterError, match=r"1\.\.10"):
             read_seeds(text)
+
+
+def test_a_recipe_that_is_only_tried_reaches_dvc_as_it_is() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    recipe = {
+        "description": "it's a \\ , {x: 1}' end\\",
+        "values": [1, 2.5e-07, True, None, "null", "3", ""],
+        "more": {"d-e": "1e-3", "empty": {}},
+    }
+    technique = Technique("tried", added=(("recipes.tried", json.dumps(recipe)),))
+    (added,) = (o for o in Experiment(technique, "wine", 1, "n", frozenset()).overrides if o[0] == "+")
+    parsed = OverridesParser.create().parse_override(added)
+
+    def plain(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return getattr(value, "text", value)
+
+    assert parsed.key_or_group == "recipes.tried" and plain(parsed.value()) == recipe
+    for key in ("3", "null", "kärt", "a b"):
+        with pytest.raises(ParameterError, match="cannot be given"):
+            override_text({key: 1})
+
+
+def test_an_experiment_that_stops_early_has_a_name_of_its_own(workshop: Workshop) -> None:
+    technique = read_technique("smote")
+    whole = workshop.experiment(technique, "digits_lt", 1)
+    part = workshop.experiment(technique, "digits_lt", 1, until="finetune")
+    assert part.name.startswith("digits_lt-smote-s1-finetune-") and whole.name != part.name
+
+
+def test_a_recipe_that_is_only_tried_is_checked_and_counts(workshop: Workshop) -> None:
+    def tried(**recipe: object) -> Technique:
+        return Technique("tried", added=(("recipes.tried", json.dumps(recipe)),))
+
+    names = {
+        workshop.experiment(tried(resample={"method": "smote", "k_neighbors": k}), "wine", 1).name
+        for k in (3, 5)
+    }
+    assert len(names) == 2
+    with pytest.raises(RecipeError, match="focal"):
+        workshop.experiment(tried(train={"loss": "focal"}), "wine", 1)
+    with pytest.raises(ParameterError, match="k_neighbours"):
+        workshop.experiment(tried(resample={"method": "smote", "k_neighbours": 3}), "wine", 1)

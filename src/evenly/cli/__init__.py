@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from evenly.cli import comparing, data, export, llm, model, review
+from evenly.cli import comparing, data, export, llm, model, review, tuning
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("predict")(model.predict)
 app.command("summary")(model.summary)
 app.command("sweep")(comparing.sweep)
 app.command("compare")(comparing.compare)
+app.command("tune")(tuning.tune)
 app.add_typer(llm.app, name="llm")
 app.add_typer(review.app, name="review")
 app.add_typer(export.app, name="export")

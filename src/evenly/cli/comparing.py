@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evenly.cli.interruption import terminated_as_interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -75,7 +77,7 @@ def sweep(
     swept = Sweep(sweep_id(" ".join(asked), plan.experiments), " ".join(asked), names, {})
     record_sweep(root, swept)
     try:
-        with _terminated_as_interrupted(), _watching(plan) as watch:
+        with terminated_as_interrupted(), _watching(plan) as watch:
             failures = run_experiments(root, plan.experiments, jobs=jobs, watch=watch)
     except KeyboardInterrupt:
         typer.echo("Interrupted; the same command goes on where this one was.", err=True)
@@ -170,21 +172,6 @@ def _say_plan(root: Path, plan: Plan, jobs: int) -> None:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let a SIGTERM end the sweep as Ctrl-C does: the runs in progress are ended too."""
-    import signal
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -25,16 +25,23 @@ from evenly.params.project import PARAMS_FILE, Params
 from evenly.params.training import DEFAULT_MODEL, NETWORKS, ModelName, check_combination
 from evenly.planning import find_recipe
 
+# Keys that stay text in DVC's grammar of overrides.
+_PLAIN_KEY = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_][\w-]*", re.ASCII)
 # A + before KEY= begins a setting; others belong to a value.
 _PLUS = re.compile(r"\+(?=[A-Za-z_][\w.]*=)")
 
 
 @dataclass(frozen=True)
 class Technique:
-    """A recipe with settings, as it is asked for: `smote`, or `smote+loss=focal`."""
+    """A recipe with settings, as it is asked for: `smote`, or `smote+loss=focal`.
+
+    `added` are entries that params.yaml does not have, such as a recipe that is only being tried: dotted key
+    to JSON.
+    """
 
     recipe: str
     settings: tuple[tuple[str, str], ...] = ()
+    added: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:
@@ -55,6 +62,8 @@ class Experiment:
     shared
         Of the expensive work that it may share with others: two that share a key are not started at once
         before one of them has ended.
+    until
+        The last stage to run; all of them where it is empty.
     """
 
     technique: Technique
@@ -62,6 +71,7 @@ class Experiment:
     seed: int
     name: str
     shared: frozenset[str]
+    until: str = ""
 
     @property
     def overrides(self) -> list[str]:
@@ -71,6 +81,7 @@ class Experiment:
             f"seed={self.seed}",
             f"balancing={self.technique.recipe}",
             *(f"{key}={value}" for key, value in self.technique.settings),
+            *(f"+{key}={override_text(json.loads(value))}" for key, value in self.technique.added),
         ]
 
 
@@ -121,8 +132,15 @@ class Workshop:
         self.params = read_yaml(root / PARAMS_FILE)
         self._code = code_digest(root)
 
-    def experiment(self, technique: Technique, dataset: str, seed: int) -> Experiment:
+    def experiment(self, technique: Technique, dataset: str, seed: int, until: str = "") -> Experiment:
         """Make an experiment, after checking that it can be run.
+
+        Parameters
+        ----------
+        technique, dataset, seed
+            What to run.
+        until
+            The last stage to run. It is part of the name: what has been run in part is not finished.
 
         Raises
         ------
@@ -131,7 +149,7 @@ class Workshop:
         RecipeError
             When the recipe does not exist, or does not go with data set, model, loss or installation.
         """
-        values = self._values(technique, dataset, seed)
+        values = self.values(technique, dataset, seed)
         params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
         entry = read_entry(dataset, self.root / DATASETS_FILE)
         self._check(params, entry)
@@ -148,11 +166,19 @@ class Workshop:
         if makers:
             shared.add(digest([data, makers, told.get("llm"), told.get("generative")]))
         key = digest([data, told, {k: v for k, v in recipe.items() if k != "description"}])
-        name = re.sub(r"[^a-z0-9_-]+", "-", f"{dataset}-{technique.label}-s{seed}".lower())
-        return Experiment(technique, dataset, seed, f"{name}-{key[:10]}", frozenset(shared))
+        name = re.sub(r"[^a-z0-9_-]+", "-", f"{dataset}-{technique.label}-s{seed}-{until}".lower())
+        return Experiment(
+            technique, dataset, seed, f"{name.rstrip('-')}-{key[:10]}", frozenset(shared), until
+        )
 
-    def _values(self, technique: Technique, dataset: str, seed: int) -> dict[str, Any]:
-        """Give params.yaml as it will be in the run."""
+    def values(self, technique: Technique, dataset: str, seed: int) -> dict[str, Any]:
+        """Give params.yaml as it will be in the run.
+
+        Raises
+        ------
+        ParameterError
+            When a setting does not exist.
+        """
         values = copy.deepcopy(self.params)
         for key, text in technique.settings:
             *path, last = key.split(".")
@@ -162,6 +188,9 @@ class Workshop:
             if not isinstance(place, dict) or last not in place:
                 raise ParameterError(f"{PARAMS_FILE} has no key {key!r} to set.")
             place[last] = _parsed(text)
+        for key, text in technique.added:
+            section, name = key.split(".")
+            values[section] = {**(values.get(section) or {}), name: json.loads(text)}
         values |= {"balancing": technique.recipe, "dataset": dataset, "seed": seed}
         return values
 
@@ -176,6 +205,30 @@ class Workshop:
                 raise RecipeError(f"The recipe {params.balancing!r} asks a language model for images.")
             without = [name for name, other in params.recipes.items() if other.llm is None]
             require_endpoint(params.llm, self._keys, params.balancing, without)
+
+
+def override_text(value: Any) -> str:
+    """Write a plain value as the grammar of `dvc exp run -S` has it.
+
+    Raises
+    ------
+    ParameterError
+        When a mapping has a key that the grammar cannot express, which has no quotes for keys.
+    """
+    if isinstance(value, dict):
+        for key in value:
+            if not _PLAIN_KEY.fullmatch(str(key)):
+                raise ParameterError(
+                    f"The key {key!r} cannot be given to an experiment: a recipe that is tried may only have "
+                    "keys of letters, digits, - and _; leave out the class or name it so."
+                )
+        return "{" + ", ".join(f"{key}: {override_text(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(override_text, value)) + "]"
+    if isinstance(value, str):
+        escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+        return f"'{escaped}'"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def digest(value: Any) -> str:

@@ -4,6 +4,7 @@ checking anything out and without starting DVC.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class Revision:
         return YAML(typ="safe").load(self._tracked(path) or "") or {}
 
     def read(self, path: str) -> bytes | None:
-        """Read an output of the pipeline; None where this revision has no such output.
+        """Read an output of the pipeline, or a file in one; None where this revision has no such file.
 
         Raises
         ------
@@ -103,7 +104,33 @@ class Revision:
             return file.read_bytes() if file.is_file() else None
         md5 = self.outputs.get(path)
         if md5 is None:
-            return None
+            folder = next((out for out in self.outputs if path.startswith(f"{out}/")), None)
+            inside = self._folder(folder) if folder else {}
+            md5 = inside.get(path.removeprefix(f"{folder}/"))
+        return None if md5 is None else self._content(path, md5)
+
+    def copy_folder(self, path: str, target: Path) -> None:
+        """Write the files of an output that is a folder below `target`.
+
+        Raises
+        ------
+        DataError
+            When the revision has no such output, or its content is not in DVC's cache.
+        """
+        if self.commit is None:
+            raise ValueError("a folder of the workspace is there already")
+        if path not in self.outputs:
+            raise DataError(f"{self.name} has no {path}; run it again.")
+        for name, md5 in self._folder(path).items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(self._content(f"{path}/{name}", md5))
+
+    def _folder(self, path: str) -> dict[str, str]:
+        """MD5 of the files of a folder by their path in it."""
+        listed = json.loads(self._content(path, self.outputs[path]))
+        return {entry["relpath"]: entry["md5"] for entry in listed}
+
+    def _content(self, path: str, md5: str) -> bytes:
         for cache in (self.root / ".dvc" / "cache", *_configured_caches(self.root)):
             content = cache / "files" / "md5" / md5[:2] / md5[2:]
             if content.is_file():

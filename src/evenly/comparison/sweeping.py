@@ -137,6 +137,8 @@ def _start(root: Path, experiment: Experiment, tries: int = 1) -> _Running:
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment.name]
     for override in experiment.overrides:
         command += ["-S", override]
+    if experiment.until:
+        command.append(experiment.until)
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

@@ -1,0 +1,238 @@
+"""The command that searches for better settings of a recipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evenly.cli.interruption import terminated_as_interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evenly.tuning.search import Budget, Searched
+    from evenly.tuning.space import Space
+    from evenly.tuning.studies import Study
+    from evenly.tuning.workbench import Moment, Workbench
+
+#: Trials where neither number nor minutes are given.
+TRIALS = 20
+
+
+def tune(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="An entry of recipes in params.yaml.")],
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Of all calls together; default {TRIALS} where --minutes is not given."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="After these, no trial is started; the last one ends.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="On validation rows: macro_f1 or balanced_accuracy.")
+    ] = "macro_f1",
+    over: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Vary only this setting or those below it; repeatable."),
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML with what to vary instead: {KEY: [A, B], KEY: {low: 1, high: 9}}."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Such as 1..3: a trial is the mean over them. Default: seed of params.yaml."),
+    ] = None,
+    confirm: Annotated[
+        int,
+        typer.Option(min=0, help="New seeds on which the best is held against the recipe as it is; 0: none."),
+    ] = 3,
+    seed: Annotated[int, typer.Option(help="Of the proposals: the same seed tries the same.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Seeds at once.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what varies and what a search takes, and stop.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-S", metavar="KEY=VALUE", help="A setting of params.yaml for all runs."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Entry of datasets.yaml.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the recipe and the table of trials.")] = Path(
+        "reports"
+    ),
+) -> None:
+    """Search for better settings of a recipe on validation rows, and say what the gain is worth.
+
+    Every trial is a DVC experiment that stops before the test split is opened. A search that is interrupted
+    goes on where it was when it is started again; with more trials or minutes it goes on further.
+    """
+    from evenly.errors import ParameterError
+    from evenly.tuning.scores import METRICS
+    from evenly.tuning.search import Budget, search
+    from evenly.tuning.studies import Study
+    from evenly.tuning.terminal import print_space
+
+    if metric not in METRICS:
+        raise ParameterError(f"--metric is one of {', '.join(METRICS)}, not {metric!r}.")
+    if confirm == 1:
+        raise ParameterError("--confirm is 0, or at least 2: one seed has no spread.")
+    root = Path()
+    bench = _bench(root, recipe, dataset, seeds, metric, jobs, set_ or [], tuple(over or ()), space)
+    print_space(bench.space)
+    budget = Budget(
+        trials or (None if minutes is not None else TRIALS), None if minutes is None else 60 * minutes
+    )
+    id_ = bench.study_id(seed)
+    _say_plan(bench, budget, confirm)
+    if dry_run:
+        return
+    study = Study(root, id_, bench.space, seed)
+    try:
+        with study.held(), terminated_as_interrupted():
+            with _watching(bench.space, metric, f"{recipe} on {bench.dataset}") as watch:
+                searched = search(bench, study, budget, watch)
+            _conclude(bench, study, searched, confirm, output)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; the same command goes on where this one was.", err=True)
+        raise typer.Exit(130) from None
+
+
+def _bench(
+    root: Path,
+    recipe: str,
+    dataset: str | None,
+    seeds: str | None,
+    metric: str,
+    jobs: int,
+    set_: Sequence[str],
+    over: tuple[str, ...],
+    space: Path | None,
+) -> Workbench:
+    """Read params.yaml and everything that the user has said."""
+    import os
+
+    from evenly.comparison.experiments import Technique, Workshop, read_setting
+    from evenly.comparison.groups import read_seeds
+    from evenly.params.base import read_yaml, settings_from
+    from evenly.params.datasets import DATASETS_FILE, read_entry
+    from evenly.params.project import PARAMS_FILE, Params
+    from evenly.synthesis.llm.keys import keys_from
+    from evenly.tuning.candidates import Origin
+    from evenly.tuning.defaults import default_space
+    from evenly.tuning.space import Setting, narrowed, read_domains
+    from evenly.tuning.workbench import Workbench
+
+    workshop = Workshop(root, keys_from(os.environ))
+    settings = tuple(sorted(read_setting(text) for text in set_))
+    name = dataset or str(workshop.params.get("dataset"))
+    chosen = read_seeds(seeds) if seeds else [int(workshop.params.get("seed", 0))]
+    values = workshop.values(Technique(recipe, settings), name, chosen[0])
+    params = settings_from(Params, values, PARAMS_FILE)
+    origin = Origin(values, params, read_entry(name, root / DATASETS_FILE).modality, settings)
+    if space is None:
+        varied = default_space(origin)
+    else:
+        domains = read_domains(read_yaml(space), str(space))
+        varied = tuple(Setting(key, origin.current(key), domain) for key, domain in domains.items())
+    return Workbench(
+        workshop,
+        origin,
+        narrowed(varied, over),
+        dataset=name,
+        seeds=chosen,
+        metric=metric,
+        jobs=jobs,
+    )
+
+
+def _say_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
+    """Tell what a search would run, and what that takes."""
+    from evenly.comparison.ledger import estimate
+
+    runs = bench.experiments(bench.origin.itself())
+    limits = [f"{budget.trials} trials"] if budget.trials is not None else []
+    limits += [f"{budget.seconds / 60:g} minutes"] if budget.seconds is not None else []
+    of = f" of {len(runs)} seeds each" if len(runs) > 1 else ""
+    line = f"{' or '.join(limits)}{of}, after no balancing and the recipe as it is"
+    if confirm:
+        line += f"; then {2 * confirm} runs to confirm the best on {confirm} new seeds"
+    expected = estimate(bench.root, runs, bench.jobs).seconds
+    if expected is not None:
+        line += f". A trial takes about {expected:.0f} s"
+    if bench.origin.recipe.llm is not None:
+        line += ". Trials that vary what is asked of the language model ask it; answers are never paid twice"
+    typer.echo(line + ".")
+
+
+def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, output: Path) -> None:
+    """Say what the best is worth, and write it."""
+    from evenly.files import write_text
+    from evenly.tuning.entries import entry, write_trials
+    from evenly.tuning.gains import apparent_gain, corrected_gain
+    from evenly.tuning.search import confirm as confirm_best
+    from evenly.tuning.search import predictions_by_seed
+    from evenly.tuning.terminal import print_verdicts
+    from evenly.tuning.verdicts import Result, verdicts
+
+    if searched.exhausted:
+        typer.echo(f"The search ended early: {searched.exhausted}.")
+    table = output / f"{bench.origin.name}_trials.csv"
+    write_trials(bench.space, searched, bench.metric, table)
+    best = searched.best
+    result = Result(bench.metric, bench.seeds, searched)
+    if best.number:
+        trials, predictions = predictions_by_seed(bench, study, searched)
+        place = trials.index(best)
+        result = replace(
+            result,
+            apparent=apparent_gain(predictions, bench.metric, place, seed=0),
+            corrected=corrected_gain(predictions, bench.metric, seed=0),
+        )
+    if best.number and confirm:
+        with _watching(bench.space, bench.metric, f"{bench.origin.name} on new seeds") as watch:
+            result = replace(result, confirmed=confirm_best(bench, best.assignment, confirm, watch))
+    told = verdicts(result)
+    print_verdicts(told)
+    if best.number:
+        text = entry(bench.origin, bench.candidate(best.assignment), told)
+        file = output / f"{bench.origin.name}_tuned.yaml"
+        write_text(text, file)
+        typer.echo("\nFor params.yaml, under the keys of these names:\n")
+        typer.echo("".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")))
+        typer.echo(f"Recipe   {file}")
+    typer.echo(f"Trials   {table}")
+
+
+@contextmanager
+def _watching(space: Space, metric: str, title: str) -> Iterator[Callable[[Moment], None]]:
+    """One live table on a terminal, a line for each trial elsewhere."""
+    from evenly.tuning.terminal import TrialTable
+
+    table = TrialTable(space, metric, title)
+    if not sys.stdout.isatty():
+
+        def say(moment: Moment) -> None:
+            table.update(moment)
+            if line := table.line(moment):
+                typer.echo(line)
+                sys.stdout.flush()
+
+        yield say
+        return
+    from rich.live import Live
+
+    with Live(table, refresh_per_second=4) as live:
+
+        def show(moment: Moment) -> None:
+            table.update(moment)
+            live.refresh()
+
+        yield show

@@ -1,0 +1,287 @@
+"""From one choice of settings to the recipe that it means, and to the technique that an experiment runs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evenly.comparison.experiments import Technique, digest, override_text
+from evenly.errors import ParameterError
+from evenly.params.project import Params
+from evenly.params.recipes import Recipe
+from evenly.params.training import DEFAULT_MODEL, NETWORKS, Modality, ModelName, resolved_training
+from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe
+from evenly.tuning.policies import FAMILIES, changed_policy
+from evenly.tuning.space import Assignment
+
+#: Producers and training: the parts of a recipe that a key can lead into.
+SECTIONS = ("llm", "augment", "generate", "resample", "train", "mining", "finetune")
+#: Keys that say which run it is, or what is done with the test rows.
+_FORBIDDEN = (
+    "seed",
+    "dataset",
+    "balancing",
+    "deployment_prior",
+    "evaluate",
+    "recipes",
+    "policies",
+    "threads",
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe that is being tried.
+
+    Attributes
+    ----------
+    recipe
+        As in params.yaml, with `policy` in the place of the policy's name where there is one.
+    policy
+        Its own augmentation policy; None where it uses one of params.yaml.
+    settings
+        Keys of params.yaml outside of the recipe, dotted, with other values.
+    """
+
+    recipe: dict[str, Any]
+    policy: dict[str, Any] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Origin:
+    """The recipe that a search starts from, with everything around it that its settings refer to.
+
+    Parameters
+    ----------
+    values
+        params.yaml as it is written.
+    params
+        The same as settings; `params.balancing` names the recipe.
+    modality
+        Of the data set.
+    settings
+        What the user has set for all runs; `values` and `params` have it already.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        params: Params,
+        modality: Modality,
+        settings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.settings = settings
+        self.values = values
+        self.params = params
+        self.modality = modality
+        self.name = params.balancing
+        self.recipe: Recipe = find_recipe(params)
+        self.model: ModelName = DEFAULT_MODEL[modality] if params.model == "auto" else params.model
+        self.written = written_recipe(self.recipe)
+        self.policy_place = next(
+            (place for place in (("augment", "policy"), ("train", "augment")) if self._names_policy(place)),
+            None,
+        )
+
+    @property
+    def policy_name(self) -> str:
+        """Name of the policy that the recipe draws transforms from, with `auto` resolved."""
+        section, key = self.policy_place or ("", "")
+        name = str(self.written.get(section, {}).get(key, "auto"))
+        return DEFAULT_POLICY[self.modality] if name == "auto" else name
+
+    def policies_that_fit(self) -> list[str]:
+        """Names of the policies for this modality."""
+        return [name for name, policy in self.params.policies.items() if policy.modality == self.modality]
+
+    @property
+    def makes_synthetic_rows(self) -> bool:
+        """Whether the training table gets rows that are neither real nor copies."""
+        recipe = self.recipe
+        if recipe.llm is not None or recipe.augment is not None or recipe.generate is not None:
+            return True
+        copying = {*CLEANING_METHODS, "random_over", "random_under"}
+        return recipe.resample is not None and recipe.resample.method not in copying
+
+    def policy(self, name: str) -> dict[str, Any]:
+        """A policy as params.yaml has it.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such policy.
+        """
+        policies = self.values.get("policies") or {}
+        if name not in policies:
+            raise ParameterError(f"{name!r} is no policy of params.yaml; there are {', '.join(policies)}.")
+        return dict(policies[name])
+
+    def current(self, key: str) -> Any:
+        """The value that a setting has now; null where the recipe leaves it out and there is no default.
+
+        Raises
+        ------
+        ParameterError
+            When the key leads nowhere, or to what a search must not vary.
+        """
+        section, _, rest = key.partition(".")
+        if section == "policy":
+            return self._current_policy(key, rest)
+        if section == "train":
+            return self._current_training(key, rest)
+        if section in SECTIONS:
+            block = getattr(self.recipe, section)
+            if block is None and rest:
+                raise ParameterError(f"{key} cannot be varied: the recipe {self.name!r} has no {section}.")
+            if key == ".".join(self.policy_place or ()):
+                return self.policy_name
+            return _found(None if block is None else block.model_dump(mode="json"), rest)
+        return self._current_elsewhere(key, section)
+
+    def candidate(self, assignment: Assignment) -> Candidate:
+        """The recipe with other values. What has the value that it has now stays unwritten.
+
+        Raises
+        ------
+        EvenlyError
+            When the values make no recipe.
+        """
+        changed = {key: value for key, value in assignment.items() if value != self.current(key)}
+        recipe = copy.deepcopy(self.written)
+        settings: dict[str, Any] = {}
+        transforms: dict[str, Any] = {}
+        for key, value in sorted(changed.items()):
+            section, _, rest = key.partition(".")
+            if section == "policy":
+                transforms[rest] = value
+            elif section in SECTIONS:
+                _put(recipe, key, value)
+            else:
+                settings[key] = value
+        for section in ("llm", "augment", "generate", "resample"):
+            _complete_targets(recipe.get(section), section)
+        return Candidate(recipe, self._changed_policy(recipe, transforms), settings)
+
+    def technique(self, candidate: Candidate) -> Technique:
+        """What an experiment runs: the recipe itself where nothing is changed, else one with its own name."""
+        own = {key: override_text(value) for key, value in candidate.settings.items()}
+        settings = tuple(sorted({**dict(self.settings), **own}.items()))
+        if candidate.policy is None and candidate.recipe == self.written:
+            return Technique(self.name, settings)
+        name = f"{self.name}_{digest([candidate.recipe, candidate.policy])[:8]}"
+        added = [(f"recipes.{name}", self.named(candidate, name)[0])]
+        if candidate.policy is not None:
+            added.append((f"policies.{name}", candidate.policy))
+        return Technique(name, settings, tuple((key, json.dumps(value)) for key, value in added))
+
+    def itself(self, recipe: str | None = None) -> Technique:
+        """The recipe as it is, or another one, with what the user has set."""
+        return Technique(recipe or self.name, self.settings)
+
+    def named(self, candidate: Candidate, name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Recipe and policy where both are called `name`."""
+        recipe = copy.deepcopy(candidate.recipe)
+        if candidate.policy is not None and self.policy_place is not None:
+            section, key = self.policy_place
+            recipe[section][key] = name
+        return recipe, candidate.policy
+
+    def _changed_policy(self, recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any] | None:
+        if not changes or self.policy_place is None:
+            return None
+        section, key = self.policy_place
+        name = recipe[section][key] if recipe[section].get(key, "auto") != "auto" else self.policy_name
+        base = self.policy(name)
+        made = changed_policy(base, changes)
+        return None if made == base else made
+
+    def _names_policy(self, place: tuple[str, str]) -> bool:
+        section, key = place
+        if section == "augment":
+            return self.recipe.augment is not None
+        return self.written.get(section, {}).get(key) is not None
+
+    def _current_policy(self, key: str, rest: str) -> Any:
+        if self.policy_place is None:
+            raise ParameterError(f"{key} cannot be varied: the recipe {self.name!r} transforms nothing.")
+        if rest == "strength":
+            return 1.0
+        policy = self.policy(self.policy_name)
+        name, _, field_ = rest.partition(".")
+        if name in FAMILIES and not field_:
+            return True
+        if name in ("", "modality") or name not in type(self.params.policies[self.policy_name]).model_fields:
+            raise ParameterError(
+                f"{key} is no part of a policy: give policy.strength, policy.geometry, policy.colour, "
+                "policy.damage, policy.TRANSFORM or policy.TRANSFORM.FIELD."
+            )
+        return _found(policy, rest) if field_ else name in policy
+
+    def _current_training(self, key: str, rest: str) -> Any:
+        train = self.recipe.train
+        if rest == "loss":
+            if self.params.loss != "auto":
+                raise ParameterError(
+                    f"{key} cannot be varied while params.yaml sets loss: {self.params.loss}."
+                )
+            return train.loss or "cross_entropy"
+        if rest == "synthetic_weight":
+            return train.synthetic_weight
+        training = self.params.train
+        if self.model in NETWORKS:
+            training = resolved_training(training, getattr(self.params.models, self.model), train.settings)
+        if rest == "sampler" and train.sampler is not None:
+            return train.sampler
+        if rest.partition(".")[0] not in type(training).model_fields:
+            raise ParameterError(f"{key} is no setting of a training.")
+        return _found(training.model_dump(mode="json"), rest)
+
+    def _current_elsewhere(self, key: str, section: str) -> Any:
+        place: Any = self.values
+        for part in key.split("."):
+            if section in _FORBIDDEN or not isinstance(place, Mapping) or part not in place:
+                raise ParameterError(
+                    f"{key} cannot be varied: give a key of the recipe ({', '.join(SECTIONS)}), of its "
+                    "policy (policy.strength), or another one that params.yaml has, but for "
+                    f"{', '.join(_FORBIDDEN)}."
+                )
+            place = place[part]
+        return place
+
+
+def written_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as one would write it: what was given, words as the mappings that they stand for."""
+    written = recipe.model_dump(mode="json", exclude_unset=True)
+    written.pop("description", None)
+    train = written.get("train")
+    if train is not None:
+        written["train"] = {**train.pop("settings", {}), **train}
+    return written
+
+
+def _found(values: Any, path: str) -> Any:
+    for part in filter(None, path.split(".")):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    *parts, last = path.split(".")
+    for part in parts:
+        if not isinstance(values.get(part), dict):
+            values[part] = {}
+        values = values[part]
+    values[last] = value
+
+
+def _complete_targets(block: Any, section: str) -> None:
+    """Give targets that only have a cap the rule that a producer has without any."""
+    targets = block.get("targets") if isinstance(block, dict) else None
+    if not isinstance(targets, dict):
+        return
+    if not any(targets.get(key) is not None for key in ("to", "fixed", "per_tier", "classes")):
+        under = section == "resample" and block.get("method") == "random_under"
+        targets["to"] = "match_minority" if under else "match_majority"

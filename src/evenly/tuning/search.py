@@ -1,0 +1,231 @@
+"""The search itself: trials as DVC experiments until the budget is spent, then the best on seeds of its own.
+
+Trials run one after the other, because each is proposed from those before it; the seeds of one trial may run
+at once. An experiment ends before the stage that opens the test split.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evenly.comparison.experiments import Experiment, Technique
+from evenly.comparison.history import experiment_revisions
+from evenly.comparison.statistics import PairedDifference
+from evenly.errors import DataError, EvenlyError, RecipeError
+from evenly.tuning.gains import Predictions, confirmed_gain
+from evenly.tuning.scores import find_experiments, validation_predictions, validation_share
+from evenly.tuning.space import Assignment
+from evenly.tuning.studies import Proposal, Study, Trial
+from evenly.tuning.workbench import NONE, Moment, Watch, Workbench
+
+#: A search ends when so many proposals in a row are recipes that were tried, or that cannot be run.
+_ATTEMPTS = 60
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many trials there are to be in all, and how many seconds this search may go on starting them."""
+
+    trials: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search has found.
+
+    Attributes
+    ----------
+    none
+        The metric without balancing; None where that is the recipe itself.
+    start
+        The recipe as it is, as trial 0.
+    trials
+        All others, in order.
+    exhausted
+        Why it ended before its budget; empty where it did not.
+    """
+
+    none: float | None
+    start: Trial
+    trials: tuple[Trial, ...]
+    exhausted: str = ""
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the highest value, the earliest of equals."""
+        known = [trial for trial in (self.start, *self.trials) if trial.value is not None]
+        return max(known, key=lambda trial: (trial.value or 0.0, -trial.number))
+
+    @property
+    def with_value(self) -> list[Trial]:
+        """The recipe as it is, and the trials that have not failed."""
+        return [trial for trial in (self.start, *self.trials) if trial.value is not None]
+
+
+def search(bench: Workbench, study: Study, budget: Budget, watch: Watch) -> Searched:
+    """Try recipes until the budget is spent.
+
+    Parameters
+    ----------
+    bench
+        Runs them.
+    study
+        Proposes them, and remembers what came out; held by this process.
+    budget
+        At least one of its two must be there.
+    watch
+        Is told of everything that happens.
+
+    Raises
+    ------
+    DataError
+        When no balancing, or the recipe as it is, cannot be run.
+    """
+    began = time.monotonic()
+    none = (
+        None
+        if bench.origin.name == NONE
+        else _reference(bench, bench.origin.itself(NONE), "none", watch).value
+    )
+    start = replace(_reference(bench, bench.origin.itself(), "as it is", watch), assignment=bench.start)
+    study.add_reference(bench.start, start.names, start.value or 0.0)
+    trials = study.ended()
+    for trial in trials:
+        watch(Moment(f"trial {trial.number}", trial=trial))
+    exhausted = ""
+    while not exhausted and not _spent(budget, len(trials), began):
+        found = _next(bench, study, {start.names, *(trial.names for trial in trials)})
+        if isinstance(found, str):
+            exhausted = found
+            break
+        proposal, experiments = found
+        names = [experiment.name for experiment in experiments]
+        doing = f"trial {len(trials) + 1}"
+        failures = bench.run(experiments, doing, watch)
+        try:
+            if failures:
+                raise DataError(next(iter(failures.values())))
+            study.tell(proposal, names, bench.score(experiments))
+        except EvenlyError as error:
+            study.fail(proposal, names, str(error))
+        trials = study.ended()
+        watch(Moment(doing, trial=trials[-1]))
+    return Searched(none, start, tuple(trials), exhausted)
+
+
+def _spent(budget: Budget, trials: int, began: float) -> bool:
+    if budget.trials is not None and trials >= budget.trials:
+        return True
+    return budget.seconds is not None and time.monotonic() - began >= budget.seconds
+
+
+def _reference(bench: Workbench, technique: Technique, doing: str, watch: Watch) -> Trial:
+    """Run what the search is measured against."""
+    experiments = bench.experiments(technique)
+    failures = bench.run(experiments, doing, watch)
+    if failures:
+        raise DataError(f"{technique.label} itself cannot be run: {next(iter(failures.values()))}")
+    trial = Trial(0, {}, tuple(experiment.name for experiment in experiments), bench.score(experiments))
+    watch(Moment(doing, trial=trial))
+    return trial
+
+
+def _next(
+    bench: Workbench, study: Study, tried: set[tuple[str, ...]]
+) -> tuple[Proposal, list[Experiment]] | str:
+    """The next proposal that is another recipe and can be run, or why there is none."""
+    refused = ""
+    for attempt in range(_ATTEMPTS):
+        proposal = study.propose(attempt)
+        try:
+            experiments = bench.experiments(bench.technique(proposal.assignment))
+        except EvenlyError as error:
+            refused = str(error)
+            study.discard(proposal)
+            continue
+        if tuple(experiment.name for experiment in experiments) not in tried:
+            return proposal, experiments
+        study.discard(proposal)
+    if len(tried) == 1 and refused:
+        raise RecipeError(f"No recipe of this space can be run. {refused}")
+    return f"every recipe that {_ATTEMPTS} proposals in a row came to had been tried or cannot be run"
+
+
+def predictions_by_seed(
+    bench: Workbench, study: Study, searched: Searched
+) -> tuple[list[Trial], list[Predictions]]:
+    """What every trial predicts for the validation rows, for each seed of the search.
+
+    Returns
+    -------
+    trials : list of Trial
+        The recipe as it is first, then those whose experiments are still there.
+    predictions : list
+        For each seed: classes of the rows, int64 (n,), and predictions, int64 (trials, n).
+    """
+    finished = experiment_revisions(bench.root)
+    best = searched.best
+    bench.run(bench.experiments(bench.technique(best.assignment)), "predictions", lambda moment: None)
+    trials = [t for t in searched.with_value if t is best or all(name in finished for name in t.names)]
+    cache = study.folder / "predictions"
+    by_seed: list[Predictions] = []
+    for i in range(len(bench.seeds)):
+        revisions = find_experiments(bench.root, [trial.names[i] for trial in trials])
+        read = [validation_predictions(revision, cache) for revision in revisions]
+        by_seed.append((read[0][0], np.stack([predicted for _, predicted in read])))
+    return trials, by_seed
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The best recipe and the one as it is, on seeds that the search has not seen.
+
+    Attributes
+    ----------
+    seeds
+        Those on which both have finished.
+    gain
+        Of the metric; None with fewer than two seeds.
+    reason
+        Why a run failed, if one did.
+    """
+
+    seeds: tuple[int, ...]
+    gain: PairedDifference | None
+    reason: str = ""
+
+
+def confirm(bench: Workbench, best: Assignment, number: int, watch: Watch) -> Confirmed:
+    """Run the best recipe and the one as it is on new seeds, and compare them on their validation rows.
+
+    Parameters
+    ----------
+    bench
+        Runs them.
+    best
+        The choice.
+    number
+        Of seeds, at least 2.
+    watch
+        Is told of what is running.
+    """
+    seeds = [max(bench.seeds) + i for i in range(1, number + 1)]
+    pairs = [
+        bench.experiments(technique, seeds) for technique in (bench.technique(best), bench.origin.itself())
+    ]
+    failures = bench.run(
+        [experiment for pair in zip(*pairs, strict=True) for experiment in pair], "confirming", watch
+    )
+    both = [i for i in range(number) if not any(pair[i].name in failures for pair in pairs)]
+    reason = next(iter(failures.values()), "")
+    if len(both) < 2:
+        return Confirmed(tuple(seeds[i] for i in both), None, reason)
+    scores = [[bench.score([pair[i]]) for i in both] for pair in pairs]
+    first = find_experiments(bench.root, [pairs[1][both[0]].name])[0]
+    return Confirmed(
+        tuple(seeds[i] for i in both), confirmed_gain(scores[0], scores[1], validation_share(first)), reason
+    )

@@ -1,0 +1,172 @@
+"""What may vary in a search: named settings with their options or ranges. Which they are by default is in
+`evenly.tuning.defaults`; what a choice of them means for a recipe is in `evenly.tuning.candidates`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import model_validator
+
+from evenly.errors import ParameterError
+from evenly.params.base import Settings, settings_from
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+#: One value for every setting of a space.
+Assignment = Mapping[str, Any]
+
+#: Significant digits of numbers drawn from a range: what a person would write.
+_DIGITS = 3
+
+
+class Range(Settings):
+    """Numbers from `low` to `high`, both included: whole where both are, on a grid where `step` is given.
+
+    `log` draws evenly on a logarithmic scale; it has no steps.
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low} and not below high, {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs a low above 0 and takes no step")
+        if self.step is not None and self.step <= 0:
+            raise ValueError("step must be above 0")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether the numbers are whole."""
+        return all(isinstance(end, int) for end in (self.low, self.high, self.step or 1))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that varies.
+
+    Attributes
+    ----------
+    key
+        Dotted: a key of the recipe (`augment.targets.max_ratio`), of its policy (`policy.strength`), or of
+        params.yaml (`losses.focal.gamma`).
+    current
+        The value that the recipe has now.
+    domain
+        What may stand there: plain values to choose from, or a range.
+    """
+
+    key: str
+    current: Any
+    domain: tuple[Any, ...] | Range
+
+    @property
+    def shown(self) -> str:
+        """The domain in a few words."""
+        if isinstance(self.domain, Range):
+            extra = (
+                ", log scale" if self.domain.log else f", step {self.domain.step}" if self.domain.step else ""
+            )
+            return f"{self.domain.low} to {self.domain.high}{extra}"
+        return ", ".join(shown_value(value) for value in self.domain)
+
+    @property
+    def has_current(self) -> bool:
+        """Whether the value that the recipe has now is among what may stand here."""
+        if not isinstance(self.domain, Range):
+            return self.current in self.domain
+        known = isinstance(self.current, int | float) and not isinstance(self.current, bool)
+        return known and self.domain.low <= self.current <= self.domain.high
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """The domain as Optuna has it; options are JSON, which can be any plain value."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if not isinstance(self.domain, Range):
+            return CategoricalDistribution([json.dumps(value, sort_keys=True) for value in self.domain])
+        low, high, log, step = self.domain.low, self.domain.high, self.domain.log, self.domain.step
+        if self.domain.whole:
+            return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+        return FloatDistribution(low, high, log=log, step=step)
+
+    def read(self, drawn: Any) -> Any:
+        """Give the value that Optuna's stands for."""
+        if isinstance(self.domain, Range):
+            return float(f"{drawn:.{_DIGITS}g}") if isinstance(drawn, float) else drawn
+        return json.loads(drawn)
+
+    def written(self, value: Any) -> Any:
+        """Give Optuna's value for one of the domain: what `read` undoes."""
+        return value if isinstance(self.domain, Range) else json.dumps(value, sort_keys=True)
+
+
+Space = tuple[Setting, ...]
+
+
+def shown_value(value: Any) -> str:
+    """A value as YAML would have it in a line."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def read_domains(values: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...] | Range]:
+    """Read domains from plain values: a list is options, a mapping with `low` and `high` a range.
+
+    Parameters
+    ----------
+    values
+        Dotted key to list or mapping.
+    where
+        The file, for messages.
+
+    Raises
+    ------
+    ParameterError
+        Naming the key whose domain is none, and what is one.
+    """
+    domains: dict[str, tuple[Any, ...] | Range] = {}
+    for key, domain in values.items():
+        if isinstance(domain, list) and len(domain) > 1:
+            domains[key] = tuple(domain)
+        elif isinstance(domain, dict):
+            domains[key] = settings_from(Range, domain, f"{where}: {key}")
+        else:
+            raise ParameterError(
+                f"{where}: {key} is {shown_value(domain)}; give a list of two or more values, or "
+                "{low: ..., high: ...}, with log: true or a step if you like."
+            )
+    return domains
+
+
+def narrowed(space: Space, prefixes: tuple[str, ...]) -> Space:
+    """Only the settings whose key is, or is below, one of the prefixes; all of them without prefixes.
+
+    Raises
+    ------
+    ParameterError
+        When a prefix leads to none, naming those there are.
+    """
+    for prefix in prefixes:
+        if not any(_is_below(setting.key, prefix) for setting in space):
+            keys = ", ".join(setting.key for setting in space)
+            raise ParameterError(
+                f"--over {prefix} leads to no setting of the space, which has {keys}; "
+                "`--space FILE` brings others."
+            )
+    return tuple(s for s in space if not prefixes or any(_is_below(s.key, prefix) for prefix in prefixes))
+
+
+def _is_below(key: str, prefix: str) -> bool:
+    return key == prefix or key.startswith(f"{prefix}.")

@@ -1,0 +1,209 @@
+"""The trials of a search: proposed by a tree-structured Parzen estimator, kept in a journal under `.cache/`.
+
+What is proposed depends on the seed and on the trials that have ended, and on nothing else: a search that was
+killed goes on as if it had not been. Nothing is run here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenly.errors import DataError
+from evenly.tuning.space import Assignment, Space
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+    from optuna.trial import Trial as LiveTrial
+
+FOLDER = Path(".cache/tuning")
+#: Trials drawn at random before the estimator is asked.
+_STARTUP = 8
+#: After so many proposals in a row that were no use, they are drawn at random.
+_STUBBORN = 12
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that has ended.
+
+    Attributes
+    ----------
+    number
+        From 1, in the order in which they ended; 0 is the recipe as it is.
+    assignment
+        What was tried.
+    names
+        Of its experiments.
+    value
+        The metric; None where it failed.
+    reason
+        Why it failed.
+    """
+
+    number: int
+    assignment: Assignment
+    names: tuple[str, ...]
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try next; `id` is the study's own."""
+
+    id: int
+    assignment: dict[str, Any]
+
+
+class Study:
+    """The trials of one search.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    id_
+        Name of the search: another one for everything that would make its values incomparable.
+    space
+        What varies.
+    seed
+        Of the proposals.
+    """
+
+    def __init__(self, root: Path, id_: str, space: Space, seed: int) -> None:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.folder = root / FOLDER / id_
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.space = space
+        self._seed = seed
+        self._distributions: dict[str, BaseDistribution] = {s.key: s.distribution for s in space}
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(self.folder / "journal.log"))),
+            study_name=id_,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._asked: LiveTrial | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes away, and see to the trials that a killed one has left.
+
+        Raises
+        ------
+        DataError
+            When another process holds it.
+        """
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(
+                    "The same search is running already; wait for it, or give another --seed for one "
+                    "beside it."
+                ) from None
+            self._retry_what_was_killed()
+            yield
+
+    def add_reference(self, assignment: Assignment, names: Sequence[str], value: float) -> None:
+        """Tell the study what the recipe as it is scores, once, if its values are in the space."""
+        from optuna.trial import create_trial
+
+        if any("reference" in trial.user_attrs for trial in self._trials("COMPLETE")):
+            return
+        if not all(setting.has_current for setting in self.space):
+            return
+        written = {s.key: s.written(assignment[s.key]) for s in self.space}
+        attributes = {"reference": True, "names": list(names)}
+        self._study.add_trial(
+            create_trial(
+                params=written, distributions=self._distributions, value=value, user_attrs=attributes
+            )
+        )
+
+    def ended(self) -> list[Trial]:
+        """The trials that have a value or have failed, in order; without the recipe as it is."""
+        known = [
+            t for t in self._trials("COMPLETE", "FAIL") if t.value is not None or "failed" in t.user_attrs
+        ]
+        known = [trial for trial in known if "reference" not in trial.user_attrs]
+        return [
+            Trial(
+                i,
+                self._assignment(trial.params),
+                tuple(trial.user_attrs["names"]),
+                trial.value,
+                trial.user_attrs.get("failed", ""),
+            )
+            for i, trial in enumerate(known, start=1)
+        ]
+
+    def propose(self, attempt: int) -> Proposal:
+        """Propose what to try next.
+
+        Parameters
+        ----------
+        attempt
+            How many proposals have been no use since the last trial ended.
+        """
+        from optuna.samplers import RandomSampler, TPESampler
+
+        seed = _derived(self._seed, len(self.ended()), attempt)
+        self._study.sampler = (
+            TPESampler(seed=seed, n_startup_trials=_STARTUP)
+            if attempt < _STUBBORN
+            else RandomSampler(seed=seed)
+        )
+        self._asked = self._study.ask(self._distributions)
+        return Proposal(self._asked.number, self._assignment(self._asked.params))
+
+    def discard(self, proposal: Proposal) -> None:
+        """A proposal was no use; the estimator does not learn from it."""
+        from optuna.trial import TrialState
+
+        self._study.tell(proposal.id, state=TrialState.FAIL)
+
+    def tell(self, proposal: Proposal, names: Sequence[str], value: float) -> None:
+        """Record what a trial scored: higher is better."""
+        self._mark("names", list(names))
+        self._study.tell(proposal.id, value)
+
+    def fail(self, proposal: Proposal, names: Sequence[str], reason: str) -> None:
+        """Record that a trial failed, and why."""
+        self._mark("names", list(names))
+        self._mark("failed", reason)
+        self.discard(proposal)
+
+    def _mark(self, name: str, value: Any) -> None:
+        if self._asked is None:
+            raise ValueError("nothing has been proposed")
+        self._asked.set_user_attr(name, value)
+
+    def _retry_what_was_killed(self) -> None:
+        from optuna.trial import TrialState
+
+        for trial in self._trials("RUNNING"):
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            self._study.enqueue_trial(trial.params)
+
+    def _trials(self, *states: str) -> list[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.name in states]
+
+    def _assignment(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {setting.key: setting.read(params[setting.key]) for setting in self.space}
+
+
+def _derived(*numbers: int) -> int:
+    """One seed of 32 bits from several numbers."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "big")
