@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from evenly.cli import comparing, data, export, llm, model, review, tuning
+from evenly.cli import comparing, data, doctor, export, llm, model, review, tracking, tuning
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command("summary")(model.summary)
 app.command("sweep")(comparing.sweep)
 app.command("compare")(comparing.compare)
 app.command("tune")(tuning.tune)
+app.command("track")(tracking.track)
+app.command("doctor")(doctor.doctor)
 app.add_typer(llm.app, name="llm")
 app.add_typer(review.app, name="review")
 app.add_typer(export.app, name="export")

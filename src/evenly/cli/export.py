@@ -1,16 +1,32 @@
-"""Commands that hand the balanced training rows to other tools."""
+"""Commands that hand over what a run has made: a folder for people, rows for other tools."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-app = typer.Typer(no_args_is_help=True, help="Hand the balanced training rows to other tools.")
+from typer.core import TyperGroup
 
 BALANCED = "data/balanced/train.parquet"
+
+
+class _RunByDefault(TyperGroup):
+    """A group in which a first word that is no command is the run of the command `run`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the default command's name where the user left it out."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
+
+
+app = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    subcommand_metavar="RUN DIR | COMMAND [ARGS]...",
+    help="Hand over what a run has made: its experiment folder, or its training rows for other tools.\n\n"
+    "`evenly export RUN DIR` is short for `evenly export run RUN DIR`.",
+)
 
 
 class Form(StrEnum):
@@ -22,7 +38,34 @@ class Form(StrEnum):
 
 @app.callback()
 def export() -> None:
-    """Hand the balanced training rows to other tools."""
+    """Take no options of its own."""
+
+
+@app.command()
+def run(
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet, or is empty.")
+    ],
+) -> None:
+    """Write the experiment folder of a run: model, model card, tables, pictures, settings, code revision.
+
+    Everything comes from what the run has stored; nothing is run or checked out. Of the data the folder
+    holds ids and labels of test rows, and what the model has kept.
+    """
+    from evenly.handover.folder import export_run
+
+    stored = export_run(Path(), name, folder)
+    test = stored.run.scores["test"]
+    typer.echo(
+        f"{folder}: {stored.run.dataset} · {stored.run.recipe}, macro F1 {test['macro_f1']:.3f} (95% "
+        f"{test['macro_f1_low']:.3f} to {test['macro_f1_high']:.3f}), seed {stored.run.seed}."
+    )
+    typer.echo(
+        f"Model card {folder / 'README.md'}\nModel      {folder / 'model'} (`evenly predict` loads it)"
+    )
 
 
 @app.command()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,41 +104,55 @@ class Revision:
             file = self.root / path
             return file.read_bytes() if file.is_file() else None
         md5 = self.outputs.get(path)
+        if md5 is not None:
+            return self._cached(md5, path).read_bytes()
+        folder = next((out for out in self.outputs if path.startswith(f"{out}/")), None)
+        inside = self.files(folder).get(path.removeprefix(f"{folder}/")) if folder else None
+        return None if inside is None else inside.read_bytes()
+
+    def files(self, path: str) -> dict[str, Path]:
+        """Where the files of an output that is a folder lie, by their name in it; empty where this revision
+        has no such output.
+
+        Raises
+        ------
+        DataError
+            When it has one, but the content of a file is not in DVC's cache.
+        """
+        if self.commit is None:
+            folder = self.root / path
+            found = sorted(file for file in folder.rglob("*") if file.is_file())
+            return {file.relative_to(folder).as_posix(): file for file in found}
+        md5 = self.outputs.get(path)
         if md5 is None:
-            folder = next((out for out in self.outputs if path.startswith(f"{out}/")), None)
-            inside = self._folder(folder) if folder else {}
-            md5 = inside.get(path.removeprefix(f"{folder}/"))
-        return None if md5 is None else self._content(path, md5)
+            return {}
+        listed = json.loads(self._cached(md5, path).read_bytes())
+        return {one["relpath"]: self._cached(one["md5"], f"{path}/{one['relpath']}") for one in listed}
 
     def copy_folder(self, path: str, target: Path) -> None:
-        """Write the files of an output that is a folder below `target`.
+        """Copy the files of an output that is a folder below `target`.
 
         Raises
         ------
         DataError
             When the revision has no such output, or its content is not in DVC's cache.
         """
-        if self.commit is None:
-            raise ValueError("a folder of the workspace is there already")
-        if path not in self.outputs:
+        found = self.files(path)
+        if not found:
             raise DataError(f"{self.name} has no {path}; run it again.")
-        for name, md5 in self._folder(path).items():
+        for name, file in found.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes(self._content(f"{path}/{name}", md5))
+            shutil.copyfile(file, target / name)
 
-    def _folder(self, path: str) -> dict[str, str]:
-        """MD5 of the files of a folder by their path in it."""
-        listed = json.loads(self._content(path, self.outputs[path]))
-        return {entry["relpath"]: entry["md5"] for entry in listed}
-
-    def _content(self, path: str, md5: str) -> bytes:
+    def _cached(self, md5: str, path: str) -> Path:
+        """Find content in DVC's cache; `path` is what messages call it."""
         for cache in (self.root / ".dvc" / "cache", *_configured_caches(self.root)):
             content = cache / "files" / "md5" / md5[:2] / md5[2:]
             if content.is_file():
-                return content.read_bytes()
+                return content
         raise DataError(
-            f"{path} of {self.name} is not in DVC's cache: `dvc exp pull` or `dvc fetch` gets it from a "
-            f"remote, and after `dvc exp remove {self.name}` a sweep runs it again."
+            f"{path} of {self.name} is not in DVC's cache: `dvc pull` (of an experiment: `dvc exp pull`) "
+            "gets it from a remote, and `dvc exp run` with the same settings makes it again."
         )
 
     def _tracked(self, path: str) -> str | None:

@@ -1,0 +1,1 @@
+"""Examining an installation and a project: what works, what may surprise, what is broken."""

@@ -1,0 +1,187 @@
+"""Everything that the outputs of one finished run say, read back from its revision without a checkout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evenly.classifiers.storage import MANIFEST
+from evenly.comparison.history import Revision, find_revisions
+from evenly.comparison.runs import Run, read_run
+from evenly.comparison.workspace import changed_stages
+from evenly.errors import DataError
+from evenly.evaluation.decisions import RULES, RuleName
+from evenly.params.datasets import DATASETS_FILE
+from evenly.params.project import PARAMS_FILE
+
+#: Metrics of the stages before `evaluate`, which has its own place in a run.
+_METRICS = ("split", "imbalance", "llm", "generate", "filter", "resample", "mining")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run.
+
+    Attributes
+    ----------
+    revision
+        Where it is stored.
+    run
+        What was run, what it scored and what it cost.
+    params
+        params.yaml.
+    entry
+        That of the data set in datasets.yaml.
+    metrics
+        What each stage before `evaluate` says in `metrics/STAGE.json`; empty for one with nothing to do.
+    final
+        The stage that made the model that was kept: `train`, or `finetune` where the second round was better.
+    kept
+        What `finetune` says of that: empty where it made the model.
+    model
+        Files of that model, by their name in its folder.
+    manifest
+        Its `model.json`.
+    """
+
+    revision: Revision
+    run: Run
+    params: Mapping[str, Any]
+    entry: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    final: str
+    kept: Mapping[str, Any]
+    model: Mapping[str, Path]
+    manifest: Mapping[str, Any]
+
+    @property
+    def classes(self) -> list[str]:
+        """In class order."""
+        return [str(name) for name in self.manifest["schema"]["classes"]]
+
+    @property
+    def modality(self) -> str:
+        """`text`, `image` or `table`."""
+        return str(self.manifest["schema"]["modality"])
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """What the recipe of the run asks for."""
+        return self.params.get("recipes", {}).get(self.run.recipe) or {}
+
+    @property
+    def best_rule(self) -> RuleName:
+        """The decision rule with the highest macro F1 on validation rows, the plainest of equal ones; no test
+        row has a say.
+        """
+        rules = self.run.scores["decision_rules"]
+        scored = [(rule, rules[rule]["validation"]["macro_f1"]) for rule in RULES if rule in rules]
+        return max(scored, key=lambda pair: pair[1])[0]
+
+    def needed(self, path: str) -> bytes:
+        """Content of an output.
+
+        Raises
+        ------
+        DataError
+            When there is none.
+        """
+        content = self.revision.read(path)
+        if content is None:
+            raise DataError(f"{self.revision.name} has no {path}; run `dvc repro` there and commit.")
+        return content
+
+    def table(self, path: str) -> list[dict[str, str]]:
+        """Rows of an output that is a CSV file."""
+        return list(csv.DictReader(io.StringIO(self.needed(path).decode("utf-8"))))
+
+    def folder(self, path: str) -> Mapping[str, Path]:
+        """Files of an output that is a folder.
+
+        Raises
+        ------
+        DataError
+            When there are none.
+        """
+        files = self.revision.files(path)
+        if not files:
+            raise DataError(f"{self.revision.name} has no {path}; run `dvc repro` there and commit.")
+        return files
+
+
+def read_stored_run(root: Path, name: str) -> StoredRun:
+    """Read a finished run.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    name
+        An experiment, branch, tag or commit, or `workspace`.
+
+    Raises
+    ------
+    DataError
+        When there is no such run, its outputs were made with other settings than it has now, or DVC's cache
+        does not hold them.
+    """
+    revision = find_revisions(root, [name])[0]
+    run = read_run(revision)
+    _check_current(revision)
+    params, entries = revision.yaml(PARAMS_FILE), revision.yaml(DATASETS_FILE)
+    kept = _json(revision.files("models/finetune"), MANIFEST)
+    final = "train" if kept.get("kept") == "train" or not kept else "finetune"
+    model = revision.files(f"models/{final}")
+    manifest = _json(model, MANIFEST)
+    if not manifest:
+        raise DataError(f"{name} has no models/{final}; run `dvc repro` there and commit.")
+    return StoredRun(
+        revision=revision,
+        run=run,
+        params=params,
+        entry=entries.get(run.dataset) or {},
+        metrics={stage: json.loads(revision.read(f"metrics/{stage}.json") or b"{}") for stage in _METRICS},
+        final=final,
+        kept=kept if final == "train" else {},
+        model=model,
+        manifest=manifest,
+    )
+
+
+def _json(files: Mapping[str, Path], name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files[name].read_bytes()) if name in files else {}
+    return content
+
+
+def _check_current(revision: Revision) -> None:
+    """Refuse a run whose outputs were made from something else than what it would be handed over with."""
+    if revision.commit is None:
+        stages = changed_stages(revision.root)
+        if stages:
+            raise DataError(
+                f"The workspace has changed since its last run ({', '.join(stages)}): `dvc repro` runs what "
+                "has changed, and HEAD or an experiment can be named instead."
+            )
+        return
+    for stage in revision.yaml("dvc.lock").get("stages", {}).values():
+        for file, told in stage.get("params", {}).items():
+            now = revision.yaml(file)
+            for key, value in told.items():
+                if _at(now, key) != value:
+                    raise DataError(
+                        f"{revision.name} was committed with another {key} in {file} than its outputs were "
+                        "made with; run `dvc repro` there and commit."
+                    )
+
+
+def _at(values: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key; None where there is none."""
+    place: Any = values
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place
