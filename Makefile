@@ -9,13 +9,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run compare test lint bench clean
+.PHONY: help run compare test lint bench clean check-lock pull base report
 
 help:
 	@echo "make run      install, run the pipeline on the embedded data set, show the result"
 	@echo "make compare  the eight classical experiments over five seeds, and which of them helps"
 	@echo "make test     install with the test extras; ruff, mypy, pytest"
 	@echo "make bench    benchmarks, as ratios against the named rivals"
+	@echo "make report BASE=main  what this branch changes: reports/diff.md, as pull requests get it"
+	@echo "make check-lock, pull, base BASE=main  what comes before a report: docs/review.md"
 	@echo "make clean    remove the environment and all caches of tools (not DVC's cache)"
 
 $(BIN)/python:
@@ -30,6 +32,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/.installed-s3: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[s3]'
 	@touch $@
 
 run: $(VENV)/.installed
@@ -50,6 +56,34 @@ test: lint
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench
+
+# Code reviews: docs/review.md. BASE is the branch, tag or commit that a report compares with.
+BASE ?= main
+
+check-lock: $(VENV)/.installed
+	@told=$$($(BIN)/dvc repro --allow-missing --dry 2>&1) && ! echo "$$told" | grep -q '^Running stage' || \
+	  { echo "$$told"; echo "dvc.lock is not what the code and the settings give: run dvc repro and commit dvc.lock."; exit 1; }
+
+# DVC_REMOTE, where it is set, is used instead of the remote in .dvc/config; DVC_ENDPOINT is its S3 server, if not AWS.
+pull: $(VENV)/.installed-s3
+	@test -z "$$DVC_REMOTE" || $(BIN)/dvc remote add --quiet --local --force --default shared "$$DVC_REMOTE"
+	@test -z "$$DVC_ENDPOINT" || $(BIN)/dvc remote modify --quiet --local shared endpointurl "$$DVC_ENDPOINT"
+	$(BIN)/dvc pull --run-cache --allow-missing
+	$(BIN)/dvc fetch --run-cache --all-branches
+
+# The base as this machine computes it, as the branch computed-base: for a base whose data are nowhere.
+base: $(VENV)/.installed
+	@git worktree remove --force .cache/base 2>/dev/null || true
+	git worktree add --quiet -B computed-base .cache/base $(BASE)
+	cd .cache/base && dvc cache dir --local $(CURDIR)/.dvc/cache && dvc repro
+	git -C .cache/base -c user.name=evenly -c user.email=evenly@localhost \
+	  commit --quiet --all --allow-empty --no-verify --message "$(BASE), computed here"
+
+report: $(VENV)/.installed
+	$(BIN)/evenly diff $(BASE)
+	@{ printf '\n<details><summary>dvc metrics diff %s</summary>\n\n' '$(BASE)'; \
+	  $(BIN)/dvc metrics diff $(BASE) --md --precision 3 --targets metrics/evaluate.json | tr -s ' '; \
+	  printf '\n</details>\n'; } >> reports/diff.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

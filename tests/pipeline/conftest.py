@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import Project, make_project
+from projects import Project, Team, make_project, make_team
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,19 @@ def project(first_run: tuple[Project, str], tmp_path: Path) -> Iterator[Project]
     copy.commit("First run")
     yield copy
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def team(first_run: tuple[Project, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """The project after its first run with a git remote, a folder and a bucket, to which all has been
+    pushed, an experiment too. Tests clone it and leave it as it is.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        yield make_team(first_run[0], tmp_path_factory.mktemp("team"), address)
+    finally:
+        server.stop()

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,61 @@ def make_project(folder: Path) -> Project:
         shutil.copy2(ROOT / name, target)
     project = Project(folder)
     project.run("git", "init", "-q", "-b", "main")
-    project.run("git", "config", "user.name", "Test")
-    project.run("git", "config", "user.email", "test@example.org")
+    introduce(project)
     project.commit("The project as a newcomer gets it")
     return project
+
+
+@dataclass(frozen=True)
+class Team:
+    """A project that is shared: `author` has pushed it and its experiment `colleague` to `hub`, and its data
+    to both DVC remotes, `folder` and `bucket`.
+    """
+
+    author: Project
+    hub: Path
+
+    #: What the experiment sets.
+    changes = ("-S", "balancing=adasyn", "-S", "train.epochs=2")
+    remotes = ("folder", "bucket")
+
+    def clone(self, folder: Path) -> Project:
+        """Clone as somebody else would, with the keys to the bucket and nothing of the author's cache."""
+        self.author.run("git", "clone", "--quiet", str(self.hub), str(folder))
+        project = Project(folder)
+        introduce(project)
+        give_keys(project)
+        return project
+
+
+def make_team(first_run: Project, folder: Path, s3: str) -> Team:
+    """Share a project after its first run, as docs/sharing.md says; `s3` is the address of an S3 server."""
+    shutil.copytree(first_run.root, folder / "author", symlinks=True)
+    author = Project(folder / "author")
+    team = Team(author, folder / "hub.git")
+    urllib.request.urlopen(urllib.request.Request(f"{s3}/evenly-data", method="PUT")).close()
+    author.dvc("remote", "add", "--default", "folder", str(folder / "store"))
+    author.dvc("remote", "add", "bucket", "s3://evenly-data/dvc")
+    author.dvc("remote", "modify", "bucket", "endpointurl", s3)
+    give_keys(author)
+    author.commit("First run, and where its data are")
+    author.run("git", "init", "--quiet", "--bare", "--initial-branch", "main", str(team.hub))
+    author.run("git", "remote", "add", "origin", str(team.hub))
+    author.run("git", "push", "--quiet", "origin", "main")
+    author.dvc("exp", "run", "--temp", "--name", "colleague", *team.changes)
+    for remote in team.remotes:
+        author.dvc("push", "--run-cache", "--remote", remote)
+        author.dvc("exp", "push", "--run-cache", "--remote", remote, "origin", "colleague")
+    return team
+
+
+def give_keys(project: Project) -> None:
+    """Put the keys to the bucket where `dvc remote modify --local` puts them, and git does not see them."""
+    keys = "['remote \"bucket\"']\n    access_key_id = test\n    secret_access_key = test\n"
+    (project.root / ".dvc" / "config.local").write_text(keys)
+
+
+def introduce(project: Project) -> None:
+    """Tell git who commits."""
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@example.org")

@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from evenly.cli import comparing, data, doctor, export, llm, model, review, tracking, tuning
+from evenly.cli import (
+    comparing,
+    data,
+    doctor,
+    export,
+    llm,
+    model,
+    review,
+    reviewing,
+    tracking,
+    tuning,
+)
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -30,6 +41,7 @@ app.command("compare")(comparing.compare)
 app.command("tune")(tuning.tune)
 app.command("track")(tracking.track)
 app.command("doctor")(doctor.doctor)
+app.command("diff")(reviewing.diff)
 app.add_typer(llm.app, name="llm")
 app.add_typer(review.app, name="review")
 app.add_typer(export.app, name="export")

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,14 +78,15 @@ class Revision:
         return int(git(self.root, "show", "-s", "--format=%ct", self.commit))
 
     @cached_property
-    def outputs(self) -> dict[str, str]:
-        """MD5 of every output in dvc.lock, by path."""
-        from ruamel.yaml import YAML
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """What dvc.lock says of each stage: `deps`, `params` and `outs`."""
+        stages: dict[str, dict[str, Any]] = self.yaml("dvc.lock").get("stages", {})
+        return stages
 
-        text = self._tracked("dvc.lock")
-        stages = (YAML(typ="safe").load(text) or {}).get("stages", {}) if text else {}
-        outputs = (out for stage in stages.values() for out in stage.get("outs", []))
-        return {out["path"]: out["md5"] for out in outputs if "md5" in out}
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """MD5 of every output in dvc.lock, by path; that of a folder ends in `.dir`."""
+        return hashes(out for stage in self.stages.values() for out in stage.get("outs", []))
 
     def yaml(self, path: str) -> dict[str, Any]:
         """Read a YAML file that git tracks; empty where there is none."""
@@ -144,6 +146,14 @@ class Revision:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / name)
 
+    def files_below(self, folder: str, ending: str) -> list[str]:
+        """Paths of the files with this ending in the output folders below `folder`, in order."""
+        if self.commit is None:
+            found = (self.root / folder).rglob(f"*{ending}")
+            return sorted(file.relative_to(self.root).as_posix() for file in found)
+        outs = [out for out, md5 in self.outputs.items() if out.startswith(f"{folder}/") and ".dir" in md5]
+        return sorted(f"{out}/{name}" for out in outs for name in self.files(out) if name.endswith(ending))
+
     def _cached(self, md5: str, path: str) -> Path:
         """Find content in DVC's cache; `path` is what messages call it."""
         for cache in (self.root / ".dvc" / "cache", *_configured_caches(self.root)):
@@ -151,8 +161,9 @@ class Revision:
             if content.is_file():
                 return content
         raise DataError(
-            f"{path} of {self.name} is not in DVC's cache: `dvc pull` (of an experiment: `dvc exp pull`) "
-            "gets it from a remote, and `dvc exp run` with the same settings makes it again."
+            f"{path} of {self.name} is not in DVC's cache: `dvc pull` (of an experiment: `dvc exp pull`; of other "
+            "branches: `dvc fetch --all-branches`) gets it from a remote, and `dvc exp run` with the same "
+            "settings makes it again."
         )
 
     def _tracked(self, path: str) -> str | None:
@@ -163,6 +174,11 @@ class Revision:
             ["git", "show", f"{self.commit}:./{path}"], cwd=self.root, capture_output=True, encoding="utf-8"
         )
         return None if done.returncode else done.stdout
+
+
+def hashes(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """MD5 by path, of the `deps` or `outs` that dvc.lock lists."""
+    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
 
 
 def _configured_caches(root: Path) -> list[Path]:

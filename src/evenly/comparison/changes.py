@@ -1,0 +1,225 @@
+"""What changes between two revisions of the project: settings, code, metrics, classes, plots; one run each.
+
+Runs of one seed are told apart by the test rows that they share. Whether a technique is better over seeds is
+decided in `leaderboards`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evenly.comparison.history import Revision, hashes
+from evenly.comparison.pairing import PairedScores, paired_scores, read_predictions
+from evenly.comparison.runs import Run, flattened, read_run
+from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.intervals import Interval
+from evenly.params.base import settings_from
+from evenly.params.evaluation import EvaluateSettings
+from evenly.params.project import PARAMS_FILE
+
+
+@dataclass(frozen=True)
+class ScoreChange:
+    """A score of the base and of the other revision.
+
+    Attributes
+    ----------
+    name
+        A key of `HEADLINE`, or a class.
+    base, here
+        None where there is none.
+    difference
+        `here` minus `base` with its 95% interval, paired over the same test rows; None where these differ.
+    """
+
+    name: str
+    base: float | None
+    here: float | None
+    difference: Interval | None
+
+    @property
+    def plain(self) -> float | None:
+        """The difference, whether or not it has an interval."""
+        return None if self.base is None or self.here is None else self.here - self.base
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """The F1 of a class, with the rows that the classifier was trained on before and now."""
+
+    f1: ScoreChange
+    base_rows: int | None
+    here_rows: int | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot of both revisions as PNG; None where one has no such plot."""
+
+    path: str
+    base: bytes | None
+    here: bytes | None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Everything that differs between two revisions.
+
+    Attributes
+    ----------
+    base, here
+        The runs.
+    settings
+        Value before and now by key, where they differ; None where there is no such key.
+    sources
+        Files and folders that stages depend on and no stage makes, whose content differs.
+    stages
+        Stages whose outputs differ, in the pipeline's order.
+    metrics
+        Headline metrics on test rows.
+    classes
+        The one that changes most comes first.
+    paired_rows
+        Number of test rows if both revisions were tested on the same ones, else 0.
+    pictures
+        Plots that differ.
+    same_pictures
+        How many do not.
+    """
+
+    base: Run
+    here: Run
+    settings: Mapping[str, tuple[Any, Any]]
+    sources: tuple[str, ...]
+    stages: tuple[str, ...]
+    metrics: tuple[ScoreChange, ...]
+    classes: tuple[ClassChange, ...]
+    paired_rows: int
+    pictures: tuple[Picture, ...]
+    same_pictures: int
+
+
+def find_changes(base: Revision, here: Revision) -> Changes:
+    """Compare two revisions.
+
+    Raises
+    ------
+    DataError
+        When one of them has not been evaluated, or DVC's cache does not hold what it made.
+    """
+    runs = read_run(base), read_run(here)
+    paired = _paired(base, here, runs[1].seed)
+    pictures = [
+        Picture(path, base.read(path), here.read(path))
+        for path in sorted(
+            {*base.files_below("plots", ".png"), *here.files_below("plots", ".png")}, key=_last_first
+        )
+    ]
+    changed = tuple(picture for picture in pictures if picture.base != picture.here)
+    return Changes(
+        base=runs[0],
+        here=runs[1],
+        settings=_settings(base, here, runs),
+        sources=_sources(base, here),
+        stages=_stages(base, here),
+        metrics=_metrics(runs, paired),
+        classes=_classes(base, here, paired),
+        paired_rows=paired.rows if paired else 0,
+        pictures=changed,
+        same_pictures=len(pictures) - len(changed),
+    )
+
+
+def _last_first(path: str) -> tuple[bool, str]:
+    """Sort what the pipeline ends with before what it begins with."""
+    return not path.startswith("plots/evaluate/"), path
+
+
+def _paired(base: Revision, here: Revision, seed: int) -> PairedScores | None:
+    """Scores on the same test rows; None where the revisions were not tested on the same ones."""
+    tables = read_predictions(base), read_predictions(here)
+    if tables[0] is None or tables[1] is None or not tables[0].same_rows(tables[1]):
+        return None
+    told = here.yaml("params.yaml").get("evaluate", {})
+    settings = settings_from(EvaluateSettings, told, f"{PARAMS_FILE} of {here.name}")
+    return paired_scores(tables[0], tables[1], settings, seed)
+
+
+def _settings(base: Revision, here: Revision, runs: Sequence[Run]) -> dict[str, tuple[Any, Any]]:
+    told = [_told(revision, run) for revision, run in zip((base, here), runs, strict=True)]
+    if runs[0].recipe != runs[1].recipe:
+        # Another recipe has other settings, another data set another entry: their names say that.
+        told = [{k: v for k, v in one.items() if not k.startswith("recipes.")} for one in told]
+    if runs[0].dataset != runs[1].dataset:
+        told = [{k: v for k, v in one.items() if not k.startswith("datasets.yaml")} for one in told]
+    keys = dict.fromkeys(key for one in told for key in one)
+    both = {key: (told[0].get(key), told[1].get(key)) for key in keys}
+    return {key: values for key, values in both.items() if values[0] != values[1]}
+
+
+def _told(revision: Revision, run: Run) -> dict[str, Any]:
+    """What a run was told, the model and the loss as resolved."""
+    told = {"dataset": run.dataset, "seed": run.seed, "balancing": run.recipe}
+    for key, value in run.settings.items():
+        own = key.startswith("recipe.")
+        told[f"recipes.{run.recipe}.{key.removeprefix('recipe.')}" if own else key] = value
+    entry = revision.yaml("datasets.yaml").get(run.dataset) or {}
+    told |= flattened({"datasets.yaml": {run.dataset: entry}})
+    return told | {"model": run.model, "loss": run.loss}
+
+
+def _sources(base: Revision, here: Revision) -> tuple[str, ...]:
+    found: list[dict[str, str]] = []
+    for revision in (base, here):
+        used = hashes(dep for stage in revision.stages.values() for dep in stage.get("deps", []))
+        made = revision.outputs
+        found.append(
+            {path: md5 for path, md5 in used.items() if not any(f"{path}/".startswith(f"{o}/") for o in made)}
+        )
+    return tuple(path for path in sorted({*found[0], *found[1]}) if found[0].get(path) != found[1].get(path))
+
+
+def _stages(base: Revision, here: Revision) -> tuple[str, ...]:
+    def outs(revision: Revision, name: str) -> dict[str, str]:
+        return hashes(revision.stages.get(name, {}).get("outs", []))
+
+    names = dict.fromkeys([*here.yaml("dvc.yaml").get("stages", {}), *base.stages])
+    return tuple(name for name in names if outs(base, name) != outs(here, name))
+
+
+def _metrics(runs: Sequence[Run], paired: PairedScores | None) -> tuple[ScoreChange, ...]:
+    base, here = (run.scores.get("test", {}) for run in runs)
+    differences = paired.metrics if paired else {}
+    return tuple(
+        ScoreChange(name, base.get(name), here.get(name), differences.get(name))
+        for name in HEADLINE
+        if name != "macro_recall" and (name in base or name in here)  # the same as balanced accuracy
+    )
+
+
+def _classes(base: Revision, here: Revision, paired: PairedScores | None) -> tuple[ClassChange, ...]:
+    before, now = _per_class(base), _per_class(here)
+    differences = paired.classes if paired else {}
+    changes = []
+    for name in dict.fromkeys([*now, *before]):
+        f1 = ScoreChange(name, _f1(before, name), _f1(now, name), differences.get(name))
+        changes.append(ClassChange(f1, _rows(before, name), _rows(now, name)))
+    return tuple(sorted(changes, key=lambda change: -abs(change.f1.plain or 0)))
+
+
+def _per_class(revision: Revision) -> dict[str, dict[str, str]]:
+    text = (revision.read("reports/per_class.csv") or b"").decode("utf-8")
+    return {row["class"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def _f1(table: Mapping[str, Mapping[str, str]], name: str) -> float | None:
+    cell = table.get(name, {}).get("f1")
+    return float(cell) if cell else None
+
+
+def _rows(table: Mapping[str, Mapping[str, str]], name: str) -> int | None:
+    return int(table[name]["balanced_rows"]) if name in table else None

@@ -1,0 +1,192 @@
+"""Writes down what changes between two revisions, for a code review: Markdown, pictures side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
+from evenly.comparison.leaderboards import compare
+from evenly.comparison.tables import cost_columns, leaderboard_columns, markdown_table
+from evenly.comparison.verdicts import shown
+from evenly.evaluation.headline import HEADLINE
+from evenly.files import atomic_folder, write_text
+
+#: More classes than this are not listed one by one.
+_CLASSES = 20
+#: More changed files and folders than this are not named one by one.
+_SOURCES = 12
+
+
+def write_changes(changes: Changes, path: str | Path) -> None:
+    """Write the report to `path` (NAME.md), and its pictures into the folder NAME beside it."""
+    path = Path(path)
+    with atomic_folder(path.with_suffix("")) as folder:
+        for picture in changes.pictures:
+            for side, content in (("base", picture.base), ("here", picture.here)):
+                if content is not None:
+                    (folder / _file_name(picture, side)).write_bytes(content)
+    write_text(changes_markdown(changes, path.stem), path)
+
+
+def changes_markdown(changes: Changes, pictures: str) -> str:
+    """Lay out the report; `pictures` is the folder of its pictures, relative to it."""
+    parts = [
+        f"# `{changes.here.name}` against `{changes.base.name}`",
+        "\n".join(f"- {sentence}" for sentence in verdicts(changes)),
+        *_what_changes(changes),
+        "## Scores on test rows",
+        _metric_table(changes),
+        *_techniques(changes),
+        *_class_section(changes),
+        *_plots(changes, pictures),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdicts(changes: Changes) -> Iterator[str]:
+    """What a reviewer should know first."""
+    macro = next(score for score in changes.metrics if score.name == "macro_f1")
+    if macro.difference is None:
+        yield (
+            f"Macro F1 goes from {_shown(macro.base)} to {_shown(macro.here)}. The two were not tested on "
+            "the same rows, so that chance cannot be told from a difference."
+        )
+    else:
+        change, rows = macro.difference, changes.paired_rows
+        verb = "rises" if change.value > 0 else "falls"
+        yield (
+            f"Macro F1 {verb if change.excludes_zero else 'does not differ'} ({_signed(change.value)}, "
+            f"95% {shown(change.low)} to {shown(change.high)}, over the same {rows} test rows)."
+        )
+        others = [score for score in changes.metrics if score is not macro]
+        for word, better in (("better", True), ("worse", False)):
+            if names := [HEADLINE[score.name].label for score in others if _is_better(score) is better]:
+                yield f"Other metrics that are {word}: {', '.join(names)}."
+    yield (
+        "One run on each side: the intervals are over test rows, not over splits and initialisations. "
+        "`evenly sweep` says whether it holds over seeds."
+    )
+
+
+def _is_better(score: ScoreChange) -> bool | None:
+    """Whether a metric differs for the better; None where its interval does not exclude 0."""
+    if score.difference is None or not score.difference.excludes_zero:
+        return None
+    return (score.difference.value > 0) == HEADLINE[score.name].higher_is_better
+
+
+def _what_changes(changes: Changes) -> Iterator[str]:
+    yield "## What was changed"
+    columns = ["Setting", f"`{changes.base.name}`", f"`{changes.here.name}`"]
+    if changes.settings:
+        rows = [[f"`{key}`", *map(_setting, values)] for key, values in changes.settings.items()]
+        yield markdown_table(columns, rows)
+    else:
+        yield "No setting."
+    if changes.sources:
+        yield f"Code and data that stages depend on: {_listed(changes.sources)}."
+    if changes.stages:
+        yield f"Stages with other outputs: {_listed(changes.stages)}."
+    else:
+        yield "All stages have the same outputs."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SOURCES} more" if len(names) > _SOURCES else ""
+    return ", ".join(f"`{name}`" for name in names[:_SOURCES]) + more
+
+
+def _setting(value: Any) -> str:
+    return "–" if value is None else f"`{json.dumps(value, ensure_ascii=False, default=str)}`"
+
+
+def _metric_table(changes: Changes) -> str:
+    columns = ["Metric", f"`{changes.base.name}`", f"`{changes.here.name}`", "Difference", "95%"]
+    return markdown_table(columns, [[HEADLINE[s.name].label, *_cells(s)] for s in changes.metrics])
+
+
+def _cells(score: ScoreChange) -> list[str | None]:
+    difference, plain = score.difference, score.plain
+    mark = "**" if difference is not None and difference.excludes_zero else ""
+    return [
+        _shown(score.base),
+        _shown(score.here),
+        None if plain is None else f"{mark}{_signed(plain)}{mark}",
+        None if difference is None else f"{shown(difference.low)} to {shown(difference.high)}",
+    ]
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else shown(value)
+
+
+def _signed(value: float) -> str:
+    text = shown(value)
+    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
+
+
+def _techniques(changes: Changes) -> Iterator[str]:
+    """Both runs in one table with the cheap rivals, where they are two techniques on the same data set."""
+    for board in compare([changes.base, changes.here]).leaderboards:
+        if {changes.base.name, changes.here.name} <= {run.name for run in board.field.runs}:
+            scores = leaderboard_columns(board)
+            shown_first = ("Technique", HEADLINE[board.metric].label)
+            columns = {name: scores[name] for name in shown_first} | cost_columns(board)
+            yield "## As techniques, beside the cheap rivals"
+            yield markdown_table(
+                list(columns), [[cell(standing) for cell in columns.values()] for standing in board.standings]
+            )
+
+
+def _class_section(changes: Changes) -> Iterator[str]:
+    changed = [change for change in changes.classes if change.f1.base != change.f1.here]
+    yield "## F1 by class"
+    if not changed:
+        yield "No class changes."
+        return
+    columns = [
+        "Class",
+        "Rows trained on",
+        f"`{changes.base.name}`",
+        f"`{changes.here.name}`",
+        "Difference",
+        "95%",
+    ]
+    yield markdown_table(columns, [_class_row(change) for change in changed[:_CLASSES]])
+    left = len(changes.classes) - len(changed[:_CLASSES])
+    if len(changed) > _CLASSES:
+        yield f"The other {left} classes change less."
+    elif left:
+        yield f"Unchanged: {left} of {len(changes.classes)} classes."
+
+
+def _class_row(change: ClassChange) -> list[str | None]:
+    before, now = change.base_rows, change.here_rows
+    rows = (
+        str(now) if before == now else f"{'–' if before is None else before} → {'–' if now is None else now}"
+    )
+    return [change.f1.name, rows, *_cells(change.f1)]
+
+
+def _plots(changes: Changes, folder: str) -> Iterator[str]:
+    yield "## Plots"
+    if changes.pictures:
+        lines = [f"| `{changes.base.name}` | `{changes.here.name}` |", "|---|---|"]
+        for picture in changes.pictures:
+            sides = (("base", picture.base), ("here", picture.here))
+            name = picture.path.removeprefix("plots/").removesuffix(".png")
+            cells = (
+                "–" if content is None else f"{name}<br>![{name}]({folder}/{_file_name(picture, side)})"
+                for side, content in sides
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        yield "\n".join(lines)
+    if same := changes.same_pictures:
+        yield f"The same in both: {same} of {same + len(changes.pictures)} plots."
+
+
+def _file_name(picture: Picture, side: str) -> str:
+    return f"{picture.path.removeprefix('plots/').removesuffix('.png').replace('/', '-')}-{side}.png"
