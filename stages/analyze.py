@@ -8,7 +8,8 @@ def main() -> None:
 
     from evenly.distribution import write_class_distribution
     from evenly.files import write_json
-    from evenly.imbalance import imbalance_measures, tiers
+    from evenly.groups import group_counts
+    from evenly.imbalance import group_measures, imbalance_measures, tiers
     from evenly.params.datasets import read_entry
     from evenly.params.project import read_params
     from evenly.planning import make_plans
@@ -19,7 +20,8 @@ def main() -> None:
     params = read_params()
     train = read_samples("data/split/train.parquet")
     entry = read_entry(params.dataset)
-    plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ))
+    groups = group_counts(train) if train.has("attribute") else None
+    plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ), groups)
 
     write_plan(plans.llm, "data/plan/llm.json")
     write_plan(plans.generate, "data/plan/generate.json")
@@ -30,8 +32,12 @@ def main() -> None:
     write_plan(plans.finetune, "data/plan/finetune.json")
 
     measures = {name: imbalance_measures(counts) for name, counts in plans.expected.items()}
-    write_json({**measures, "tiers": tiers(train.counts, params.tiers)}, "metrics/imbalance.json")
+    found = {**measures, "tiers": tiers(train.counts, params.tiers)}
     write_class_distribution(plans.expected, "plots/analyze")
+    if plans.groups:
+        found["groups"] = group_measures(plans.groups)
+        write_class_distribution(plans.groups, "plots/analyze", unit="group")
+    write_json(found, "metrics/imbalance.json")
 
     real = measures["train"]
     print(

@@ -16,6 +16,7 @@ def main() -> None:
 
     import time
 
+    from evenly.groups import group_counts
     from evenly.synthesis.augmentation import augment
 
     train = read_samples("data/split/train.parquet")
@@ -28,9 +29,13 @@ def main() -> None:
     short = f" of {asked} asked for" if made < asked else ""
     rate = made / max(seconds, 1e-9)
     print(f"offline_augment: {made} rows{short} in {seconds:.1f} s ({rate:,.0f} a second)")
-    for label, count in augmented.counts.items():
-        if count < plan.counts.get(label, 0):
-            print(f"  class {label}: {count} of {plan.counts[label]}; its rows cannot be varied further")
+    counts = augmented.counts if plan.balance_on == "class" else group_counts(augmented)
+    for name, wanted in plan.counts.items():
+        if counts.get(name, 0) < wanted:
+            print(
+                f"  {plan.balance_on} {name}: {counts.get(name, 0)} of {wanted}; "
+                "its rows cannot be varied further"
+            )
 
 
 if __name__ == "__main__":

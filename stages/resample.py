@@ -9,7 +9,8 @@ ADDITIONS = ("data/filtered/kept.parquet", "data/augmented/augmented.parquet")
 def main() -> None:
     from evenly.distribution import growing, write_class_distribution
     from evenly.files import read_json, write_json
-    from evenly.imbalance import imbalance_measures
+    from evenly.groups import group_counts
+    from evenly.imbalance import group_measures, imbalance_measures
     from evenly.samples import read_samples, write_samples
     from evenly.synthesis.resampling.assembly import assemble
     from evenly.synthesis.resampling.report import untouched
@@ -30,7 +31,12 @@ def main() -> None:
         steps["resample"] = table.counts
     write_samples(table, "data/balanced/train.parquet")
     imbalance = {step: imbalance_measures(counts) for step, counts in steps.items()}
-    write_json({**report.to_json(), "imbalance": imbalance}, "metrics/resample.json")
+    found = {**report.to_json(), "imbalance": imbalance}
+    if report.unit == "group":
+        found["imbalance_of_groups"] = group_measures(
+            {"train": group_counts(train), "resample": group_counts(table)}
+        )
+    write_json(found, "metrics/resample.json")
     write_class_distribution(steps, "plots/resample", picture=len(steps) > 1)
     for message in report.messages():
         print(f"resample: {message}")

@@ -20,6 +20,7 @@ from evenly.evaluation.intervals import Interval
 from evenly.features import fit_featurizer
 from evenly.features.images import encode_images
 from evenly.finetuning import finetune, write_finetuned
+from evenly.groups import group_counts
 from evenly.mining.mine import mine
 from evenly.params.datasets import DatasetEntry
 from evenly.params.evaluation import EvaluateSettings
@@ -39,6 +40,7 @@ FOR_NETWORKS = {
     "focal",
     "class_balanced_sampling",
     "retrain_head",
+    "group_retrain_head",
     "remix",
     "on_the_fly_augmentation",
 }
@@ -53,15 +55,21 @@ class Noise:
 
 
 def table_noise(rows: int, seed: int, prefix: str, minority: float = 0.15) -> SampleTable:
-    """Eight numbers and a label that has nothing to do with them."""
+    """Eight numbers, and a label and an attribute that have nothing to do with them."""
     rng = np.random.default_rng(seed)
     features = tuple(Feature(f"x{k}", "number") for k in range(8))
     columns = {f.name: rng.normal(size=rows).tolist() for f in features}
     labels = np.where(rng.random(rows) < minority, "b", "a")
     ids = [f"{prefix}{k}" for k in range(rows)]
     return samples_from_columns(
-        {"id": ids, "label": labels, **columns}, Schema("table", ("a", "b"), features)
+        {"id": ids, "label": labels, "attribute": attributes(labels, rng), **columns},
+        Schema("table", ("a", "b"), features),
     )
+
+
+def attributes(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A value for each row that mostly goes with the class."""
+    return np.where((labels == "b") == (rng.random(len(labels)) < 0.8), "y", "z")
 
 
 def image_noise(rows: int, seed: int, prefix: str) -> SampleTable:
@@ -69,7 +77,8 @@ def image_noise(rows: int, seed: int, prefix: str) -> SampleTable:
     images = encode_images(rng.integers(0, 256, size=(rows, 8, 8, 1), dtype=np.uint8))
     labels = np.where(rng.random(rows) < 0.15, "b", "a")
     ids = [f"{prefix}{k}" for k in range(rows)]
-    return samples_from_columns({"id": ids, "label": labels, "image": images}, Schema("image", ("a", "b")))
+    columns = {"id": ids, "label": labels, "attribute": attributes(labels, rng), "image": images}
+    return samples_from_columns(columns, Schema("image", ("a", "b")))
 
 
 @cache
@@ -97,7 +106,9 @@ def auroc_of(recipe: str, data: Noise, modality: Modality) -> Interval:
     )  # a forest errs on no row
     params = quick(PARAMS, recipe, "small_cnn" if modality == "image" else vectors)
     entry = DatasetEntry.model_validate({"modality": modality, "licence": "-", "path": "-"})
-    plans = make_plans(data.train.counts, data.train.schema, params, entry, keys={})
+    plans = make_plans(
+        data.train.counts, data.train.schema, params, entry, keys={}, groups=group_counts(data.train)
+    )
     featurizer = fit_featurizer(data.train, params.features, params.seed)
     made = [augment(data.train, plans.augment)] if plans.augment else []
     if plans.generate:

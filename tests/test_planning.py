@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from evenly.errors import ParameterError, RecipeError
 from evenly.params.base import settings_from
 from evenly.params.datasets import DatasetEntry
+from evenly.params.llm import EngineSettings
 from evenly.params.project import Params, read_params
 from evenly.params.recipes import Recipe, Targets
 from evenly.planning import Plans, make_plans, target_counts
+from evenly.plans import write_plan
 from evenly.samples import Modality, Schema
 
 COUNTS = {"big": 100, "mid": 20, "small": 4}
@@ -179,3 +182,96 @@ def test_no_class_is_brought_beyond_its_cap_or_the_majority(sizes: dict[str, int
     for name, n in sizes.items():
         assert n <= goal[name] <= max(sizes.values())
         assert goal[name] <= ratio * n
+
+
+# -- groups --------------------------------------------------------------------------------------------------
+
+GROUPS = {"big/x": 90, "big/y": 10, "mid/x": 2, "mid/y": 18, "small/x": 4}
+
+
+def group_plans(recipe: dict[str, Any], groups: dict[str, int] | None = GROUPS, **changes: Any) -> Plans:
+    params: Params = read_params("params.yaml")
+    recipes = {"mine": settings_from(Recipe, recipe, "recipe")}
+    params = params.model_copy(update={"recipes": recipes, "balancing": "mine", **changes})
+    columns = {"attribute": "place"} if groups else {}
+    entry = DatasetEntry.model_validate(
+        {"modality": "image", "licence": "-", "path": "x", "columns": columns}
+    )
+    return make_plans(COUNTS, Schema("image", tuple(COUNTS)), params, entry, keys={}, groups=groups)
+
+
+def test_a_recipe_on_groups_brings_every_group_that_occurs_to_the_target() -> None:
+    plans = group_plans({"balance_on": "group", "resample": {"method": "smote"}})
+    assert plans.resample is not None and plans.resample.balance_on == "group"
+    assert plans.resample.targets == dict.fromkeys(GROUPS, 90)
+    assert plans.groups["resample"] == dict.fromkeys(GROUPS, 90)
+    assert plans.expected["train"] == COUNTS
+    assert plans.expected["resample"] == {"big": 180, "mid": 180, "small": 90}
+
+
+def test_producers_fill_groups_one_after_another() -> None:
+    plans = group_plans(
+        {
+            "balance_on": "group",
+            "augment": {"targets": {"to": "match_majority", "max_ratio": 3}},
+            "generate": {"kind": "gan", "min_per_class": 10, "max_synthetic_share": 1.0},
+        }
+    )
+    assert plans.augment is not None and plans.generate is not None
+    assert plans.generate.counts == {"big/x": 0, "big/y": 60, "mid/x": 0, "mid/y": 36, "small/x": 0}
+    # Groups too small for the generator come back to the transforms.
+    assert plans.augment.counts == {"big/x": 0, "big/y": 20, "mid/x": 88, "mid/y": 36, "small/x": 86}
+    assert plans.augment.balance_on == plans.generate.balance_on == "group"
+    assert plans.groups["generate"] == dict.fromkeys(GROUPS, 90)
+
+
+def test_tiers_and_overrides_are_those_of_groups() -> None:
+    targets = {"per_tier": {"ultra_minority": 30}, "classes": {"big/y": 12}}
+    plans = group_plans({"balance_on": "group", "augment": {"targets": targets}})
+    assert plans.augment is not None
+    assert plans.augment.counts == {"big/x": 0, "big/y": 2, "mid/x": 28, "mid/y": 0, "small/x": 26}
+
+
+def test_an_endpoint_is_asked_for_rows_of_groups() -> None:
+    llm = settings_from(EngineSettings, {"base_url": "http://localhost:1/v1", "model": "m"}, "llm")
+    params = read_params("params.yaml").model_copy(update={"balancing": "group_llm", "llm": llm})
+    entry = DatasetEntry.model_validate(
+        {"modality": "text", "licence": "-", "path": "x", "columns": {"attribute": "place"}}
+    )
+    plan = make_plans(COUNTS, Schema("text", tuple(COUNTS)), params, entry, keys={}, groups=GROUPS).llm
+    assert plan is not None
+    assert (plan.counts, plan.attribute) == ({}, "place")
+    assert plan.group_counts == {
+        "big": {"x": 0, "y": 80},
+        "mid": {"x": 38, "y": 72},
+        "small": {"x": 76},
+    }
+    assert plan.requested == {"big": 80, "mid": 110, "small": 76}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ({"balance_on": "group", "resample": {"method": "random_over"}}, "balance_on"),
+        ({"train": {"retrain_head": "group"}}, "train.retrain_head"),
+    ],
+)
+def test_groups_without_an_attribute_are_refused_in_one_sentence(recipe: dict[str, Any], key: str) -> None:
+    with pytest.raises(RecipeError, match=f"recipes.mine.{key} is group, but the data set .* datasets.yaml"):
+        group_plans(recipe, None)
+
+
+def test_a_plan_by_class_is_the_same_with_and_without_an_attribute_in_the_data(tmp_path: Path) -> None:
+    recipe = {
+        "resample": {"method": "smote"},
+        "augment": {"targets": "match_median"},
+        "generate": {"kind": "vae"},
+    }
+    blind, seeing = group_plans(recipe, None), group_plans(recipe, GROUPS)
+    for name in ("resample", "augment", "generate"):
+        paths = [tmp_path / f"{name}{k}" for k in range(2)]
+        for path, plans in zip(paths, (blind, seeing), strict=True):
+            write_plan(getattr(plans, name), path)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+        assert b"balance_on" not in paths[0].read_bytes()
+    assert seeing.groups == {"train": GROUPS}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evenly.figures import (
     BLUE,
@@ -47,7 +47,11 @@ _BETWEEN = (GREEN, VERMILION)
 
 
 def write_class_distribution(
-    stages: Mapping[str, Distribution], folder: str | Path, *, picture: bool = True
+    stages: Mapping[str, Distribution],
+    folder: str | Path,
+    *,
+    picture: bool = True,
+    unit: Literal["class", "group"] = "class",
 ) -> None:
     """Write `class_distribution.csv` (columns class, step, rows) and `class_distribution.png`.
 
@@ -59,21 +63,23 @@ def write_class_distribution(
         Where to write; it is made.
     picture
         Draw the PNG too, which imports matplotlib; without it, one that is there is taken away.
+    unit
+        What is counted; files and column are called by it.
     """
     folder = Path(folder)
     first = next(iter(stages.values()))
     order = sorted(first, key=lambda name: (-first[name], list(first).index(name)))
     with (
-        atomic_write(folder / "class_distribution.csv") as temporary,
+        atomic_write(folder / f"{unit}_distribution.csv") as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["class", "step", "rows"])
+        writer.writerow([unit, "step", "rows"])
         writer.writerows([name, step, counts[name]] for step, counts in stages.items() for name in order)
-    path = folder / "class_distribution.png"
+    path = folder / f"{unit}_distribution.png"
     path.unlink(missing_ok=True)
     if picture:
-        _draw(_shown(stages), order, path)
+        _draw(_shown(stages), order, path, "classes" if unit == "class" else "groups")
 
 
 def growing(first: Distribution, additions: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -95,7 +101,7 @@ def _shown(stages: Mapping[str, Distribution]) -> dict[str, Distribution]:
     return {step: stages[step] for step in steps}
 
 
-def _draw(stages: Mapping[str, Distribution], order: list[str], path: Path) -> None:
+def _draw(stages: Mapping[str, Distribution], order: list[str], path: Path, units: str) -> None:
     named = len(order) <= MOST_NAMED
     steps = list(stages)
     # Two steps share a bar, and each further one needs room of its own.
@@ -106,7 +112,7 @@ def _draw(stages: Mapping[str, Distribution], order: list[str], path: Path) -> N
     colours = [BLUE, *_BETWEEN[: max(0, len(steps) - 2)], ORANGE][: len(steps)]
     if not named:
         _draw_lines(axes, rows, colours)
-        axes.set_xlabel(f"classes, largest to smallest ({len(order)})")
+        axes.set_xlabel(f"{units}, largest to smallest ({len(order)})")
         axes.set_ylabel("rows")
     else:
         (_draw_pairs if len(steps) < 3 else _draw_groups)(axes, rows, colours)

@@ -5,7 +5,7 @@ planned here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -95,6 +95,18 @@ def imbalance_measures(counts: Counts) -> dict[str, float | int | str]:
         "largest_class": largest,
         "largest_count": counts[largest],
     }
+
+
+def group_measures(steps: Mapping[str, Counts]) -> dict[str, dict[str, Any]]:
+    """Sizes of the groups and how uneven they are at each step, for `metrics/imbalance.json` and its like."""
+    found: dict[str, dict[str, Any]] = {}
+    for step, counts in steps.items():
+        measures = {
+            name.replace("classes", "groups").replace("class", "group"): value
+            for name, value in imbalance_measures(counts).items()
+        }
+        found[step] = {**measures, "sizes": dict(counts)}
+    return found
 
 
 def _sizes(counts: Counts) -> np.ndarray:

@@ -11,8 +11,10 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from evenly.errors import RecipeError
+from evenly.groups import class_totals, nested
 from evenly.imbalance import tiers
 from evenly.params.augmentation import Policy
 from evenly.params.datasets import DatasetEntry
@@ -22,6 +24,7 @@ from evenly.params.generative import gated_counts, generator_settings, share_cap
 from evenly.params.project import Params
 from evenly.params.recipes import (
     AugmentSettings,
+    BalanceOn,
     GenerateRecipe,
     LlmRecipe,
     Recipe,
@@ -51,6 +54,7 @@ from evenly.plans import (
     LlmPlan,
     MinePlan,
     ResamplePlan,
+    RowsPlan,
     TrainPlan,
 )
 from evenly.samples import Modality, Schema
@@ -69,7 +73,11 @@ CLEANING_METHODS = frozenset({"tomek", "enn"})
 
 @dataclass(frozen=True)
 class Plans:
-    """One plan per later stage (None: nothing to do), and the class counts to expect after each producer."""
+    """One plan per later stage (None: nothing to do), and the counts to expect after each producer.
+
+    `expected` counts by class, `groups` by group: nothing where the data have no spurious attribute, and the
+    training rows alone where the recipe balances classes.
+    """
 
     llm: LlmPlan | None
     augment: AugmentPlan | None
@@ -79,6 +87,7 @@ class Plans:
     mine: MinePlan | None
     finetune: FinetunePlan | None
     expected: dict[str, dict[str, int]] = field(default_factory=dict)
+    groups: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def find_recipe(params: Params) -> Recipe:
@@ -97,7 +106,12 @@ def find_recipe(params: Params) -> Recipe:
 
 
 def make_plans(
-    counts: Counts, schema: Schema, params: Params, entry: DatasetEntry, keys: Mapping[str, str]
+    counts: Counts,
+    schema: Schema,
+    params: Params,
+    entry: DatasetEntry,
+    keys: Mapping[str, str],
+    groups: Counts | None = None,
 ) -> Plans:
     """Turn a recipe into plans.
 
@@ -113,6 +127,8 @@ def make_plans(
         The data set's entry, which knows which mirror images keep a label and what classes are about.
     keys
         Names of environment variables to their values: whether the key of an endpoint is there.
+    groups
+        Real training rows per group (`evenly.groups.group_counts`); None without a spurious attribute.
 
     Returns
     -------
@@ -126,14 +142,18 @@ def make_plans(
     """
     recipe = find_recipe(params)
     where = f"recipes.{params.balancing}"
+    by = recipe.balance_on
+    if by == "group":
+        counts = _required(groups, f"{where}.balance_on", params)
     class_tiers = tiers(counts, params.tiers)
     planned = dict(counts)
     expected = {"train": dict(counts)}
 
     llm = None
     if recipe.llm is not None:
-        llm = _llm_plan(recipe.llm, counts, class_tiers, schema, params, entry, keys)
-        planned = {name: planned[name] + llm.counts.get(name, 0) for name in planned}
+        asked = _llm_counts(recipe.llm, counts, class_tiers, f"{where}.llm")
+        llm = _llm_plan(recipe.llm, asked, by, schema, params, entry, keys)
+        planned = {name: planned[name] + asked[name] for name in planned}
         expected["llm"] = dict(planned)
 
     augment = None
@@ -162,16 +182,38 @@ def make_plans(
         expected["resample"] = dict(planned)
 
     train = _train_plan(recipe, schema, params, entry, where)
+    if train.training.retrain_head == "group":
+        _required(groups, f"{where}.train.retrain_head", params)
+    by_class = {step: class_totals(n, schema.classes) if by == "group" else n for step, n in expected.items()}
     return Plans(
         llm=llm,
-        augment=augment,
-        generate=generate,
-        resample=resample,
+        augment=_counted(augment, by),
+        generate=_counted(generate, by),
+        resample=_counted(resample, by),
         train=train,
         mine=_mine_plan(recipe, params),
         finetune=_finetune_plan(recipe, train),
-        expected=expected,
+        expected=by_class,
+        groups=expected if by == "group" else {"train": dict(groups)} if groups else {},
     )
+
+
+def _required(groups: Counts | None, where: str, params: Params) -> Counts:
+    """The rows of each group, where there are groups."""
+    if not groups:
+        raise RecipeError(
+            f"params.yaml: {where} is group, but the data set {params.dataset!r} has no spurious attribute; "
+            "name its column in datasets.yaml (columns: attribute), or say class."
+        )
+    return groups
+
+
+R = TypeVar("R", bound=RowsPlan)
+
+
+def _counted(plan: R | None, by: BalanceOn) -> R | None:
+    """The plan, saying what its counts are counts of."""
+    return None if plan is None else plan.model_copy(update={"balance_on": by})
 
 
 def target_counts(
@@ -221,25 +263,34 @@ def target_counts(
     return by_rule | targets.classes
 
 
+def _llm_counts(
+    settings: LlmRecipe, counts: Counts, class_tiers: Mapping[str, Tier], where: str
+) -> dict[str, int]:
+    """New rows of each class or group; they depend on real rows alone, whatever other producers make."""
+    goal = target_counts(settings.targets, counts, counts, class_tiers, f"{where}.targets")
+    return {name: max(0, goal[name] - counts[name]) for name in counts}
+
+
 def _llm_plan(
     settings: LlmRecipe,
-    counts: Counts,
-    class_tiers: Mapping[str, Tier],
+    asked: Counts,
+    by: BalanceOn,
     schema: Schema,
     params: Params,
     entry: DatasetEntry,
     keys: Mapping[str, str],
 ) -> LlmPlan:
-    """What the endpoint is asked for; it depends on real rows alone, whatever other producers make."""
+    """What the endpoint is asked for: so many rows of each class, or of each group."""
     where = f"recipes.{params.balancing}.llm"
     mode = resolved_mode(settings.mode, schema.modality, where)
     without = [name for name, recipe in params.recipes.items() if recipe.llm is None]
     engine = require_endpoint(params.llm, keys, params.balancing, without)
-    goal = target_counts(settings.targets, counts, counts, class_tiers, f"{where}.targets")
     asking = {name: getattr(settings, name) for name in AskingSettings.model_fields}
     return LlmPlan(
         mode=mode,
-        counts={name: max(0, goal[name] - counts[name]) for name in counts},
+        counts=dict(asked) if by == "class" else {},
+        group_counts=nested(asked) if by == "group" else {},
+        attribute=entry.columns.attribute if by == "group" else None,
         notes=entry.classes,
         asking=AskingSettings(**asking),
         model=AskedModel.of(engine),

@@ -21,7 +21,7 @@ from evenly.params.generation import AskingSettings, Mode
 from evenly.params.generative import GeneratorKind, GeneratorSettings, SamplingSettings
 from evenly.params.llm import EndpointSettings, EngineSettings, Price
 from evenly.params.mining import MiningSettings
-from evenly.params.recipes import ResampleMethod
+from evenly.params.recipes import BalanceOn, ResampleMethod
 from evenly.params.training import (
     LossName,
     LossSettings,
@@ -32,9 +32,18 @@ from evenly.params.training import (
 )
 
 
-class AugmentPlan(Settings):
+class RowsPlan(Settings):
+    """What the plans have in common that count rows: whether by class, or by group (`evenly.groups`).
+
+    A plan by class is the same file as one that knows nothing of groups.
+    """
+
+    balance_on: BalanceOn = Field(default="class", exclude_if=lambda unit: unit == "class")
+
+
+class AugmentPlan(RowsPlan):
     """For `offline_augment`: `counts[class]` new rows by `policy`, each a transform of a real row of that
-    class.
+    class (or group).
     """
 
     policy: Policy
@@ -122,13 +131,13 @@ class LlmPlan(Settings):
         }
 
 
-class GeneratePlan(Settings):
+class GeneratePlan(RowsPlan):
     """For `generate`: a generator trained on the real training rows, and so many rows of it per class.
 
     Attributes
     ----------
     counts
-        New rows per class.
+        New rows per class, or per group: the generator is then conditioned on groups.
     generator
         Settings of the generator that kind and modality come to.
     fallbacks
@@ -144,8 +153,8 @@ class GeneratePlan(Settings):
     threads: PositiveInt
 
 
-class ResamplePlan(Settings):
-    """For `resample`: each class of `targets` is brought to that many rows (up, or down for
+class ResamplePlan(RowsPlan):
+    """For `resample`: each class (or group) of `targets` is brought to that many rows (up, or down for
     `random_under`).
     """
 

@@ -528,3 +528,14 @@ def test_unreadable_blank_and_mislabelled_images_are_rejected(images: tuple[Spli
         "another size than the real images",
     ]
     assert all(found[f"wrong-{k:05d}"][0]["rule"] == "agreement" for k in range(len(ones)))
+
+
+def test_kept_moved_and_rejected_rows_keep_their_attribute(texts: Splits) -> None:
+    rows = [*make_texts(50, {"card": 8, "loan": 8}), ("card", ""), ("loan", "as"), good()[0]]
+    made = candidates(*rows, attribute=[f"value {k}" for k in range(len(rows))])
+    moved = {made.ids[-1]: Review("relabel", "loan")}
+    screening = texts.screen(made, review=moved)
+    assert len(screening.kept) and len(screening.rejected) and screening.report["relabelled"] == 1
+    value = dict(zip(made.ids, made.column("attribute"), strict=True))
+    for table in (screening.kept, screening.rejected):
+        assert table.column("attribute").tolist() == [value[name] for name in table.ids]

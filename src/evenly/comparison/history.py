@@ -161,9 +161,9 @@ class Revision:
             if content.is_file():
                 return content
         raise DataError(
-            f"{path} of {self.name} is not in DVC's cache: `dvc pull` (of an experiment: `dvc exp pull`; of other "
-            "branches: `dvc fetch --all-branches`) gets it from a remote, and `dvc exp run` with the same "
-            "settings makes it again."
+            f"{path} of {self.name} is not in DVC's cache: `dvc pull` (of an experiment: `dvc exp pull`; of "
+            "other branches: `dvc fetch --all-branches`) gets it from a remote, and `dvc exp run` with the "
+            "same settings makes it again."
         )
 
     def _tracked(self, path: str) -> str | None:

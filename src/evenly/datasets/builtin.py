@@ -1,12 +1,13 @@
-"""The data sets that come with scikit-learn, which need no download."""
+"""The data sets that need no download: those of scikit-learn, and those of `evenly.datasets.shortcuts`."""
 
 from __future__ import annotations
 
 import gzip
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from evenly.datasets.shortcuts import coloured_digit_columns, shortcut_columns
 from evenly.params.datasets import BuiltinName, DatasetEntry
 
 if TYPE_CHECKING:
@@ -15,12 +16,25 @@ if TYPE_CHECKING:
 
 
 #: Rows of each set, for lists that should not load them.
-BUILTIN_ROWS: dict[BuiltinName, int] = {"digits": 1797, "breast_cancer": 569, "wine": 178}
+BUILTIN_ROWS: dict[BuiltinName, int] = {
+    "digits": 1797,
+    "breast_cancer": 569,
+    "wine": 178,
+    "shortcut": 6000,
+    "coloured_digits": 1797,
+}
 
 
 def builtin_columns(name: BuiltinName, entry: DatasetEntry) -> dict[str, pa.Array]:
-    """Columns of a built-in set, under the names that the entry gives to label, image and id."""
-    return _digits(entry) if name == "digits" else _table(name, entry)
+    """Columns of a built-in set, under the names that the entry gives to label and attribute."""
+    match name:
+        case "digits":
+            return _digits(entry)
+        case "coloured_digits":
+            return coloured_digit_columns(*_digit_arrays(), entry)
+        case "shortcut":
+            return shortcut_columns(entry)
+    return _table(name, entry)
 
 
 def _digits(entry: DatasetEntry) -> dict[str, pa.Array]:
@@ -51,7 +65,7 @@ def _digit_arrays() -> tuple[np.ndarray, np.ndarray]:
     return values[:, :-1], values[:, -1]
 
 
-def _table(name: BuiltinName, entry: DatasetEntry) -> dict[str, pa.Array]:
+def _table(name: Literal["breast_cancer", "wine"], entry: DatasetEntry) -> dict[str, pa.Array]:
     import pyarrow as pa
     from sklearn.datasets import load_breast_cancer, load_wine
 

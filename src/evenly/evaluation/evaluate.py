@@ -20,6 +20,7 @@ from evenly.evaluation.decisions import (
     fitted_rules,
     out_of_fold,
 )
+from evenly.evaluation.groups import group_errors
 from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import (
     bootstrap_draws,
@@ -151,6 +152,14 @@ def evaluate(
         reweighted=reweighted,
         per_class=_per_class(test.classes, rows, on_test[-1], np.exp(tuned.offsets)),
         calibration_bins=bins,
+        groups=group_errors(
+            scores[-1].argmax(axis=1),
+            train=train,
+            balanced=balanced,
+            test=test,
+            resamples=settings.bootstrap,
+            seed=seed,
+        ),
     )
 
 

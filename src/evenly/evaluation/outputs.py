@@ -33,13 +33,13 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
         **_model_json(final),
         "gap": {
             f"{split}_minus_test": {
-                name: _rounded(values[name] - final.test[name].value)
+                name: rounded(values[name] - final.test[name].value)
                 for name in ("accuracy", "macro_f1", "nll")
             }
             for split, values in (("train", final.train), ("validation", final.validation))
         },
         "by_origin": {
-            o.origin: {"rows": o.rows, "accuracy": _rounded(o.accuracy), "mean_loss": _rounded(o.mean_loss)}
+            o.origin: {"rows": o.rows, "accuracy": rounded(o.accuracy), "mean_loss": rounded(o.mean_loss)}
             for o in final.origins
         },
         "decision_rules": {result.rule.name: _rule_json(result) for result in evaluation.rules},
@@ -52,7 +52,7 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
     }
     if len(evaluation.models) > 1:
         found["earlier"] = {model.name: _model_json(model) for model in evaluation.models[:-1]}
-        found["difference"] = _intervals_json(evaluation.difference)
+        found["difference"] = intervals_json(evaluation.difference)
     return found
 
 
@@ -103,31 +103,33 @@ def _cell(value: object) -> object:
 
 def _model_json(model: ModelResult) -> dict[str, Any]:
     return {
-        "test": _intervals_json(model.test),
-        "validation": {name: _rounded(value) for name, value in model.validation.items()},
-        "train": {name: _rounded(value) for name, value in model.train.items()},
+        "test": intervals_json(model.test),
+        "validation": {name: rounded(value) for name, value in model.validation.items()},
+        "train": {name: rounded(value) for name, value in model.train.items()},
     }
 
 
 def _rule_json(result: RuleResult) -> dict[str, Any]:
-    found: dict[str, Any] = {name: _rounded(interval.value) for name, interval in result.metrics.items()}
+    found: dict[str, Any] = {name: rounded(interval.value) for name, interval in result.metrics.items()}
     if result.validation:
-        found["validation"] = {name: _rounded(value) for name, value in result.validation.items()}
+        found["validation"] = {name: rounded(value) for name, value in result.validation.items()}
     if result.gain:
-        found["gain"] = _intervals_json({name: result.gain[name] for name in _GAINS})
+        found["gain"] = intervals_json({name: result.gain[name] for name in _GAINS})
     if result.rule.name == "temperature":
-        found["fitted_temperature"] = _rounded(result.rule.temperature)
+        found["fitted_temperature"] = rounded(result.rule.temperature)
     return found
 
 
-def _intervals_json(intervals: Mapping[str, Interval]) -> dict[str, float]:
+def intervals_json(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """Write each interval as three numbers: NAME, NAME_low and NAME_high."""
     return {
-        f"{name}{end}": _rounded(value)
+        f"{name}{end}": rounded(value)
         for name, interval in intervals.items()
         for end, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high))
     }
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Cut a number to the digits of metrics.json."""
     # Adding 0 turns a rounded −0.0 into 0.0.
     return round(float(np.float64(value)), _DIGITS) + 0.0

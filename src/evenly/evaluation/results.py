@@ -87,6 +87,39 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
+class GroupResult:
+    """One group of class and spurious attribute, called `class/value`: its rows, and the final model's error.
+
+    The interval of the error is Wilson's. `minority` groups have fewer training rows than an equal share of
+    their class.
+    """
+
+    name: str
+    minority: bool
+    train_rows: int
+    balanced_rows: int
+    test_rows: int
+    error: Interval
+
+
+@dataclass(frozen=True)
+class GroupErrors:
+    """The groups that test rows are in, by class order, and what sums them up.
+
+    `summary` has `error` (of all rows), `majority_error` and `minority_error` (of the rows of such groups,
+    where there are any), `worst_group_error`, and `largest_difference` between the errors of two groups.
+    """
+
+    groups: tuple[GroupResult, ...]
+    summary: dict[str, Interval]
+
+    @property
+    def worst(self) -> GroupResult:
+        """The group with the largest error, the first among equals."""
+        return max(self.groups, key=lambda result: result.error.value)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything about one run's models.
 
@@ -110,6 +143,8 @@ class Evaluation:
         In class order.
     calibration_bins
         Bins of the calibration errors.
+    groups
+        Errors by group; None where the data have no spurious attribute.
     """
 
     test: SampleTable
@@ -121,6 +156,7 @@ class Evaluation:
     reweighted: bool
     per_class: tuple[ClassResult, ...]
     calibration_bins: int
+    groups: GroupErrors | None = None
 
     @property
     def final(self) -> ModelResult:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenly.evaluation.groupreport import group_metrics, write_groups
 from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
 from evenly.evaluation.plots import write_plots
 from evenly.evaluation.report import report_html
@@ -72,6 +73,8 @@ def write_evaluation(
     root = Path(root)
     plots, reports = root / "plots" / "evaluate", root / "reports"
     metrics = metrics_json(evaluation)
+    if evaluation.groups is not None:
+        metrics["groups"] = group_metrics(evaluation.groups)
     if quality is not None:
         metrics["quality"] = quality_json(quality)
     if robustness:
@@ -79,6 +82,8 @@ def write_evaluation(
     write_json(metrics, root / "metrics" / "evaluate.json")
     with atomic_folder(plots) as folder:
         write_plots(evaluation, folder)
+        if evaluation.groups is not None:
+            write_groups(evaluation.groups, folder)
         if quality is not None:
             write_quality(quality, folder)
         if robustness:

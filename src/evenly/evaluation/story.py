@@ -10,6 +10,7 @@ import numpy as np
 
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.evaluate import RULE_METRICS
+from evenly.evaluation.groupreport import groups_section
 from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.plots import confusion_matrix
@@ -87,6 +88,7 @@ def report_context(
             _rules(evaluation, plots),
             *_rounds(evaluation),
             {"title": "Pictures", "blocks": [{"figures": pictures}]},
+            *([] if evaluation.groups is None else [groups_section(evaluation.groups, plots)]),
             _mistakes(evaluation),
             _training_rows(evaluation, plots),
             *([] if quality is None else [quality_section(quality, plots)]),

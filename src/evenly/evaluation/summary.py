@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES
+from evenly.evaluation.groupreport import group_sentence
 from evenly.evaluation.headline import HEADLINE
 from evenly.files import read_json
 
@@ -65,6 +66,8 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
         "[dim]The same scores, decided otherwise; no rule has seen test rows. Bold: the interval of the gain "
         "excludes zero.[/dim]\n"
     )
+    if "groups" in found:
+        console.print(escape(group_sentence(found["groups"])) + "\n", highlight=False)
     if "difference" in found:
         gain, interval = _gain(found["difference"])
         console.print(f"Second round of training: macro F1 {gain} against the first, 95% {interval}.\n")

@@ -14,7 +14,7 @@ from evenly.samples import Modality
 
 DATASETS_FILE = "datasets.yaml"
 
-BuiltinName = Literal["digits", "breast_cancer", "wine"]
+BuiltinName = Literal["digits", "breast_cancer", "wine", "shortcut", "coloured_digits"]
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 Part = Literal["train", "validation", "test"]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]

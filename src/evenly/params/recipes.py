@@ -23,6 +23,8 @@ from evenly.params.training import (
 )
 
 Tier = Literal["ultra_minority", "minority", "other"]
+#: What is brought to equal numbers: classes, or groups (a class with one value of the spurious attribute).
+BalanceOn = Literal["class", "group"]
 
 
 class Targets(Settings):
@@ -192,9 +194,13 @@ class Recipe(Settings):
     Producers fill up in the order llm, augment, generate, resample; what each is asked for counts what those
     before it are asked for. `mining` finds the rows that the trained model finds hard, and `finetune` trains
     it on with them.
+
+    With `balance_on: group`, all that is said of classes here (targets, tiers, overrides) is said of the
+    groups that the training rows have, which are called `class/value`.
     """
 
     description: str = ""
+    balance_on: BalanceOn = "class"
     llm: LlmRecipe | None = None
     augment: AugmentSettings | None = None
     generate: GenerateRecipe | None = None

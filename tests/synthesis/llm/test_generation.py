@@ -466,6 +466,19 @@ def test_a_stray_helps_the_class_it_belongs_to_where_that_is_short(tmp_path):
     assert stray[0]["id"].startswith("boundary:arrival:")
 
 
+def test_a_stray_from_a_group_goes_to_the_other_class_with_the_same_attribute(tmp_path):
+    train = text_table().with_column("attribute", ["land", "sea"] * 5)
+    with running_writer(between) as writer:
+        s = engine_settings(writer.base_url)
+        groups = {"arrival": {"sea": 7}, "pin": {"land": 3, "sea": 3}}
+        plan = plan_for(s, {}, "boundary", group_counts=groups, attribute="place", attempts=1)
+        made = generated(s, plan, train, tmp_path)
+    moved = {name: group["moved_in"] for name, group in made.metrics["classes"].items()}
+    assert moved == {"arrival/sea": 0, "pin/land": 0, "pin/sea": 1}
+    stray = [row for row in made.samples.frame().to_dict("records") if "asked_as" in row["details"]]
+    assert [(row["label"], row["attribute"]) for row in stray] == [("pin", "sea")]
+
+
 # --- tables -------------------------------------------------------------------------------------------------
 
 

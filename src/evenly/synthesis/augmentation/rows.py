@@ -7,6 +7,7 @@ import json
 import logging
 
 from evenly.errors import RecipeError
+from evenly.groups import by_class, by_group
 from evenly.plans import AugmentPlan
 from evenly.samples import SampleTable, samples_from_columns
 from evenly.synthesis.augmentation.lineage import Offspring, Parent, descents, new_offspring
@@ -26,7 +27,7 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
     train
         Training rows. Synthetic ones among them are no parents.
     plan
-        How many new rows per class, and by which policy.
+        How many new rows per class or group, and by which policy.
     workers
         Processes for images. None takes the cores that this process may use when there are many images,
         else one. The rows are the same whatever the number.
@@ -44,6 +45,9 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
     RecipeError
         When the policy is for another modality, or a class of the plan has no real training row.
     """
+    if plan.balance_on == "group":
+        flat = plan.model_copy(update={"balance_on": "class"})
+        return by_class(augment(by_group(train), flat, workers), train.schema)
     policy = plan.policy
     if policy.modality != train.modality:
         raise RecipeError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from evenly.classifiers.threads import pinned_threads
 from evenly.classifiers.training import deterministic
 from evenly.errors import RecipeError
 from evenly.features import Featurizer, fit_featurizer
+from evenly.groups import by_class, by_group
 from evenly.params.features import FeatureSettings
 from evenly.params.generative import (
     ImageGanSettings,
@@ -77,7 +78,8 @@ def generate(
 
     The same rows, plan and number of threads give the same bytes; the order of the rows does not matter. For
     a trained generator the rows of a class do not depend on what is asked of other classes, and a smaller
-    count gives the first rows of a larger one (unless `hard` chooses among them).
+    count gives the first rows of a larger one (unless `hard` chooses among them). A plan by group takes
+    groups for classes: the generator is conditioned on them, and its rows carry their class and attribute.
 
     Parameters
     ----------
@@ -107,6 +109,11 @@ def generate(
     ModelError
         When training diverges.
     """
+    if plan.balance_on == "group":
+        flat = plan.model_copy(update={"balance_on": "class"})
+        made = generate(by_group(train), flat, log, sheets, featurizer)
+        rows = None if made.samples is None else by_class(made.samples, train.schema)
+        return replace(made, samples=rows)
     real = train.take(train.is_real).sorted_by_id()
     _check(real, plan)
     wanted = {name: plan.counts[name] for name in real.classes if plan.counts.get(name)}

@@ -187,10 +187,13 @@ def _refuse_half_done(quotas: Sequence[Quota], last_error: str | None) -> None:
 
 
 def _settle_strays(quotas: Sequence[Quota]) -> None:
-    """Offer samples that turned out to belong to another class to that class, in order, where it is short."""
-    by_label = {quota.cell.label: quota for quota in quotas if quota.cell.attribute is None}
+    """Offer samples that turned out to belong to another class to that class, in order, where it is short.
+
+    Where groups are asked for, that is the other class's group with the same value of the attribute.
+    """
+    by_cell = {quota.cell: quota for quota in quotas}
     for quota in quotas:
         for stray in quota.strays:
-            other = by_label.get(stray.candidate.label)
+            other = by_cell.get(Cell(stray.candidate.label, quota.cell.attribute))
             if other is not None:
                 other.adopt(stray)

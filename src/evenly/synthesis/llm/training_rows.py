@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evenly.groups import group_name
 from evenly.params.datasets import ClassNote
 from evenly.samples import SampleTable
 from evenly.synthesis.llm.columns import Column, columns_of
@@ -30,7 +31,7 @@ class Cell(NamedTuple):
         """For people, and for ids: distinct for distinct cells."""
         if self.attribute is None:
             return self.label
-        return f"{_escaped(self.label)}/{_escaped(self.attribute)}"
+        return group_name(self.label, self.attribute)
 
 
 class TrainingRows:
@@ -141,7 +142,3 @@ def random_stream(seed: int, *names: object) -> np.random.Generator:
     """A generator of its own for whatever the names name, so that no draw depends on another's."""
     digest = hashlib.sha256("\0".join(map(str, names)).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
-
-
-def _escaped(name: str) -> str:
-    return name.replace("%", "%25").replace("/", "%2F")

@@ -75,15 +75,19 @@ class ClassOutcome:
 
 @dataclass
 class ResampleReport:
-    """All classes, in class order, and the method that the plan named (`none` where it is empty)."""
+    """All classes, in class order, and the method that the plan named (`none` where it is empty).
+
+    Where the plan is by group, `unit` says so, and `classes` are the groups.
+    """
 
     method: str
     classes: dict[str, ClassOutcome]
+    unit: Literal["class", "group"] = "class"
 
     def messages(self) -> list[str]:
         """Tell each departure from the plan in a sentence."""
         return [
-            f"Class {name!r} {SENTENCES[reason]}"
+            f"{self.unit.capitalize()} {name!r} {SENTENCES[reason]}"
             for name, outcome in self.classes.items()
             for reason in outcome.reasons
         ]
@@ -91,14 +95,15 @@ class ResampleReport:
     def to_json(self) -> dict[str, Any]:
         """Give the content of `metrics/resample.json`."""
         outcomes = list(self.classes.values())
+        units = "classes" if self.unit == "class" else "groups"
         return {
             "method": self.method,
             "rows_before": sum(outcome.before for outcome in outcomes),
             "rows_after": sum(outcome.after for outcome in outcomes),
             "made": sum(outcome.made for outcome in outcomes),
             "removed": sum(outcome.removed for outcome in outcomes),
-            "classes_with_fallback": sum(bool(outcome.reasons) for outcome in outcomes),
-            "classes": {name: asdict(outcome) for name, outcome in self.classes.items()},
+            f"{units}_with_fallback": sum(bool(outcome.reasons) for outcome in outcomes),
+            units: {name: asdict(outcome) for name, outcome in self.classes.items()},
         }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
 from evenly.errors import DataError
 from evenly.features.featurizer import Featurizer
+from evenly.groups import by_class, by_group
 from evenly.plans import ResamplePlan
 from evenly.samples import SampleTable, concatenate
 from evenly.synthesis.resampling.cleaning import edited_rows, tomek_links
@@ -28,6 +30,8 @@ def resample(
     Nothing but these rows is looked at, and their order does not matter. New rows name their parent, which
     may be any row of the table; interpolated ones also their neighbour and the weight λ of
     x = parent + λ·(neighbour − parent): in 0..1, or in −½..0 where SVM-SMOTE reaches beyond a safe row.
+    A plan by group takes groups for classes throughout: neighbours are looked for within a group, rows of
+    other groups are foreign, those of the same class included, and new rows have their parent's attribute.
 
     Parameters
     ----------
@@ -48,8 +52,13 @@ def resample(
     Raises
     ------
     DataError
-        When the plan names a class that the table does not know, or there is no row.
+        When the plan names a class that the table does not know, there is no row, or groups are asked for
+        and a row is in none.
     """
+    if plan.balance_on == "group":
+        flat = plan.model_copy(update={"balance_on": "class"})
+        table, report = resample(by_group(samples), flat, featurizer)
+        return by_class(table, samples.schema), replace(report, unit="group")
     unknown = sorted(set(plan.targets) - set(samples.classes))
     if unknown:
         raise DataError(f"The resampling plan names the class {unknown[0]!r}, which the data does not have.")

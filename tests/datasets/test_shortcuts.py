@@ -1,0 +1,76 @@
+"""The built-in sets with a known shortcut: who is in which group, and that balancing groups undoes it."""
+
+from __future__ import annotations
+
+from math import erf
+
+import cv2
+import numpy as np
+import pytest
+
+from evenly.classifiers import build_classifier
+from evenly.datasets.load import Splits, load_splits
+from evenly.datasets.shortcuts import SHORTCUT_GROUPS
+from evenly.evaluation.groups import group_errors
+from evenly.features import fit_featurizer
+from evenly.groups import group_counts, group_name
+from evenly.params.datasets import read_entry
+from evenly.params.project import read_params
+from evenly.planning import make_plans
+from evenly.samples import concatenate
+from evenly.synthesis.resampling.resample import resample
+
+
+def splits_of(name: str, seed: int = 1) -> Splits:
+    return load_splits(read_entry(name), name, seed, [])
+
+
+def test_shortcut_has_the_groups_it_says_and_the_place_is_no_feature() -> None:
+    splits = splits_of("shortcut")
+    counts = group_counts(concatenate([splits.train, splits.validation, splits.test]))
+    assert counts == {group_name(*pair): n for pair, n in SHORTCUT_GROUPS.items()}
+    names = [feature.name for feature in splits.train.schema.features]
+    assert names == [f"shape_{k}" for k in range(1, 6)] + ["ground"] + [f"noise_{k}" for k in range(1, 5)]
+
+
+def test_the_digits_have_the_colour_of_their_class_but_for_one_in_ten() -> None:
+    splits = splits_of("coloured_digits")
+    everything = concatenate([splits.train, splits.validation, splits.test])
+    counts = group_counts(everything)
+    for label, other in (("low", "green"), ("high", "red")):
+        assert counts[f"{label}/{other}"] == pytest.approx(everything.counts[label] / 10, abs=1)
+    channel = {"green": 1, "red": 2}
+    for image, colour in zip(everything.images[:50], everything.column("attribute")[:50], strict=True):
+        assert image is not None
+        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+        assert [c for c in range(3) if pixels[:, :, c].any()] == [channel[colour]]
+
+
+def summary_of(recipe: str, seed: int) -> dict[str, float]:
+    splits = splits_of("shortcut", seed)
+    changes = {"dataset": "shortcut", "balancing": recipe, "model": "logistic_regression", "seed": seed}
+    params = read_params("params.yaml").model_copy(update=changes)
+    train, groups = splits.train, group_counts(splits.train)
+    plans = make_plans(train.counts, train.schema, params, read_entry("shortcut"), {}, groups)
+    features = fit_featurizer(train, params.features, seed)
+    balanced = resample(train, plans.resample, features)[0] if plans.resample else train
+    model = build_classifier(plans.train, train.schema, features)
+    model.fit(balanced, splits.validation)
+    predicted = model.predict_proba(splits.test).argmax(axis=1)
+    found = group_errors(predicted, train=train, balanced=balanced, test=splits.test, resamples=20, seed=seed)
+    assert found is not None
+    return {name: interval.value for name, interval in found.summary.items()}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_balancing_groups_undoes_the_shortcut_and_costs_accuracy(seed: int) -> None:
+    none, classes, groups = (
+        summary_of(name, seed) for name in ("none", "random_oversampling", "group_oversampling")
+    )
+    # Who leans on the place errs on every other row that is elsewhere; balancing classes does not help.
+    assert none["minority_error"] > 0.35 and classes["minority_error"] > 0.35
+    assert groups["worst_group_error"] < none["worst_group_error"] - 0.2
+    assert groups["largest_difference"] < none["largest_difference"] / 2
+    # The best classifier that ignores the place errs on Φ(−√5 / 2) = 13% of all rows.
+    assert groups["error"] == pytest.approx((1 - erf((5**0.5 / 2) / 2**0.5)) / 2, abs=0.03)
+    assert groups["error"] > none["error"] + 0.04
