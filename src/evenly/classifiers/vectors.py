@@ -18,11 +18,11 @@ from evenly.classifiers.protocol import FitSummary, Log, no_log
 from evenly.classifiers.storage import FEATURIZER, Manifest, library_versions, write_manifest
 from evenly.classifiers.threads import pinned_threads
 from evenly.classifiers.weights import (
+    as_trained_weights,
     check_rows,
     class_weights,
     reweighted_prior,
     rows_per_class,
-    smoothed_prior,
 )
 from evenly.errors import ModelError
 from evenly.features import Featurizer, load_featurizer
@@ -80,11 +80,9 @@ class VectorClassifier:
         by_class = class_weights(plan.loss, plan.losses, self.classes, counts)
         weight = by_class[train.codes] if sample_weight is None else by_class[train.codes] * sample_weight
         self._prior = reweighted_prior(counts, by_class)
-        # Rows of classes that training does not know cannot say when to stop. The others count as their class
-        # does in what is minimised: with natural shares, boosting would stop before it has learnt the tail.
+        # Rows of classes that training does not know cannot say when to stop.
         known = np.flatnonzero(counts[validation.codes] > 0) if len(validation) else np.arange(0)
-        shares = smoothed_prior(rows_per_class(validation.codes[known], k))
-        as_trained = (self._prior / shares)[validation.codes[known]]
+        as_trained = as_trained_weights(self._prior, validation.codes[known])
         with pinned_threads(plan.threads):
             vectors, held_out = self._vectors(train), self._vectors(validation)
             self._fitted = fit_estimator(

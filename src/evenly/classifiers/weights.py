@@ -144,6 +144,26 @@ def reweighted_prior(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return normalised_prior(smoothed_prior(counts) * weights)
 
 
+def as_trained_weights(prior: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Weights of held-out rows that give every class the share that it has in what is minimised.
+
+    With natural shares, boosting would stop before it has learnt the tail of balanced training rows.
+
+    Parameters
+    ----------
+    prior
+        Class prior that the scores carry, float64 (k,), positive.
+    codes
+        Classes of the held-out rows as positions, int64 (n,).
+
+    Returns
+    -------
+    weights : float64 (n,)
+    """
+    shares = smoothed_prior(rows_per_class(codes, len(prior)))
+    return np.asarray((prior / shares)[codes])
+
+
 def _normalised(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
     present = counts > 0
     scale = counts.sum() / (counts * weights).sum()

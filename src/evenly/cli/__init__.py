@@ -11,7 +11,9 @@ import sys
 import typer
 
 from evenly.cli import (
+    advising,
     comparing,
+    curving,
     data,
     doctor,
     export,
@@ -42,6 +44,8 @@ app.command("tune")(tuning.tune)
 app.command("track")(tracking.track)
 app.command("doctor")(doctor.doctor)
 app.command("diff")(reviewing.diff)
+app.command("advise")(advising.advise)
+app.command("curve")(curving.curve)
 app.add_typer(llm.app, name="llm")
 app.add_typer(review.app, name="review")
 app.add_typer(export.app, name="export")

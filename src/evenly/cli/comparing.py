@@ -63,7 +63,7 @@ def sweep(
 
     root = Path()
     asked = groups or ["classical", "rivals"]
-    _metric(metric)
+    check_metric(metric)
     settings = [read_setting(text) for text in set_ or []]
     workshop = Workshop(root, keys_from(os.environ))
     datasets = dataset or [str(workshop.params.get("dataset"))]
@@ -108,7 +108,7 @@ def compare(
     from evenly.comparison.ledger import read_sweep
 
     root = Path()
-    _metric(metric)
+    check_metric(metric)
     names = list(revisions or [])
     failures: dict[str, str] = {}
     if group or not names:
@@ -140,7 +140,14 @@ def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failur
     typer.echo(f"Report   {output / 'comparison.html'}\nMarkdown {output / 'comparison.md'}")
 
 
-def _metric(metric: str) -> None:
+def check_metric(metric: str) -> None:
+    """Refuse a name that is no metric of a comparison.
+
+    Raises
+    ------
+    ParameterError
+        Naming those there are.
+    """
     from evenly.errors import ParameterError
     from evenly.evaluation.evaluate import RULE_METRICS
 

@@ -111,15 +111,38 @@ def estimate(root: Path, experiments: Iterable[Experiment], jobs: int) -> Estima
     known, unpriced = bool(costs), []
     for experiment in experiments:
         label = experiment.technique.label
-        same_data = [cost for cost in costs if cost["dataset"] == experiment.dataset]
-        same = [cost for cost in same_data if cost["technique"] == label]
-        total += _median([cost["wall_s"] for cost in same or same_data or costs])
+        alike, basis = _alike(costs, experiment)
+        total += _median([cost["wall_s"] for cost in alike])
+        same = alike if basis == "this technique" else []
         if "llm" in experiment.technique.recipe or any(cost["asks"] for cost in same):
             prices = [cost["money"] for cost in same if cost["money"] is not None]
             money += _median(prices)
             if not prices:
                 unpriced.append(label)
     return Estimate(total / jobs if known else None, money, tuple(dict.fromkeys(unpriced)))
+
+
+def measured_seconds(root: Path, experiment: Experiment) -> tuple[float, str] | None:
+    """Wall seconds of a run from those that a sweep has measured on its data set, and of which of them.
+
+    Returns
+    -------
+    seconds, basis
+        `basis` is `this technique` or `other techniques`. None where nothing was measured on the data set.
+    """
+    alike, basis = _alike(list(read_cache(root / _COSTS).values()), experiment)
+    if not alike or basis == "other data sets":
+        return None
+    return _median([cost["wall_s"] for cost in alike]), basis
+
+
+def _alike(costs: Sequence[dict[str, Any]], experiment: Experiment) -> tuple[list[dict[str, Any]], str]:
+    """Costs of the runs that are most like an experiment, and what they have in common with it."""
+    same_data = [cost for cost in costs if cost["dataset"] == experiment.dataset]
+    same = [cost for cost in same_data if cost["technique"] == experiment.technique.label]
+    if same:
+        return same, "this technique"
+    return (same_data, "other techniques") if same_data else (list(costs), "other data sets")
 
 
 def _median(values: Sequence[float]) -> float:

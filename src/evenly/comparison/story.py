@@ -8,6 +8,7 @@ from typing import Any
 
 from evenly.comparison.findings import Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.leaderboards import REREAD
+from evenly.comparison.recommendation import recommendations
 from evenly.comparison.tables import across_columns, across_rows, cost_columns
 from evenly.comparison.verdicts import headline, shown, verdicts, verdicts_over_data_sets
 from evenly.evaluation.decisions import RULES
@@ -27,6 +28,8 @@ _READING = (
     "The best rival is chosen on validation rows, tuned rules read out of fold; test rows choose nothing. "
     "Its comparison with no balancing is therefore a single, planned one, and not adjusted.",
     "Log loss and calibration error are taken at the deployment prior of params.yaml.",
+    "What to take is the simplest technique within one standard error of the best on validation rows (the "
+    "1-SE rule of Breiman et al. 1984): a technique that costs more has to be better by more than chance.",
 )
 _PICTURES = {
     "leaderboard": (
@@ -72,6 +75,8 @@ def comparison_context(
     if comparison.failures:
         rows = [[failure.name, failure.reason] for failure in comparison.failures]
         sections.append({"title": "Failed runs", "blocks": [{"table": rows, "columns": ["Run", "Reason"]}]})
+    if advised := recommendations(comparison):
+        sections.append({"title": "What to take", "blocks": [{"remarks": advised}]})
     sections.append({"title": "How to read this", "blocks": [{"remarks": _READING}]})
     return {
         "title": "Comparison of balancing techniques",

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.recommendation import recommendation, recommendations
 from evenly.comparison.verdicts import shown, verdicts, verdicts_over_data_sets
 from evenly.evaluation.headline import HEADLINE
 
@@ -34,6 +35,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
                 for standing in board.standings
             ],
             "verdicts": verdicts(board),
+            "recommendation": asdict(advised) if (advised := recommendation(board)) else None,
         }
         for board in comparison.leaderboards
     ]
@@ -159,6 +161,8 @@ def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[
         "Bengio 2003). The rival is chosen on validation rows, so that its own comparison with no balancing "
         "is a single, planned one."
     )
+    if advised := recommendations(comparison):
+        parts += ["## What to take", "\n\n".join(advised)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -60,15 +60,20 @@ class Technique:
 
     def validation(self, metric: str) -> float | None:
         """Mean of a metric on validation rows over seeds; None where a run does not tell it."""
-        values = []
-        for run in self.runs.values():
-            told = run.scores.get("decision_rules", {}).get(self.rule, {}).get("validation")
+        told = self.validation_scores(metric)
+        return sum(told.values()) / len(told) if told and len(told) == len(self.runs) else None
+
+    def validation_scores(self, metric: str) -> dict[int, float]:
+        """A metric on validation rows by seed, of the runs that tell it."""
+        values: dict[int, float] = {}
+        for seed in self.seeds:
+            scores = self.runs[seed].scores
+            told = scores.get("decision_rules", {}).get(self.rule, {}).get("validation")
             if told is None and not self.is_rule:
-                told = run.scores.get("validation")
-            if not told or metric not in told:
-                return None
-            values.append(told[metric])
-        return sum(values) / len(values) if values else None
+                told = scores.get("validation")
+            if told and metric in told:
+                values[seed] = float(told[metric])
+        return values
 
     def with_rule(self, rule: str) -> Technique:
         """The same runs, read out by another rule."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from evenly.comparison.experiments import Experiment
 from evenly.comparison.findings import Comparison, Leaderboard
+from evenly.comparison.recommendation import recommendations
 from evenly.comparison.sweeping import Event
 from evenly.comparison.tables import across_columns, across_rows, leaderboard_columns
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
@@ -87,7 +88,7 @@ def event_line(event: Event, settled: int, total: int) -> str:
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the leaderboards, and what they say."""
+    """Print the leaderboards, what they say, and at the end what to take."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -111,6 +112,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for failure in comparison.failures:
         console.print(f"[red]failed[/red] {escape(failure.name)}: {escape(failure.reason)}")
     console.print()
+    for sentence in recommendations(comparison):
+        console.print(f"{escape(sentence)}\n", style="bold")
 
 
 def _leaderboard(board: Leaderboard) -> Table:

@@ -90,7 +90,7 @@ def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
         if not s.cheap and s.against_rival and s.against_rival.differs and s.against_rival.mean > 0
     ]
     if above:
-        return f"{lead} {_listed(above)} {'beats' if len(above) == 1 else 'beat'} even the best cheap rival."
+        return f"{lead} {listed(above)} {'beats' if len(above) == 1 else 'beat'} even the best cheap rival."
     rival = board.of(board.rival)
     return (
         f"{lead} No technique that makes rows or trains longer beats the best cheap rival, {rival.name} "
@@ -138,7 +138,7 @@ def _where(gains: ClassGains | None) -> str:
         for group in gains.by_size
         if abs(group.gain) >= 0.005 and (group.won == 0 or group.lost == 0)
     ]
-    return f" F1 by class size: {_listed(told)}." if told else ""
+    return f" F1 by class size: {listed(told)}." if told else ""
 
 
 def _remarks(board: Leaderboard) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
     ]
     if worse:
         told = [f"{s.name} (log loss +{shown(-s.log_loss.mean)})" for s in worse if s.log_loss]
-        yield f"Probabilities pay for it: calibration gets worse with {_listed(told)}."
+        yield f"Probabilities pay for it: calibration gets worse with {listed(told)}."
     gains = [
         s.against_baseline
         for s in board.standings
@@ -256,5 +256,6 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Give parts as a sentence lists them: `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,180 @@
+"""The grid behind the curves: every classifier on every step of every source and seed, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenly.classifiers.estimators import fit_estimator
+from evenly.classifiers.threads import pinned_threads
+from evenly.classifiers.weights import as_trained_weights, rows_per_class, smoothed_prior
+from evenly.curves.findings import Curve, Curves
+from evenly.curves.settings import CurveSettings, MetricName, SourceName, Variant, variants
+from evenly.curves.sources import Pool, VectorRows, added_rows
+from evenly.errors import DataError
+from evenly.evaluation.metrics import balanced_accuracy, macro_f1, outcomes, worst_class_recall
+from evenly.params.training import ModelsSettings
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a fit works on.
+
+    Attributes
+    ----------
+    train, validation, test
+        Rows as vectors: validation rows say when boosting stops, test rows what came of it.
+    groups
+        Group of each test row (class and spurious attribute) as an integer, int64 (n,), −1 where it has none;
+        None without an attribute.
+    classes
+        Number of classes.
+    models
+        Settings of params.yaml.
+    """
+
+    train: VectorRows
+    validation: VectorRows
+    test: VectorRows
+    groups: np.ndarray | None
+    classes: int
+    models: ModelsSettings
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One fit: its curve, seed, number of rows asked for, and the rows that are added."""
+
+    variant: Variant
+    source: SourceName | None
+    seed: int
+    step: int
+    rows: VectorRows
+
+
+def draw_curves(
+    pool: Pool, material: Material, settings: CurveSettings, jobs: int = 1, progress: Progress | None = None
+) -> Curves:
+    """Fit the grid.
+
+    What varies over seeds is which synthetic rows are drawn and in which order, and the classifier's own
+    randomness; the split does not. Steps of a seed are nested: each adds rows to those of the one before. The
+    step without synthetic rows is fitted once for all sources.
+
+    Parameters
+    ----------
+    pool
+        The training rows, and what is added to them.
+    material
+        The same training rows, the others, and the classifiers' settings.
+    settings
+        What to draw.
+    jobs
+        Processes, −1 for one on each core; the result does not depend on it.
+    progress
+        Told how many fits are done, of how many.
+
+    Raises
+    ------
+    DataError
+        When the source `run` is asked for and there are none, or the metric needs an attribute that the data
+        lack.
+    """
+    from joblib import Parallel, delayed
+
+    if settings.metric == "worst_group_error" and material.groups is None:
+        raise DataError("worst_group_error needs a spurious attribute: name its column as columns.attribute.")
+    most = settings.most or _most(pool, settings)
+    steps = {round(most * step / settings.steps) for step in range(settings.steps + 1)}
+    if "run" in settings.sources:
+        steps.add(min(most, len(pool.made)))  # where the curve of the run ends, others are to be seen as well
+    cells = list(_cells(pool, settings, sorted(steps)))
+    fits = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(fitted_score)(material, cell.variant, cell.seed, cell.rows, settings.metric) for cell in cells
+    )
+    scores: dict[tuple[str, SourceName | None, int, int], float] = {}
+    for done, (cell, score) in enumerate(zip(cells, fits, strict=True), start=1):
+        scores[cell.variant.title, cell.source, cell.seed, cell.step] = score
+        if progress is not None:
+            progress(done, len(cells))
+    reached = {(cell.source, cell.step) for cell in cells}
+    curves = []
+    for variant in variants(settings.models):
+        for source in settings.sources:
+            own = [step for step in sorted(steps) if step == 0 or (source, step) in reached]
+            values = [
+                [scores[variant.title, source if step else None, seed, step] for step in own]
+                for seed in settings.seeds
+            ]
+            curves.append(Curve(variant, source, settings.seeds, tuple(own), np.array(values)))
+    return Curves(settings.metric, tuple(curves))
+
+
+def _most(pool: Pool, settings: CurveSettings) -> int:
+    most = len(pool.made) if "run" in settings.sources and len(pool.made) else pool.to_balance()
+    if not most:
+        raise DataError(
+            "The classes are balanced, so that no number of synthetic rows follows from them; say how many "
+            "to go up to with --rows."
+        )
+    return most
+
+
+def _cells(pool: Pool, settings: CurveSettings, steps: list[int]) -> Iterator[_Cell]:
+    drawn = {
+        (source, seed): added_rows(source, pool, steps[-1], seed)
+        for source in settings.sources
+        for seed in settings.seeds
+    }
+    for variant in variants(settings.models):
+        for seed in settings.seeds:
+            yield _Cell(variant, None, seed, 0, pool.rows.first(0))
+            for source in settings.sources:
+                rows = drawn[source, seed]
+                for step in steps[1:]:
+                    if step <= len(rows):
+                        yield _Cell(variant, source, seed, step, rows.first(step))
+
+
+def fitted_score(
+    material: Material, variant: Variant, seed: int, added: VectorRows, metric: MetricName
+) -> float:
+    """Fit a classifier on the training rows and those added; give its score on the test rows."""
+    plan = variant.plan(material.models, seed)
+    rows = material.train.followed_by(added)
+    counts = rows_per_class(rows.codes, material.classes)
+    held_out = material.validation
+    known = np.flatnonzero(counts[held_out.codes] > 0)
+    weight = as_trained_weights(smoothed_prior(counts), held_out.codes[known])
+    with pinned_threads(1):
+        fitted = fit_estimator(
+            plan,
+            (rows.vectors, rows.codes, np.ones(len(rows))),
+            (held_out.vectors[known], held_out.codes[known], weight),
+        )
+        probabilities = fitted.estimator.predict_proba(material.test.vectors)
+    predicted = fitted.present[probabilities.argmax(axis=1)]
+    return score(material, predicted, metric)
+
+
+def score(material: Material, predicted: np.ndarray, metric: MetricName) -> float:
+    """A metric of the predicted classes of the test rows, int64 (n,)."""
+    truth = material.test.codes
+    if metric == "worst_group_error":
+        assert material.groups is not None
+        wrong = predicted != truth
+        return max(
+            float(wrong[material.groups == group].mean())
+            for group in np.unique(material.groups)
+            if group >= 0
+        )
+    found = outcomes(truth, predicted, material.classes)
+    if metric == "macro_f1":
+        return float(macro_f1(found))
+    if metric == "worst_class_error":
+        return 1.0 - float(worst_class_recall(found))
+    return 1.0 - float(balanced_accuracy(found))

@@ -1,0 +1,141 @@
+"""Curves as files: the table of seeds and steps, tidy tables for plots, Markdown, and the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from evenly.comparison.tables import markdown_table
+from evenly.comparison.verdicts import shown
+from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences
+from evenly.curves.settings import SourceName
+from evenly.evaluation.outputs import number, write_csv
+from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
+from evenly.files import atomic_folder, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS: dict[SourceName, tuple[str, str]] = {
+    "run": (VERMILION, "o"),
+    "smote": (ORANGE, "s"),
+    "duplication": (INK, "^"),
+    "fair_duplication": (BLUE, "D"),
+}
+_RAW = GREEN
+
+
+def write_curves(curves: Curves, folder: str | Path, heading: str) -> None:
+    """Write table.csv, curve.csv, means.csv, curve.md and curve.png into a folder, replacing it.
+
+    `table.csv` has a row for each seed, then mean and standard deviation, and a column for each step. The
+    other two are tidy, a row for each point: `curve.csv` of every seed, `means.csv` of mean and spread.
+
+    Parameters
+    ----------
+    curves
+        What to write.
+    folder
+        Where to.
+    heading
+        What the curves are of.
+    """
+    steps = sorted({step for curve in curves.curves for step in curve.steps})
+    with atomic_folder(folder) as temporary:
+        write_csv(
+            temporary / "table.csv", ["model", "source", "seed", *map(str, steps)], _table(curves, steps)
+        )
+        points = ["model", "regularised", "source", "seed", "rows", curves.metric]
+        write_csv(temporary / "curve.csv", points, _points(curves))
+        means = ["model", "regularised", "source", "rows", "mean", "deviation", "low", "high"]
+        write_csv(temporary / "means.csv", means, _means(curves))
+        write_text(curves_markdown(curves, heading), temporary / "curve.md")
+        draw(curves, temporary / "curve.png", heading)
+
+
+def seed_rows(curve: Curve) -> Iterator[tuple[str, list[float]]]:
+    """The rows of a curve's table: seeds, then `mean` and `sd`."""
+    for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
+        yield str(seed), values
+    yield "mean", curve.mean.tolist()
+    yield "sd", curve.deviation.tolist()
+
+
+def curves_markdown(curves: Curves, heading: str) -> str:
+    """Write all tables, and what they say, for a pull request."""
+    parts = [f"# {METRIC_LABELS[curves.metric]} over synthetic volume", heading, "![curves](curve.png)"]
+    parts.append("\n".join(f"- {sentence}" for sentence in sentences(curves)))
+    for curve in curves.curves:
+        rows = [[name, *(shown(value) for value in values)] for name, values in seed_rows(curve)]
+        parts += [
+            f"## {curve.variant.title}: {SOURCE_LABELS[curve.source]}",
+            markdown_table(["seed", *(f"+{step:,}" for step in curve.steps)], rows),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw(curves: Curves, path: Path, heading: str) -> None:
+    """Draw a panel for each classifier: a line for each source, its band one standard deviation."""
+    variants = curves.variants
+    models = [variant for variant in variants if not variant.regularised]
+    width = 1.2 + 2.9 * len(models)
+    with house_style():
+        figure, axes = new_figure(width, 6.0, rows=2, columns=len(models), sharex=True, sharey=True)
+        ordered = [*models, *(variant for variant in variants if variant.regularised)]
+        for panel, variant in zip(axes, ordered, strict=True):
+            for curve in curves.of(variant):
+                _line(panel, curve)
+            raw = float(curves.of(variant)[0].mean[0])
+            panel.axhline(raw, color=_RAW, linewidth=1.0, linestyle=":", label="training rows alone")
+            panel.set_title(variant.title)
+            panel.margins(x=0.03)
+            panel.grid(axis="y")
+        for panel in axes[len(models) :]:
+            panel.set_xlabel("synthetic rows added")
+        label = METRIC_LABELS[curves.metric]
+        for panel in axes[:: len(models)]:
+            better = "higher" if curves.higher_is_better else "lower"
+            panel.set_ylabel(f"{label}, {better} is better")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.suptitle(fill(heading, int(14 * width)), x=0.01, ha="left", fontsize=9)
+        save_figure(figure, path)
+
+
+def _line(panel: Axes, curve: Curve) -> None:
+    colour, marker = _COLOURS[curve.source]
+    mean, deviation = curve.mean, curve.deviation
+    panel.plot(
+        curve.steps, mean, color=colour, marker=marker, markersize=4, label=SOURCE_LABELS[curve.source]
+    )
+    panel.fill_between(curve.steps, mean - deviation, mean + deviation, color=colour, alpha=0.12, linewidth=0)
+
+
+def _table(curves: Curves, steps: list[int]) -> Iterator[list[Any]]:
+    for curve in curves.curves:
+        place = {step: i for i, step in enumerate(curve.steps)}
+        for name, values in seed_rows(curve):
+            cells = [number(values[place[step]]) if step in place else "" for step in steps]
+            yield [curve.variant.title, curve.source, name, *cells]
+
+
+def _points(curves: Curves) -> Iterator[list[Any]]:
+    for curve in curves.curves:
+        for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
+            for step, value in zip(curve.steps, values, strict=True):
+                yield [*_which(curve), seed, step, number(value)]
+
+
+def _means(curves: Curves) -> Iterator[list[Any]]:
+    for curve in curves.curves:
+        for step, mean, deviation in zip(
+            curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True
+        ):
+            spread = [mean, deviation, mean - deviation, mean + deviation]
+            yield [*_which(curve), step, *map(number, spread)]
+
+
+def _which(curve: Curve) -> list[str]:
+    return [curve.variant.model, "yes" if curve.variant.regularised else "no", curve.source]
