@@ -19,7 +19,8 @@ from evenly.classifiers.networks.image_network import ImageNetwork
 from evenly.classifiers.networks.small_cnn import small_cnn_body
 from evenly.classifiers.objective import build_objective
 from evenly.classifiers.training import Rows, deterministic, train_network
-from evenly.params.training import LossSettings, TrainingSettings
+from evenly.params.losses import LossSettings
+from evenly.params.training import TrainingSettings
 
 EPOCHS = 5
 

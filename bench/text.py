@@ -26,7 +26,9 @@ from evenly.classifiers.monitoring import macro_f1
 from evenly.features.encoder import fit_encoder
 from evenly.features.pretrained import pretrained_folder, quiet_transformers
 from evenly.params.features import TextFeatures
-from evenly.params.training import LossSettings, TrainingSettings, TransformerSettings, resolved_training
+from evenly.params.losses import LossSettings
+from evenly.params.models import TransformerSettings, resolved_training
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema, samples_from_columns
 

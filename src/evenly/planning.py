@@ -21,6 +21,17 @@ from evenly.params.datasets import DatasetEntry
 from evenly.params.finetune import finetune_training
 from evenly.params.generation import AskingSettings, require_endpoint, resolved_mode
 from evenly.params.generative import gated_counts, generator_settings, share_capped
+from evenly.params.losses import LossName, LossSettings
+from evenly.params.models import (
+    DEFAULT_MODEL,
+    NEEDS_PAYLOAD,
+    NETWORKS,
+    ModelName,
+    ModelSettings,
+    check_combination,
+    check_training,
+    resolved_training,
+)
 from evenly.params.project import Params
 from evenly.params.recipes import (
     AugmentSettings,
@@ -32,20 +43,7 @@ from evenly.params.recipes import (
     Targets,
     Tier,
 )
-from evenly.params.training import (
-    DEFAULT_MODEL,
-    NEEDS_PAYLOAD,
-    NETWORKS,
-    LossName,
-    LossSettings,
-    ModelName,
-    ModelSettings,
-    SamplerName,
-    TrainingSettings,
-    check_combination,
-    check_training,
-    resolved_training,
-)
+from evenly.params.training import SamplerName, TrainingSettings
 from evenly.plans import (
     AskedModel,
     AugmentPlan,

@@ -20,16 +20,11 @@ from evenly.params.datasets import ClassNote
 from evenly.params.generation import AskingSettings, Mode
 from evenly.params.generative import GeneratorKind, GeneratorSettings, SamplingSettings
 from evenly.params.llm import EndpointSettings, EngineSettings, Price
+from evenly.params.losses import LossName, LossSettings
 from evenly.params.mining import MiningSettings
+from evenly.params.models import ModelName, ModelSettings
 from evenly.params.recipes import BalanceOn, ResampleMethod
-from evenly.params.training import (
-    LossName,
-    LossSettings,
-    ModelName,
-    ModelSettings,
-    SamplerName,
-    TrainingSettings,
-)
+from evenly.params.training import SamplerName, TrainingSettings
 
 
 class RowsPlan(Settings):

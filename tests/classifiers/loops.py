@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from evenly.classifiers.network import ParameterGroup
 from evenly.classifiers.objective import build_objective
 from evenly.classifiers.training import Rows, Training, deterministic, train_network
-from evenly.params.training import LossSettings, TrainingSettings
+from evenly.params.losses import LossSettings
+from evenly.params.training import TrainingSettings
 
 
 class Vectors:

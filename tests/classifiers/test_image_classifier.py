@@ -18,7 +18,8 @@ from evenly.errors import ModelError
 from evenly.features.images import decode_images
 from evenly.features.pixels import Pixels
 from evenly.params.augmentation import Policy, Rotate, Shift
-from evenly.params.training import LdamSettings, LossSettings, TrainingSettings
+from evenly.params.losses import LdamSettings, LossSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import Feature, SampleTable, Schema, samples_from_columns
 

@@ -10,7 +10,8 @@ import pytest
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.images import ImageClassifier
 from evenly.errors import ModelError
-from evenly.params.training import ImageTransformerSettings, TrainingSettings, resolved_training
+from evenly.params.models import ImageTransformerSettings, resolved_training
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable
 

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from evenly.classifiers import losses
 from evenly.classifiers.objective import build_objective
-from evenly.params.training import (
-    SUPPORTED_LOSSES,
+from evenly.params.losses import (
     FocalSettings,
     LdamSettings,
     LogitAdjustedSettings,
     LossName,
     LossSettings,
 )
+from evenly.params.models import SUPPORTED_LOSSES
 
 COUNTS = torch.tensor([100.0, 20.0, 4.0])
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3], [-3.0, 4.0, 1.0], [5.0, 5.0, 5.0]])

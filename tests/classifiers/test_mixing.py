@@ -10,7 +10,8 @@ from evenly.classifiers.mixing import draw_mixing
 from evenly.classifiers.objective import build_objective
 from evenly.classifiers.processes import Processes
 from evenly.classifiers.steps import batch_loss
-from evenly.params.training import LossSettings, MixSettings, TrainingSettings
+from evenly.params.losses import LossSettings
+from evenly.params.training import MixSettings, TrainingSettings
 
 COUNTS = np.array([90.0, 30.0, 9.0])
 

@@ -17,7 +17,9 @@ from evenly.classifiers.texts import TextClassifier
 from evenly.classifiers.vocabulary import trained_tokenizer
 from evenly.errors import ModelError
 from evenly.features.pretrained import MINILM_PACKAGE
-from evenly.params.training import LossSettings, TrainingSettings, TransformerSettings, resolved_training
+from evenly.params.losses import LossSettings
+from evenly.params.models import TransformerSettings, resolved_training
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema, samples_from_columns
 

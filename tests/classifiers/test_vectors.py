@@ -16,7 +16,8 @@ from evenly.classifiers import build_classifier, load_classifier
 from evenly.errors import ModelError, RecipeError
 from evenly.features import Featurizer, fit_featurizer
 from evenly.params.features import FeatureSettings
-from evenly.params.training import CrossEntropySettings, FocalSettings, LossSettings, ModelName
+from evenly.params.losses import CrossEntropySettings, FocalSettings, LossSettings
+from evenly.params.models import ModelName
 from evenly.plans import TrainPlan, write_plan
 from evenly.samples import SampleTable, Schema, samples_from_columns, write_samples
 

@@ -20,7 +20,9 @@ from evenly.evaluation.outputs import number
 from evenly.features import fit_featurizer
 from evenly.features.images import encode_images
 from evenly.params.features import FeatureSettings
-from evenly.params.training import LossSettings, ModelName, ModelsSettings, TrainingSettings
+from evenly.params.losses import LossSettings
+from evenly.params.models import ModelName, ModelsSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import Feature, SampleTable, Schema, samples_from_columns, write_samples
 

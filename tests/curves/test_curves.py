@@ -21,7 +21,7 @@ from evenly.curves.terminal import print_curves
 from evenly.errors import DataError, ParameterError
 from evenly.features import fit_featurizer
 from evenly.params.features import FeatureSettings
-from evenly.params.training import LogisticRegressionSettings, ModelsSettings
+from evenly.params.models import LogisticRegressionSettings, ModelsSettings
 from evenly.samples import Feature, SampleTable, Schema, samples_from_columns
 
 SCHEMA = Schema("table", ("common", "rare"), tuple(Feature(name, "number") for name in "xyz"))

@@ -14,7 +14,9 @@ from evenly.features import fit_featurizer
 from evenly.files import write_json
 from evenly.params.evaluation import EvaluateSettings
 from evenly.params.features import FeatureSettings
-from evenly.params.training import LogisticRegressionSettings, LossName, LossSettings, TrainingSettings
+from evenly.params.losses import LossName, LossSettings
+from evenly.params.models import LogisticRegressionSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable
 

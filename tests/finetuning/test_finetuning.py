@@ -19,7 +19,9 @@ from evenly.features import fit_featurizer
 from evenly.finetuning import Comparison, compared, finetune, write_finetuned
 from evenly.params.features import FeatureSettings
 from evenly.params.finetune import FinetuneSettings, finetune_training
-from evenly.params.training import LogisticRegressionSettings, LossSettings, TrainingSettings
+from evenly.params.losses import LossSettings
+from evenly.params.models import LogisticRegressionSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable
 

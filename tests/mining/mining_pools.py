@@ -10,11 +10,9 @@ from sklearn.datasets import load_digits
 from evenly.features import Featurizer, fit_featurizer
 from evenly.features.images import encode_images
 from evenly.params.features import FeatureSettings
-from evenly.params.training import (
-    LogisticRegressionSettings,
-    LossSettings,
-    TrainingSettings,
-)
+from evenly.params.losses import LossSettings
+from evenly.params.models import LogisticRegressionSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import MinePlan, TrainPlan
 from evenly.samples import SampleTable, Schema, samples_from_columns
 

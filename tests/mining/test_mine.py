@@ -16,7 +16,8 @@ from evenly.classifiers import Classifier, build_classifier
 from evenly.files import write_json
 from evenly.mining.mine import Mined, mine
 from evenly.mining.outputs import hard_cells, mining_metrics, summary, write_plots, write_suspects
-from evenly.params.training import RandomForestSettings, SmallCnnSettings, TrainingSettings
+from evenly.params.models import RandomForestSettings, SmallCnnSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import MinePlan, ResamplePlan, write_plan
 from evenly.samples import SampleTable, has_no_samples, read_samples, write_samples
 from evenly.synthesis.resampling.resample import resample

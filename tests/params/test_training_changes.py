@@ -4,8 +4,9 @@ import pytest
 
 from evenly.errors import ParameterError, RecipeError
 from evenly.params.base import settings_from
+from evenly.params.models import check_training
 from evenly.params.recipes import RecipeTraining
-from evenly.params.training import TrainingSettings, changed_training, check_training
+from evenly.params.training import TrainingSettings, changed_training
 
 
 def recipe(**values: object) -> RecipeTraining:

@@ -47,7 +47,9 @@ from evenly.features import fit_featurizer
 from evenly.files import write_json
 from evenly.params.base import read_yaml
 from evenly.params.features import FeatureSettings
-from evenly.params.training import LogisticRegressionSettings, LossSettings, TrainingSettings
+from evenly.params.losses import LossSettings
+from evenly.params.models import LogisticRegressionSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import Feature, Schema, samples_from_columns, write_samples
 

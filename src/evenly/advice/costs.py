@@ -12,8 +12,8 @@ from pathlib import Path
 from evenly.comparison.experiments import Experiment
 from evenly.comparison.ledger import measured_seconds
 from evenly.params.datasets import DatasetEntry
+from evenly.params.models import NETWORKS, RandomForestSettings
 from evenly.params.project import Params
-from evenly.params.training import NETWORKS, RandomForestSettings
 from evenly.planning import Plans, make_plans
 from evenly.samples import SampleTable
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evenly.imbalance import imbalance_ratio, tiers
+from evenly.params.models import DEFAULT_MODEL, NETWORKS, ModelName
 from evenly.params.project import Params
-from evenly.params.training import DEFAULT_MODEL, NETWORKS, ModelName
 from evenly.samples import Modality, SampleTable
 
 #: Learners that the studies of resampling call strong: what they gain by it is little or nothing.

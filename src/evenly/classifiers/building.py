@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenly.errors import ModelError, RecipeError
-from evenly.params.training import IMAGE_NETWORKS, TEXT_NETWORKS, check_combination
+from evenly.params.models import IMAGE_NETWORKS, TEXT_NETWORKS, check_combination
 from evenly.plans import TrainPlan
 from evenly.samples import Schema
 

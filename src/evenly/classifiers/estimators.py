@@ -12,7 +12,7 @@ import numpy as np
 
 from evenly.classifiers.canonical import canonical_skops
 from evenly.errors import ModelError
-from evenly.params.training import (
+from evenly.params.models import (
     CatBoostSettings,
     HistGradientBoostingSettings,
     LogisticRegressionSettings,

@@ -34,7 +34,7 @@ from evenly.features.pixels import Pixels, fit_pixels
 from evenly.files import atomic_folder
 from evenly.params.augmentation import Policy
 from evenly.params.features import ImageFeatures
-from evenly.params.training import ModelName, ShuffleNetV2Settings, SmallCnnSettings
+from evenly.params.models import ModelName, ShuffleNetV2Settings, SmallCnnSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from evenly.classifiers import losses, weights
-from evenly.params.training import LossName, LossSettings, SamplerName, SmoothedSettings
+from evenly.params.losses import LossName, LossSettings, SmoothedSettings
+from evenly.params.training import SamplerName
 
 
 @dataclass(frozen=True)

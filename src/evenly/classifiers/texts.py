@@ -35,7 +35,7 @@ from evenly.features.pretrained import (
 )
 from evenly.features.tokens import Tokens, tokenised
 from evenly.files import atomic_folder, read_json, write_json
-from evenly.params.training import TransformerSettings
+from evenly.params.models import TransformerSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from evenly.params.training import ScratchSettings
+from evenly.params.models import ScratchSettings
 
 PAD, FIRST, LAST = 0, 1, 2
 _MARKS = ("[PAD]", "[CLS]", "[SEP]")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from evenly.errors import ModelError
-from evenly.params.training import LossName, LossSettings, SamplerName
+from evenly.params.losses import LossName, LossSettings
+from evenly.params.training import SamplerName
 from evenly.samples import SampleTable
 
 

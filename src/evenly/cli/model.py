@@ -69,7 +69,8 @@ def predict(
     from evenly.classifiers import load_classifier
     from evenly.datasets.unlabelled import InputFile, open_unlabelled
     from evenly.errors import ParameterError
-    from evenly.evaluation.outputs import prediction_cells, prediction_columns, write_csv
+    from evenly.evaluation.outputs import prediction_cells, prediction_columns
+    from evenly.files import write_csv
 
     if output.is_dir() or output.resolve() == source.resolve():
         what = "a folder" if output.is_dir() else "the input itself"

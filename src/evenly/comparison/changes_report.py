@@ -10,7 +10,7 @@ from typing import Any
 from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.tables import cost_columns, leaderboard_columns, markdown_table
-from evenly.comparison.verdicts import shown
+from evenly.comparison.verdicts import shown, signed
 from evenly.evaluation.headline import HEADLINE
 from evenly.files import atomic_folder, write_text
 
@@ -58,7 +58,7 @@ def verdicts(changes: Changes) -> Iterator[str]:
         change, rows = macro.difference, changes.paired_rows
         verb = "rises" if change.value > 0 else "falls"
         yield (
-            f"Macro F1 {verb if change.excludes_zero else 'does not differ'} ({_signed(change.value)}, "
+            f"Macro F1 {verb if change.excludes_zero else 'does not differ'} ({signed(change.value)}, "
             f"95% {shown(change.low)} to {shown(change.high)}, over the same {rows} test rows)."
         )
         others = [score for score in changes.metrics if score is not macro]
@@ -114,18 +114,13 @@ def _cells(score: ScoreChange) -> list[str | None]:
     return [
         _shown(score.base),
         _shown(score.here),
-        None if plain is None else f"{mark}{_signed(plain)}{mark}",
+        None if plain is None else f"{mark}{signed(plain)}{mark}",
         None if difference is None else f"{shown(difference.low)} to {shown(difference.high)}",
     ]
 
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else shown(value)
-
-
-def _signed(value: float) -> str:
-    text = shown(value)
-    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
 
 
 def _techniques(changes: Changes) -> Iterator[str]:

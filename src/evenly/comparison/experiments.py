@@ -21,8 +21,8 @@ from evenly.errors import ParameterError, RecipeError
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entry
 from evenly.params.generation import require_endpoint
+from evenly.params.models import DEFAULT_MODEL, NETWORKS, ModelName, check_combination
 from evenly.params.project import PARAMS_FILE, Params
-from evenly.params.training import DEFAULT_MODEL, NETWORKS, ModelName, check_combination
 from evenly.planning import find_recipe
 
 # Keys that stay text in DVC's grammar of overrides.

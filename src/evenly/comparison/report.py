@@ -8,9 +8,8 @@ from evenly.comparison.findings import Comparison
 from evenly.comparison.plots import write_plots
 from evenly.comparison.story import comparison_context
 from evenly.comparison.tables import comparison_json, comparison_markdown, csv_columns, csv_rows
-from evenly.evaluation.outputs import write_csv
 from evenly.evaluation.report import report_html
-from evenly.files import atomic_folder, write_json, write_text
+from evenly.files import atomic_folder, write_csv, write_json, write_text
 
 
 def write_comparison(comparison: Comparison, folder: str | Path) -> None:

@@ -10,7 +10,7 @@ from evenly.comparison.findings import Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.leaderboards import REREAD
 from evenly.comparison.recommendation import recommendations
 from evenly.comparison.tables import across_columns, across_rows, cost_columns
-from evenly.comparison.verdicts import headline, shown, verdicts, verdicts_over_data_sets
+from evenly.comparison.verdicts import headline, shown, signed, verdicts, verdicts_over_data_sets
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.headline import HEADLINE
 
@@ -159,7 +159,7 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
     mark = ("better" if gain.mean > 0 else "worse") if gain.differs else None
     p = "< .001" if gain.holm_p < 0.001 else shown(gain.holm_p)
     note = f"{shown(gain.low)} to {shown(gain.high)}, p {p}"
-    return {"text": _signed(gain.mean), "note": note, "mark": mark}
+    return {"text": signed(gain.mean), "note": note, "mark": mark}
 
 
 def _record(gain: Gain) -> str:
@@ -201,8 +201,8 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
     rows = [
         [
             name,
-            {"text": _signed(classes.worst.gain), "note": f"from {shown(classes.worst.baseline)}"},
-            *(_signed(gain.gain) for gain in classes.by_size),
+            {"text": signed(classes.worst.gain), "note": f"from {shown(classes.worst.baseline)}"},
+            *(signed(gain.gain) for gain in classes.by_size),
             _extreme(classes.by_name, best=True),
             _extreme(classes.by_name, best=False),
         ]
@@ -219,11 +219,7 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
 
 def _extreme(gains: Sequence[Any], *, best: bool) -> str:
     chosen = max(gains, key=lambda gain: gain.gain if best else -gain.gain)
-    return f"{chosen.name} {_signed(chosen.gain)}"
-
-
-def _signed(value: float) -> str:
-    return shown(value) if value < 0 else f"+{shown(value)}"
+    return f"{chosen.name} {signed(chosen.gain)}"
 
 
 def _figure(path: Path, alt: str, caption: str) -> dict[str, Any]:

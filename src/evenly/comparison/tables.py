@@ -8,7 +8,7 @@ from typing import Any
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.recommendation import recommendation, recommendations
-from evenly.comparison.verdicts import shown, verdicts, verdicts_over_data_sets
+from evenly.comparison.verdicts import shown, signed, verdicts, verdicts_over_data_sets
 from evenly.evaluation.headline import HEADLINE
 
 #: Columns of the CSV besides those of the gains.
@@ -122,15 +122,11 @@ def _gain(gain: Gain | None) -> str | None:
     if gain is None:
         return None
     mark = "**" if gain.differs else ""
-    return f"{mark}{_signed(gain.mean)}{mark} ({shown(gain.low)} to {shown(gain.high)})"
+    return f"{mark}{signed(gain.mean)}{mark} ({shown(gain.low)} to {shown(gain.high)})"
 
 
 def _record(gain: Gain | None) -> str | None:
     return None if gain is None else f"{gain.wins}-{gain.ties}-{gain.losses}"
-
-
-def _signed(value: float) -> str:
-    return shown(value) if value < 0 else f"+{shown(value)}"
 
 
 def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[str]]) -> str:

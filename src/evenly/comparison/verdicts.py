@@ -24,6 +24,12 @@ def shown(value: float, digits: int = 3) -> str:
     return f"−{text}" if value < 0 and text.strip(".0") else text
 
 
+def signed(value: float) -> str:
+    """Write a difference as `shown` does, with a plus where it is one."""
+    text = shown(value)
+    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
+
+
 def named(name: str) -> str:
     """What a technique is called within a sentence."""
     return "no balancing" if name == BASELINE else name
@@ -50,7 +56,7 @@ def relation(gain: Gain) -> str:
             f"is {shown(abs(gain.mean))} {direction} {reference} {_magnitude(gain)}, which does not stand up "
             f"to the number of comparisons (Holm p {_p(gain.holm_p)})"
         )
-    return f"does not differ from {reference} ({_signed(gain.mean)}, 95% {_ends(gain)})"
+    return f"does not differ from {reference} ({signed(gain.mean)}, 95% {_ends(gain)})"
 
 
 def verdicts(board: Leaderboard) -> list[str]:
@@ -134,7 +140,7 @@ def _where(gains: ClassGains | None) -> str:
     if gains is None:
         return ""
     told = [
-        f"{_signed(group.gain)} in the {group.name}"
+        f"{signed(group.gain)} in the {group.name}"
         for group in gains.by_size
         if abs(group.gain) >= 0.005 and (group.won == 0 or group.lost == 0)
     ]
@@ -165,7 +171,7 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
     for standing in paid:
         yield (
             f"{standing.name} costs {standing.money:.4g} and {standing.tokens:,.0f} tokens a run: "
-            f"{_signed(standing.gain_per_money or 0.0)} a unit of money."
+            f"{signed(standing.gain_per_money or 0.0)} a unit of money."
         )
     if any(run.test_given for run in board.field.runs):
         yield (
@@ -226,7 +232,7 @@ def _best_of(board: Leaderboard) -> str:
     best = _best(board)
     if best is None or best.against_baseline is None:
         return "nothing is shown to beat no balancing"
-    return f"{best.name} ({_signed(best.against_baseline.mean)})"
+    return f"{best.name} ({signed(best.against_baseline.mean)})"
 
 
 def _magnitude(gain: Gain) -> str:
@@ -241,11 +247,6 @@ def _ends(gain: Gain) -> str:
     if gain.low == gain.high:
         return f"the same in all {gain.seeds} seeds"
     return f"{shown(gain.low)} to {shown(gain.high)}"
-
-
-def _signed(value: float) -> str:
-    text = shown(value)
-    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
 
 
 def _p(value: float) -> str:

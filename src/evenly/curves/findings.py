@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.comparison.verdicts import listed, shown
+from evenly.comparison.verdicts import listed, shown, signed
 from evenly.curves.settings import MetricName, SourceName, Variant
 
 METRIC_LABELS: dict[MetricName, str] = {
@@ -128,7 +128,7 @@ def _share(
     spread = float(max(ours.deviation[-1], ours.deviation[0]))
     if gain <= max(spread, SMALL_GAIN):
         yield (
-            f"{plain.model}: the {ours.steps[-1]} rows of the run bring {_signed(gain)}, no more than the "
+            f"{plain.model}: the {ours.steps[-1]} rows of the run bring {signed(gain)}, no more than the "
             f"spread over seeds ({shown(spread)}) or {shown(SMALL_GAIN, 2)}: there is no gain that "
             "copies could match."
         )
@@ -154,7 +154,3 @@ def _share(
 
 def _end(curve: Curve) -> str:
     return f"{shown(float(curve.mean[-1]))} ± {shown(float(curve.deviation[-1]))}"
-
-
-def _signed(value: float) -> str:
-    return shown(value) if value < 0 else f"+{shown(value)}"

@@ -15,7 +15,7 @@ from evenly.curves.settings import CurveSettings, MetricName, SourceName, Varian
 from evenly.curves.sources import Pool, VectorRows, added_rows
 from evenly.errors import DataError
 from evenly.evaluation.metrics import balanced_accuracy, macro_f1, outcomes, worst_class_recall
-from evenly.params.training import ModelsSettings
+from evenly.params.models import ModelsSettings
 
 Progress = Callable[[int, int], None]
 

@@ -11,9 +11,9 @@ from evenly.comparison.tables import markdown_table
 from evenly.comparison.verdicts import shown
 from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences
 from evenly.curves.settings import SourceName
-from evenly.evaluation.outputs import number, write_csv
+from evenly.evaluation.outputs import number
 from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
-from evenly.files import atomic_folder, write_text
+from evenly.files import atomic_folder, write_csv, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

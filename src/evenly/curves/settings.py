@@ -8,12 +8,9 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from evenly.errors import ParameterError
 from evenly.params.base import Settings
-from evenly.params.training import (
-    LossSettings,
-    ModelName,
-    ModelsSettings,
-    TrainingSettings,
-)
+from evenly.params.losses import LossSettings
+from evenly.params.models import ModelName, ModelsSettings
+from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 
 SourceName = Literal["run", "duplication", "smote", "fair_duplication"]

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from evenly.evaluation.outputs import intervals_json, number, rounded, write_csv
+from evenly.evaluation.outputs import intervals_json, number, rounded
 from evenly.evaluation.results import GroupErrors
 from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, new_figure, save_figure, shortened
+from evenly.files import write_csv
 
 _LABELS = {
     "error": "Overall error",

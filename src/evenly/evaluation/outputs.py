@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, RuleResult
-from evenly.files import atomic_write
+from evenly.files import write_csv
 
 #: Digits behind the point in metrics.json: more than any test set carries, few enough to read.
 _DIGITS = 6
@@ -82,14 +81,6 @@ def write_per_class(evaluation: Evaluation, path: str | Path) -> None:
     columns = [field.name for field in fields(ClassResult)]
     rows = ([_cell(getattr(result, column)) for column in columns] for result in evaluation.per_class)
     write_csv(path, ["class", *columns[1:]], rows)
-
-
-def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a UTF-8 CSV file atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def number(value: float) -> str:

@@ -11,7 +11,7 @@ from evenly.evaluation.decisions import RULES
 from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval, wilson_interval
 from evenly.evaluation.metrics import precision_recall_curve
-from evenly.evaluation.outputs import number, write_csv
+from evenly.evaluation.outputs import number
 from evenly.evaluation.results import ClassResult, Evaluation
 from evenly.figures import (
     BLUE,
@@ -27,6 +27,7 @@ from evenly.figures import (
     save_figure,
     shortened,
 )
+from evenly.files import write_csv
 
 #: More classes than this are not drawn one by one.
 MANY_CLASSES = 40

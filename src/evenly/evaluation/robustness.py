@@ -16,8 +16,9 @@ import numpy as np
 from evenly.evaluation.corruptions import CLEAN, STRENGTHS, corrupted, corruption_names, strength_label
 from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import Interval, bootstrap_draws, metric_intervals, paired_differences
-from evenly.evaluation.outputs import number, write_csv
+from evenly.evaluation.outputs import number
 from evenly.evaluation.results import RobustnessPoint
+from evenly.files import write_csv
 from evenly.samples import SampleTable
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.errors import DataError
-from evenly.evaluation.outputs import write_csv
-from evenly.files import atomic_folder, write_json, write_text
+from evenly.files import atomic_folder, write_csv, write_json, write_text
 from evenly.handover import tables
 from evenly.handover.card import model_card
 from evenly.handover.provenance import Provenance, find_provenance

@@ -25,7 +25,7 @@ from evenly.mining.scores import (
     scores_of,
 )
 from evenly.mining.selection import hard_rows, reasons
-from evenly.params.training import NETWORKS
+from evenly.params.models import NETWORKS
 from evenly.plans import MinePlan, TrainPlan
 from evenly.samples import SampleTable
 

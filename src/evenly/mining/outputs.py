@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from evenly.files import atomic_folder
+from evenly.files import atomic_folder, write_csv
 from evenly.mining.mine import Mined
 from evenly.mining.picture import Cell, draw_hard_by_class
-from evenly.mining.tables import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS, write_csv
+from evenly.mining.tables import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
 
 
 def hard_cells(mined: Mined) -> list[Cell]:

@@ -5,12 +5,9 @@ What stands in them is told in `evenly.mining.outputs`.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from evenly.files import atomic_folder, atomic_write
+from evenly.files import atomic_folder, write_csv
 
 SUSPECT_COLUMNS = (
     "id",
@@ -34,11 +31,3 @@ def write_nothing_mined(suspects: str | Path, plots: str | Path) -> None:
     write_csv(suspects, SUSPECT_COLUMNS, ())
     with atomic_folder(plots) as folder:
         write_csv(folder / HARD_TABLE, HARD_COLUMNS, ())
-
-
-def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a UTF-8 CSV file atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

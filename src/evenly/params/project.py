@@ -12,9 +12,11 @@ from evenly.params.base import Settings, read_yaml, settings_from
 from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.params.features import FeatureSettings
 from evenly.params.generation import OptionalEngine
+from evenly.params.losses import LossName, LossSettings
+from evenly.params.models import ModelName, ModelsSettings
 from evenly.params.recipes import Recipe, TierSettings
 from evenly.params.screening import FilterSettings
-from evenly.params.training import LossName, LossSettings, ModelName, ModelsSettings, TrainingSettings
+from evenly.params.training import TrainingSettings
 
 PARAMS_FILE = "params.yaml"
 

@@ -10,17 +10,10 @@ from evenly.params.base import Settings
 from evenly.params.finetune import FinetuneSettings
 from evenly.params.generation import AskingSettings, Mode
 from evenly.params.generative import GenerativeSettings
+from evenly.params.losses import LossName, LossSettings
 from evenly.params.mining import MiningSettings
-from evenly.params.training import (
-    LossName,
-    LossSettings,
-    ModelName,
-    ModelSettings,
-    ModelsSettings,
-    SamplerName,
-    TrainingChanges,
-    TrainingSettings,
-)
+from evenly.params.models import ModelName, ModelSettings, ModelsSettings
+from evenly.params.training import SamplerName, TrainingChanges, TrainingSettings
 
 Tier = Literal["ultra_minority", "minority", "other"]
 #: What is brought to equal numbers: classes, or groups (a class with one value of the spurious attribute).

@@ -158,7 +158,9 @@ def _convolutional(real: SampleTable, featurizer: Featurizer, seed: int, threads
 
     from evenly.classifiers.images import ImageClassifier
     from evenly.features.images import decode_images
-    from evenly.params.training import LossSettings, SmallCnnSettings, TrainingSettings
+    from evenly.params.losses import LossSettings
+    from evenly.params.models import SmallCnnSettings
+    from evenly.params.training import TrainingSettings
     from evenly.plans import TrainPlan
 
     epochs = 8

@@ -10,9 +10,15 @@ from typing import Any
 
 from evenly.comparison.experiments import Technique, digest, override_text
 from evenly.errors import ParameterError
+from evenly.params.models import (
+    DEFAULT_MODEL,
+    NETWORKS,
+    Modality,
+    ModelName,
+    resolved_training,
+)
 from evenly.params.project import Params
 from evenly.params.recipes import Recipe
-from evenly.params.training import DEFAULT_MODEL, NETWORKS, Modality, ModelName, resolved_training
 from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe
 from evenly.tuning.policies import FAMILIES, changed_policy
 from evenly.tuning.space import Assignment

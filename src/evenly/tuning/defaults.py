@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from evenly.errors import RecipeError
+from evenly.params.losses import LossName
+from evenly.params.models import NEEDS_PAYLOAD, NETWORKS, SUPPORTED_LOSSES
 from evenly.params.recipes import Targets
-from evenly.params.training import NEEDS_PAYLOAD, NETWORKS, SUPPORTED_LOSSES, LossName
 from evenly.planning import CLEANING_METHODS
 from evenly.tuning.candidates import Origin
 from evenly.tuning.policies import families, transforms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evenly.comparison.findings import ALPHA
-from evenly.comparison.verdicts import shown
+from evenly.comparison.verdicts import shown, signed
 from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval
 from evenly.tuning.search import Confirmed, Searched
@@ -88,9 +88,9 @@ def _remark(result: Result) -> str:
     if confirmed is None or confirmed.gain is None:
         return _by_correction(result)
     gain = confirmed.gain
-    where = f"on {gain.pairs} new seeds it gains {_signed(gain.mean)}"
+    where = f"on {gain.pairs} new seeds it gains {signed(gain.mean)}"
     if gain.low == gain.high:
-        same = "nothing" if gain.mean == 0 else f"{_signed(gain.mean)} in each"
+        same = "nothing" if gain.mean == 0 else f"{signed(gain.mean)} in each"
         return (
             f"Inside the noise: on {gain.pairs} new seeds it gains {same}, so that nothing says that it is "
             "better than the recipe as it is."
@@ -126,9 +126,4 @@ def _best_other(searched: Searched) -> str:
 
 
 def _gain(interval: Interval) -> str:
-    return f"{_signed(interval.value)} (95% {shown(interval.low)} to {shown(interval.high)})"
-
-
-def _signed(value: float) -> str:
-    text = shown(value)
-    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
+    return f"{signed(interval.value)} (95% {shown(interval.low)} to {shown(interval.high)})"

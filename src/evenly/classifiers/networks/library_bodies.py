@@ -23,7 +23,7 @@ from evenly.features.pretrained import (
     pretrained_folder,
 )
 from evenly.files import read_json
-from evenly.params.training import ImageTransformerSettings, TimmSettings, TorchvisionSettings
+from evenly.params.models import ImageTransformerSettings, TimmSettings, TorchvisionSettings
 
 LibrarySettings = ImageTransformerSettings | TorchvisionSettings | TimmSettings
 #: Mean and deviation of channels with values 0 to 1.
