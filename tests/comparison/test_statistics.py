@@ -49,8 +49,9 @@ def test_equal_scores_everywhere_have_no_ranks_to_tell_apart() -> None:
 
 
 def test_nemenyi_and_holm_agree_with_posthocs_and_statsmodels() -> None:
-    posthocs = pytest.importorskip("scikit_posthocs")
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    import scikit_posthocs as posthocs
+    from statsmodels.stats import multitest
+
     result = friedman(DEMSAR)
     pairs = posthocs.posthoc_nemenyi_friedman(np.array(list(DEMSAR.values())).T).to_numpy()
     ranks = np.array(list(result.mean_ranks.values()))

@@ -39,7 +39,7 @@ def test_copies_fill_up_where_nothing_new_comes_and_are_told():
 
 
 def test_a_pretrained_model_is_fine_tuned(tmp_path):
-    transformers = pytest.importorskip("transformers")
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     train = talk_table()
@@ -70,7 +70,6 @@ def test_a_pretrained_model_is_fine_tuned(tmp_path):
 
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
-    pytest.importorskip("transformers")
     with pytest.raises(RecipeError, match="hub id or the folder"):
         generate(talk_table(), plan_for("language_model", {"food": 2}, model=str(tmp_path / "none")))
 
