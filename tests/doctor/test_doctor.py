@@ -16,7 +16,8 @@ import pytest
 
 from evenly.doctor.data import data_findings
 from evenly.doctor.endpoint import endpoint_findings
-from evenly.doctor.findings import Finding, examine
+from evenly.doctor.examine import examine
+from evenly.doctor.findings import Finding
 from evenly.doctor.installation import installation_findings
 from evenly.doctor.machine import machine_findings
 from evenly.doctor.repository import dvc_findings, git_findings, remote_findings

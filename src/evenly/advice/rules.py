@@ -39,7 +39,7 @@ SMOTE_FAMILY = (
     "smote_enn",
 )
 #: `retrain_head` with its last layer balanced over groups instead of classes.
-HEAD_OVER_GROUPS = "retrain_head+recipes.retrain_head.train.retrain_head=group"
+HEAD_OVER_GROUPS = "group_retrain_head"
 _DIGITS = "measured, docs/results/digits_lt.md"
 
 

@@ -27,8 +27,8 @@ def sweep(
         list[str] | None,
         typer.Argument(
             metavar="GROUP...",
-            help="classical, baseline, resampling, augmentation, loss_function, combined, rivals, llm, "
-            "generative, all, recipes, and recipes with settings such as smote+loss=focal. "
+            help="classical, baseline, resampling, augmentation, loss_function, combined, rivals, spurious, "
+            "llm, generative, all, recipes, and recipes with settings such as smote+loss=focal. "
             "Default: classical rivals.",
         ),
     ] = None,
@@ -148,11 +148,11 @@ def check_metric(metric: str) -> None:
     ParameterError
         Naming those there are.
     """
+    from evenly.comparison.measures import MEASURES
     from evenly.errors import ParameterError
-    from evenly.evaluation.evaluate import RULE_METRICS
 
-    if metric not in RULE_METRICS:
-        raise ParameterError(f"--metric is one of {', '.join(RULE_METRICS)}, not {metric!r}.")
+    if metric not in MEASURES:
+        raise ParameterError(f"--metric is one of {', '.join(MEASURES)}, not {metric!r}.")
 
 
 def _say_plan(root: Path, plan: Plan, jobs: int) -> None:

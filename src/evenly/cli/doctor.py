@@ -27,7 +27,8 @@ def doctor(
     """
     import os
 
-    from evenly.doctor.findings import examine, worst
+    from evenly.doctor.examine import examine
+    from evenly.doctor.findings import worst
 
     found = examine(Path(), os.environ, llm=llm)
     if as_json:

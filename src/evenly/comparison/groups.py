@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "loss_function": ("focal",),
     "combined": ("smote+loss=focal", "offline_augmentation+loss=focal"),
     "rivals": ("none", "class_weights", "logit_adjustment"),
+    "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head"),
 }
 CLASSICAL = ("baseline", "resampling", "augmentation", "loss_function", "combined")
 _READ = ("classical", "llm", "generative", "all")

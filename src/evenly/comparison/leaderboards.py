@@ -18,6 +18,7 @@ from evenly.comparison.findings import (
     OverDataSets,
     Standing,
 )
+from evenly.comparison.measures import MEASURES
 from evenly.comparison.runs import Run
 from evenly.comparison.statistics import (
     corrected_resampled_t_test,
@@ -28,8 +29,6 @@ from evenly.comparison.statistics import (
 )
 from evenly.comparison.techniques import BASELINE, Field, Technique, fields
 from evenly.evaluation.decisions import RuleName
-from evenly.evaluation.evaluate import RULE_METRICS
-from evenly.evaluation.headline import HEADLINE
 
 #: Rules under which the models of every recipe are read out once more.
 REREAD: tuple[RuleName, ...] = ("logit_adjustment", "tuned_thresholds")
@@ -43,7 +42,7 @@ def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Fa
     runs
         Of any recipes, models, data sets and seeds.
     metric
-        One of `evenly.evaluation.evaluate.RULE_METRICS`.
+        One of `evenly.comparison.measures.MEASURES`.
     failures
         Runs that should have been among them.
     """
@@ -53,7 +52,7 @@ def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Fa
 
 def leaderboard(field: Field, metric: str) -> Leaderboard:
     """Rank and test the techniques of one data set and model."""
-    sign = 1.0 if HEADLINE[metric].higher_is_better else -1.0
+    sign = 1.0 if MEASURES[metric].higher_is_better else -1.0
     rival = field.best_rival(metric, sign > 0)
     share = field.test_share
     techniques = list(field.techniques.values())
@@ -82,7 +81,7 @@ def leaderboard(field: Field, metric: str) -> Leaderboard:
                 validation=technique.validation(metric),
                 metrics={
                     name: _mean(list(values.values()))
-                    for name in RULE_METRICS
+                    for name in MEASURES
                     if (values := technique.values(name))
                 },
                 against_baseline=from_baseline.get(technique.name),
@@ -117,7 +116,7 @@ def _gains(
     if reference is None:
         return {}
     base = reference.values(metric)
-    sign = 1.0 if HEADLINE[metric].higher_is_better else -1.0
+    sign = 1.0 if MEASURES[metric].higher_is_better else -1.0
     found: dict[str, Gain] = {}
     for technique in techniques:
         scores = technique.values(metric)
@@ -217,7 +216,7 @@ def over_data_sets(boards: Sequence[Leaderboard], metric: str) -> Across | None:
     shared = [name for name in _names(boards) if all(name in _names([board]) for board in boards)]
     if len(boards) < 2 or BASELINE not in shared:
         return None
-    sign = 1.0 if HEADLINE[metric].higher_is_better else -1.0
+    sign = 1.0 if MEASURES[metric].higher_is_better else -1.0
     means = {name: [board.of(name).mean for board in boards] for name in shared}
     shared = [name for name in shared if name == BASELINE or means[name] != means[BASELINE]]
     if len(shared) < 2:

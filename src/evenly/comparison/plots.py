@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.measures import MEASURES
 from evenly.comparison.techniques import BASELINE
 from evenly.comparison.verdicts import shown
-from evenly.evaluation.headline import HEADLINE
 from evenly.figures import (
     BLUE,
     GREEN,
@@ -75,7 +75,7 @@ def _leaderboard(board: Leaderboard, path: Path) -> None:
         axes.plot(standing.mean, place, "o", color=colour, markersize=5.5)
     _guides(axes, board)
     _names(axes, [s.name for s in rows])
-    metric = HEADLINE[board.metric]
+    metric = MEASURES[board.metric]
     better = "right" if metric.higher_is_better else "left"
     axes.set_xlabel(
         f"{metric.label} on test rows, further {better} is better; ticks: seeds, bars: 95% of the mean",
@@ -122,7 +122,7 @@ def _gains(board: Leaderboard, path: Path) -> None:
             if gain is not None:
                 _gain(ax, place, gain)
         ax.set_title(f"against {shortened([reference], 30)[0]}")
-        ax.set_xlabel(f"gain in {HEADLINE[board.metric].label}, 95%", loc="right")
+        ax.set_xlabel(f"gain in {MEASURES[board.metric].label}, 95%", loc="right")
     _names(axes[0], [s.name for s in rows])
     for ax in axes[1:]:
         ax.tick_params(axis="y", length=0)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from evenly.comparison.findings import Comparison, Leaderboard
+from evenly.comparison.measures import MEASURES
 from evenly.comparison.techniques import BASELINE, Technique
 from evenly.comparison.verdicts import listed, named, relation, shown
-from evenly.evaluation.headline import HEADLINE
 
 
 class Effort(IntEnum):
@@ -109,7 +109,7 @@ def recommendation(board: Leaderboard) -> Recommendation | None:
     seeds = sorted(baseline.validation_scores(board.metric)) if baseline else []
     if len(seeds) < 2:
         return None
-    sign = 1.0 if HEADLINE[board.metric].higher_is_better else -1.0
+    sign = 1.0 if MEASURES[board.metric].higher_is_better else -1.0
     scores: dict[str, np.ndarray] = {}
     left_out = []
     for name, technique in board.field.techniques.items():
@@ -193,7 +193,7 @@ def _sentence(
     within: Mapping[str, float],
     left_out: Sequence[str],
 ) -> str:
-    metric = HEADLINE[board.metric].label
+    metric = MEASURES[board.metric].label
     metric = metric if metric.startswith(("Brier", "AUROC", "G-mean")) else metric[0].lower() + metric[1:]
     lead = f"Recommended: {named(name)}."
     scale = f"{shown(best_mean)}, one standard error {shown(error)}"

@@ -8,11 +8,11 @@ from typing import Any
 
 from evenly.comparison.findings import Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.leaderboards import REREAD
+from evenly.comparison.measures import MEASURES
 from evenly.comparison.recommendation import recommendations
 from evenly.comparison.tables import across_columns, across_rows, cost_columns
 from evenly.comparison.verdicts import headline, shown, signed, verdicts, verdicts_over_data_sets
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.headline import HEADLINE
 
 _READING = (
     "Every technique is run over the same seeds; a seed draws a new split and a new initialisation. Gains "
@@ -63,7 +63,7 @@ def comparison_context(
     facts = [
         ("data sets", ", ".join(dict.fromkeys(board.field.dataset for board in boards))),
         ("models", ", ".join(dict.fromkeys(board.field.model for board in boards))),
-        ("metric", HEADLINE[comparison.metric].label),
+        ("metric", MEASURES[comparison.metric].label),
         ("seeds", f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"),
         ("runs", str(sum(len(board.field.runs) for board in boards))),
     ]
@@ -126,7 +126,7 @@ def _board(
 
 
 def _leaderboard(board: Leaderboard) -> dict[str, Any]:
-    metric = HEADLINE[board.metric].label
+    metric = MEASURES[board.metric].label
     columns = ["Technique", metric, "Validation", "Rank", "Against no balancing", "Won-tied-lost"]
     columns += ["Against the best cheap rival", "Seeds"]
     rows = [
@@ -189,7 +189,7 @@ def _reread(board: Leaderboard) -> Iterator[dict[str, Any]]:
     yield {
         "table": rows,
         "columns": ["Technique", "As it decides", *(RULES[rule] for rule in rules)],
-        "caption": f"{HEADLINE[board.metric].label} when the same models decide by another rule.",
+        "caption": f"{MEASURES[board.metric].label} when the same models decide by another rule.",
     }
 
 

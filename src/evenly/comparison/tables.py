@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.measures import MEASURES, WORST_GROUP
 from evenly.comparison.recommendation import recommendation, recommendations
 from evenly.comparison.verdicts import shown, signed, verdicts, verdicts_over_data_sets
-from evenly.evaluation.headline import HEADLINE
 
 #: Columns of the CSV besides those of the gains.
 _PLAIN = ("mean", "low", "high", "rank", "validation")
@@ -82,7 +82,7 @@ Column = Callable[[Standing], str | None]
 
 def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
     """The columns that people read: name to what a technique's cell says."""
-    metric = HEADLINE[board.metric].label
+    metric = MEASURES[board.metric].label
     return {
         "Technique": lambda s: s.name,
         "Seeds": lambda s: str(len(s.seeds)),
@@ -104,6 +104,7 @@ def cost_columns(board: Leaderboard) -> dict[str, Column]:
         "Log loss": lambda s: _metric(s, "nll"),
         "Calibration error": lambda s: _metric(s, "calibration_error"),
         "Worst-class recall": lambda s: _metric(s, "worst_class_recall"),
+        "Worst-group error": lambda s: _metric(s, WORST_GROUP),
         "Train − test F1": lambda s: None if s.gap is None else shown(s.gap),
         "Fit, CPU s": lambda s: None if s.fit_seconds is None or s.is_rule else f"{s.fit_seconds:.1f}",
         "Rows added": lambda s: None if s.is_rule else f"{s.added_rows:,.0f}",

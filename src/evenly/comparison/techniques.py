@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from evenly.comparison.measures import test_score
 from evenly.comparison.runs import Run
 
 BASELINE = "none"
@@ -84,8 +85,7 @@ class Technique:
         ruled = scores.get("decision_rules", {}).get(self.rule, {})
         if metric in ruled:
             return float(ruled[metric])
-        told = None if self.is_rule else scores.get("test", {}).get(metric)
-        return None if told is None else float(told)
+        return None if self.is_rule else test_score(scores, metric)
 
 
 @dataclass(frozen=True)

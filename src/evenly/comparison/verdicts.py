@@ -8,8 +8,8 @@ import numpy as np
 
 from evenly.comparison.classes import ClassGains
 from evenly.comparison.findings import ALPHA, Across, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.measures import MEASURES
 from evenly.comparison.techniques import BASELINE
-from evenly.evaluation.headline import HEADLINE
 
 #: With fewer seeds than this, a comparison is told to be weak.
 FEW_SEEDS = 5
@@ -61,7 +61,7 @@ def relation(gain: Gain) -> str:
 
 def verdicts(board: Leaderboard) -> list[str]:
     """Say what a leaderboard shows, the most important first."""
-    metric = HEADLINE[board.metric].label
+    metric = MEASURES[board.metric].label
     if board.baseline is None:
         return [
             f"There is no run of `none` on {board.field.title}: without it nothing can be said about "
@@ -79,7 +79,7 @@ def verdicts(board: Leaderboard) -> list[str]:
 
 
 def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
-    label = HEADLINE[board.metric].label
+    label = MEASURES[board.metric].label
     metric = label if label.startswith("Brier") else label[0].lower() + label[1:]
     best = _best(board)
     if best is None or best.against_baseline is None:
