@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from evenly.advice.advise import Advice, advise
-from evenly.advice.rules import HEAD_OVER_GROUPS, LEAVE, TRY
+from evenly.advice.rules import LEAVE, TRY
 from evenly.advice.shape import DataShape
 from evenly.params.base import read_yaml
 
-RECIPES = [*read_yaml(Path(__file__).resolve().parents[2] / "params.yaml")["recipes"], "group_oversampling"]
+RECIPES = list(read_yaml(Path(__file__).resolve().parents[2] / "params.yaml")["recipes"])
 
 DIGITS = DataShape("image", "small_cnn", {"0": 119, "1": 60, "9": 2}, held_out=25)
 TABLE = DataShape("table", "hist_gradient_boosting", {"a": 400, "b": 60}, held_out=30, dimensions=12)
@@ -33,7 +33,7 @@ def left(shape: DataShape) -> set[str]:
     ("shape", "expected"),
     [
         (DIGITS, ["none", "offline_augmentation", "logit_adjustment"]),
-        (replace(DIGITS, smallest_group=3), ["none", HEAD_OVER_GROUPS, "group_oversampling"]),
+        (replace(DIGITS, smallest_group=3), ["none", "group_retrain_head", "group_oversampling"]),
         (replace(DIGITS, model="logistic_regression"), ["none", "offline_augmentation", "class_weights"]),
         (TABLE, ["none", "class_weights", "smote"]),
         (replace(TABLE, dimensions=300), ["none", "class_weights", "random_oversampling"]),

@@ -226,3 +226,21 @@ def test_the_same_runs_give_the_same_files(digits_runs: list[Run], tmp_path: Pat
 )
 def test_numbers_are_printed_as_in_papers(value: float, text: str) -> None:
     assert shown(value) == text
+
+
+def test_runs_are_compared_by_their_worst_group_where_data_have_groups(make_run: MakeRun) -> None:
+    def run(recipe: str, seed: int, error: float) -> Run:
+        made = make_run(recipe, seed, 0.8)
+        return replace(made, scores={**made.scores, "groups": {"test": {"worst_group_error": error}}})
+
+    runs = [run("none", seed, 0.5 + 0.01 * seed) for seed in range(5)]
+    runs += [run("group_oversampling", seed, 0.2 + 0.01 * (seed % 3)) for seed in range(5)]
+    board = compare(runs, "worst_group_error").leaderboards[0]
+    assert [standing.name for standing in board.standings] == ["group_oversampling", "none"]
+    gain = board.of("group_oversampling").against_baseline
+    assert gain is not None and gain.wins == 5
+    assert "group_oversampling beats no balancing" in words_by(runs, "worst_group_error")
+
+
+def words_by(runs: list[Run], metric: str) -> str:
+    return "\n".join(verdicts(compare(runs, metric).leaderboards[0]))

@@ -38,8 +38,6 @@ SMOTE_FAMILY = (
     "smote_tomek",
     "smote_enn",
 )
-#: `retrain_head` with its last layer balanced over groups instead of classes.
-HEAD_OVER_GROUPS = "group_retrain_head"
 _DIGITS = "measured, docs/results/digits_lt.md"
 
 
@@ -103,7 +101,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "last layer over groups",
-        (HEAD_OVER_GROUPS,),
+        ("group_retrain_head",),
         lambda shape: shape.smallest_group is not None and shape.network,
         lambda shape: (
             f"The smallest group of class and attribute has {_rows(shape.smallest_group or 0)}: training the "
