@@ -79,18 +79,15 @@ def test_a_network_from_scratch_and_its_second_round_go_through_every_stage(desk
     assert run(desk, "balancing=tweets_hard", *small) == []
 
 
-def test_another_second_round_trains_no_first_one_again(desk: Project) -> None:
-    first = run(desk, "balancing=none")
-    second = run(desk, "balancing=hard_examples")
-    third = run(desk, "balancing=hard_examples", "recipes.hard_examples.finetune.ratio=2.0")
-    assert "train" in first
-    assert "train" not in second and {"mine_hard_examples", "finetune", "evaluate"} <= set(second)
-    assert "mine_hard_examples" not in third and "finetune" in third
-
-
-def test_vectors_of_a_pretrained_encoder_serve_smote_and_are_made_once(desk: Project) -> None:
-    run(desk, "features.text.method=encoder", "balancing=none")
+def test_vectors_of_a_pretrained_encoder_are_made_once_and_a_second_round_trains_no_first_one(
+    desk: Project,
+) -> None:
+    encoded = "features.text.method=encoder"
+    first = run(desk, encoded, "balancing=none")
+    assert {"featurize", "train"} <= set(first)
     assert read_json(desk, "metrics/evaluate.json")["test"]["macro_f1"] > 0.6
-    ran = run(desk, "features.text.method=encoder", "balancing=smote")
-    assert "resample" in ran and "featurize" not in ran
+    smote = run(desk, encoded, "balancing=smote")
+    assert "resample" in smote and "featurize" not in smote
     assert read_json(desk, "metrics/resample.json")["method"] == "smote"
+    second = run(desk, encoded, "balancing=hard_examples")
+    assert "train" not in second and {"mine_hard_examples", "finetune", "evaluate"} <= set(second)
