@@ -65,10 +65,12 @@ def shop(project: Project, tmp_path: Path) -> Project:
     return project
 
 
-def run(project: Project, writer: Writer, recipe: str, *more: str) -> list[str]:
+def run(project: Project, writer: Writer, recipe: str, *more: str, until: str = "evaluate") -> list[str]:
+    """The stages that an experiment ran, up to `until`."""
     endpoint = (f"llm.base_url={writer.base_url}", "llm.model=small", "llm.key_variable=null")
     settings = ("dataset=shop", f"balancing={recipe}", *endpoint, *more)
-    return project.stages_run(project.dvc("exp", "run", *(part for one in settings for part in ("-S", one))))
+    chosen = (part for one in settings for part in ("-S", one))
+    return project.stages_run(project.dvc("exp", "run", until, *chosen))
 
 
 def few(recipe: str, rows: int) -> str:
@@ -111,19 +113,20 @@ def test_going_from_llm_to_llm_smote_and_back_makes_no_second_call(shop: Project
 
 def test_what_was_paid_is_not_asked_again_when_dvc_has_forgotten(shop: Project, writer: Writer) -> None:
     fixed = (few("llm", 40),)
-    run(shop, writer, "llm", *fixed)
+    run(shop, writer, "llm", *fixed, until="llm_generate")
     calls, bytes_before = len(writer.bodies), (shop.root / "data/generated/llm.parquet").read_bytes()
     shop.dvc("repro", "--force", "--no-run-cache", "--single-item", "llm_generate")
     assert len(writer.bodies) == calls
     assert (shop.root / "data/generated/llm.parquet").read_bytes() == bytes_before
-    run(shop, writer, "llm", few("llm", 45))  # eight real rows and four calls of ten: what was paid is enough
+    # Eight real rows and four calls of ten: what was paid is enough.
+    run(shop, writer, "llm", few("llm", 45), until="llm_generate")
     assert len(writer.bodies) == calls
-    run(shop, writer, "llm", few("llm", 55))
+    run(shop, writer, "llm", few("llm", 55), until="llm_generate")
     assert len(writer.bodies) == calls + 1
 
 
 def test_no_validation_or_test_row_ever_stands_in_a_prompt(shop: Project, writer: Writer) -> None:
-    run(shop, writer, "llm", few("llm", 60))
+    run(shop, writer, "llm", few("llm", 60), until="llm_generate")
     prompts = "\n".join(writer.prompts)
     shown = [text for text in table(shop, "split/train.parquet").texts if text and text in prompts]
     assert shown
