@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from projects import Project, Team, make_project, make_team
 
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """A project in which `dvc repro` has run once on the embedded default, and what that printed."""
-    project = make_project(tmp_path_factory.mktemp("first"))
-    return project, project.dvc("repro")
+    """A project in which `dvc repro` has run once on the embedded default, and what that printed.
+
+    Made by one of the processes that pytest runs in, for all of them; no test changes it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    root, printed = shared / "first", shared / "first.txt"
+    with FileLock(shared / "first.lock"):
+        if not printed.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            output = make_project(root).dvc("repro")
+            printed.write_text(output, encoding="utf-8")
+    return Project(root), printed.read_text(encoding="utf-8")
 
 
 @pytest.fixture
