@@ -21,6 +21,7 @@ from evenly.params.datasets import DatasetEntry
 from evenly.params.finetune import finetune_training
 from evenly.params.generation import AskingSettings, require_endpoint, resolved_mode
 from evenly.params.generative import gated_counts, generator_settings, share_capped
+from evenly.params.llm import EngineSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.models import (
     DEFAULT_MODEL,
@@ -103,6 +104,34 @@ def find_recipe(params: Params) -> Recipe:
     raise RecipeError(f"params.yaml: balancing is {params.balancing!r}, which is no entry of recipes{hint}")
 
 
+def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str]) -> None:
+    """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest.
+
+    Parameters
+    ----------
+    params, entry, keys
+        As for `make_plans`.
+
+    Raises
+    ------
+    RecipeError
+        When recipe, model, loss and data set do not go together.
+    """
+    recipe = find_recipe(params)
+    where = f"recipes.{params.balancing}"
+    if recipe.llm is not None:
+        resolved_mode(recipe.llm.mode, entry.modality, f"{where}.llm")
+        _endpoint(params, keys)
+    if recipe.augment is not None:
+        _policy(recipe.augment.policy, entry.modality, params, where)
+    if recipe.generate is not None:
+        generator_settings(recipe.generate, entry.modality, f"{where}.generate")
+    train = _train_plan(recipe, entry.modality, params, entry, where)
+    grouped = recipe.balance_on == "group", train.training.retrain_head == "group"
+    if any(grouped) and entry.columns.attribute is None:
+        _required(None, f"{where}.{'balance_on' if grouped[0] else 'train.retrain_head'}", params)
+
+
 def make_plans(
     counts: Counts,
     schema: Schema,
@@ -179,7 +208,7 @@ def make_plans(
             planned = {name: max(n, resample.targets.get(name, n)) for name, n in planned.items()}
         expected["resample"] = dict(planned)
 
-    train = _train_plan(recipe, schema, params, entry, where)
+    train = _train_plan(recipe, schema.modality, params, entry, where)
     if train.training.retrain_head == "group":
         _required(groups, f"{where}.train.retrain_head", params)
     by_class = {step: class_totals(n, schema.classes) if by == "group" else n for step, n in expected.items()}
@@ -281,8 +310,7 @@ def _llm_plan(
     """What the endpoint is asked for: so many rows of each class, or of each group."""
     where = f"recipes.{params.balancing}.llm"
     mode = resolved_mode(settings.mode, schema.modality, where)
-    without = [name for name, recipe in params.recipes.items() if recipe.llm is None]
-    engine = require_endpoint(params.llm, keys, params.balancing, without)
+    engine = _endpoint(params, keys)
     asking = {name: getattr(settings, name) for name in AskingSettings.model_fields}
     return LlmPlan(
         mode=mode,
@@ -294,6 +322,11 @@ def _llm_plan(
         model=AskedModel.of(engine),
         seed=params.seed,
     )
+
+
+def _endpoint(params: Params, keys: Mapping[str, str]) -> EngineSettings:
+    without = [name for name, recipe in params.recipes.items() if recipe.llm is None]
+    return require_endpoint(params.llm, keys, params.balancing, without)
 
 
 def _augment_plan(
@@ -403,12 +436,14 @@ def _resample_plan(
     )
 
 
-def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEntry, where: str) -> TrainPlan:
+def _train_plan(
+    recipe: Recipe, modality: Modality, params: Params, entry: DatasetEntry, where: str
+) -> TrainPlan:
     """The resolved model, loss and optimisation; what this model and loss do not read stays at its default.
 
     Without that, editing the settings of one loss or of the networks would train every model again.
     """
-    model, settings = _model(recipe, schema.modality, params)
+    model, settings = _model(recipe, modality, params)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
     network = model in NETWORKS
@@ -416,13 +451,13 @@ def _train_plan(recipe: Recipe, schema: Schema, params: Params, entry: DatasetEn
     augment = None
     if network:
         training = resolved_training(params.train, settings, recipe.train.settings)
-    if schema.modality == "image" and training.augment is not None:
-        policy = _policy(training.augment, schema.modality, params, f"{where}.train")
+    if modality == "image" and training.augment is not None:
+        policy = _policy(training.augment, modality, params, f"{where}.train")
         augment = policy.restricted_to_flips(entry.flip)
     sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
-    check_combination(model, schema.modality, loss, sampler, losses)
-    check_training(model, schema.modality, training, recipe.train.settings)
-    if schema.modality == "text" and model in NEEDS_PAYLOAD and _makes_vectors(recipe.resample):
+    check_combination(model, modality, loss, sampler, losses)
+    check_training(model, modality, training, recipe.train.settings)
+    if modality == "text" and model in NEEDS_PAYLOAD and _makes_vectors(recipe.resample):
         raise RecipeError(
             f"params.yaml: {where}.resample makes rows that are vectors without a text, which the model "
             f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."

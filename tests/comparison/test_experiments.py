@@ -87,6 +87,16 @@ def test_a_member_of_a_group_that_cannot_run_is_left_out_with_a_sentence(worksho
     assert any(sentence.startswith("llm on wine is left out") for sentence in plan.left_out)
 
 
+def test_recipes_for_other_data_are_left_out_of_all(workshop: Workshop) -> None:
+    plan = plan_sweep(workshop, ["all"], datasets=["digits_lt"], seeds=[1])
+    left_out = {sentence.split(" on digits_lt")[0] for sentence in plan.left_out}
+    assert {"tweets_hard", "language_model", "llm_smote"} <= left_out
+    assert {"group_oversampling", "group_retrain_head", "group_llm"} <= left_out
+    assert {"gan", "retrain_head", "smote"} <= {e.technique.recipe for e in plan.experiments}
+    plan = plan_sweep(workshop, ["spurious"], datasets=["coloured_digits"], seeds=[1])
+    assert plan.left_out == ()
+
+
 def test_what_is_named_itself_is_refused_where_it_cannot_run(workshop: Workshop) -> None:
     with pytest.raises(RecipeError, match="focal"):
         plan_sweep(workshop, ["focal"], datasets=["wine"], seeds=[1])

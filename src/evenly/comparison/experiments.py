@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenly.errors import ParameterError, RecipeError
+from evenly.errors import ParameterError
 from evenly.params.base import read_yaml, settings_from
-from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entry
-from evenly.params.generation import require_endpoint
-from evenly.params.models import DEFAULT_MODEL, NETWORKS, ModelName, check_combination
+from evenly.params.datasets import DATASETS_FILE, read_entry
 from evenly.params.project import PARAMS_FILE, Params
-from evenly.planning import find_recipe
+from evenly.planning import check_recipe
 
 # Keys that stay text in DVC's grammar of overrides.
 _PLAIN_KEY = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_][\w-]*", re.ASCII)
@@ -152,7 +150,7 @@ class Workshop:
         values = self.values(technique, dataset, seed)
         params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
         entry = read_entry(dataset, self.root / DATASETS_FILE)
-        self._check(params, entry)
+        check_recipe(params, entry, self._keys)
         told = {key: value for key, value in values.items() if key != "recipes"}
         recipe = values["recipes"][technique.recipe]
         data = {
@@ -193,18 +191,6 @@ class Workshop:
             values[section] = {**(values.get(section) or {}), name: json.loads(text)}
         values |= {"balancing": technique.recipe, "dataset": dataset, "seed": seed}
         return values
-
-    def _check(self, params: Params, entry: DatasetEntry) -> None:
-        recipe = find_recipe(params)
-        model: ModelName = DEFAULT_MODEL[entry.modality] if params.model == "auto" else params.model
-        loss = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
-        sampler = recipe.train.sampler or (params.train.sampler if model in NETWORKS else "uniform")
-        check_combination(model, entry.modality, loss, sampler, params.losses)
-        if recipe.llm is not None:
-            if entry.modality == "image":
-                raise RecipeError(f"The recipe {params.balancing!r} asks a language model for images.")
-            without = [name for name, other in params.recipes.items() if other.llm is None]
-            require_endpoint(params.llm, self._keys, params.balancing, without)
 
 
 def override_text(value: Any) -> str:
