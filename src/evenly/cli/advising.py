@@ -93,13 +93,4 @@ def _board(root: Path, dataset: str, model: str, metric: str) -> Leaderboard | N
 
 def _tried(board: Leaderboard) -> Sequence[str]:
     """Techniques that have two seeds or more, as they are written on the command line."""
-    from evenly.advice.rules import HEAD_OVER_GROUPS
-
-    names = []
-    for name, technique in board.field.techniques.items():
-        if len(technique.seeds) > 1:
-            names.append(name)
-            run = technique.runs[technique.seeds[0]]
-            if run.settings.get("recipe.train.retrain_head") == "group":
-                names.append(HEAD_OVER_GROUPS)
-    return names
+    return [name for name, technique in board.field.techniques.items() if len(technique.seeds) > 1]
