@@ -27,6 +27,7 @@ def test_a_sweep_runs_compares_and_is_not_run_twice(tmp_path: Path) -> None:
     assert all(len(names[name]["scores"]) == 2 for name in names)
     assert told["best_cheap_rival"].startswith("none + ")
     assert names["smote"]["added_rows"] > 0 and names["smote"]["fit_seconds"] > 0
+    assert names["smote"]["making_seconds"] > 0
     assert names["none"]["added_rows"] == 0
 
     again = project.run(*evenly, *SWEEP).stdout

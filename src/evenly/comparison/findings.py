@@ -79,7 +79,7 @@ class Standing:
         Mean of the metric when the same models decide by another rule.
     gap
         Macro F1 on real training rows minus that on test rows.
-    added_rows, tokens, money, fit_seconds
+    added_rows, tokens, money, making_seconds, fit_seconds
         Means over runs; money is None where a price is unknown, seconds where they were not measured.
     classes
         Which classes gain over the baseline; None for rules.
@@ -104,6 +104,7 @@ class Standing:
     added_rows: float
     tokens: float
     money: float | None
+    making_seconds: float | None
     fit_seconds: float | None
     classes: ClassGains | None
 

@@ -92,6 +92,7 @@ def leaderboard(field: Field, metric: str) -> Leaderboard:
                 added_rows=_mean([run.added_rows for run in runs]),
                 tokens=_mean([run.tokens for run in runs]),
                 money=_known_mean([run.money for run in runs]),
+                making_seconds=_known_mean([run.making_seconds for run in runs]),
                 fit_seconds=_known_mean([run.fit_seconds for run in runs]),
                 classes=_classes(technique, field.baseline),
             )

@@ -15,6 +15,16 @@ from evenly.errors import DataError
 
 #: Seconds of the fit by the MD5 of the model that came out; a sweep writes it.
 FIT_SECONDS = Path(".cache/sweeps/fit_seconds.json")
+#: Seconds of the stages that make rows, by stage and MD5 of what came out; a sweep writes it, too.
+MAKING_SECONDS = Path(".cache/sweeps/making_seconds.json")
+#: The stages that make, screen or assemble rows, and the output that tells one run of theirs from another.
+MAKING = {
+    "llm_generate": "data/generated/llm.parquet",
+    "generate": "data/generated/model.parquet",
+    "filter": "data/filtered/kept.parquet",
+    "offline_augment": "data/augmented/augmented.parquet",
+    "resample": "data/balanced/train.parquet",
+}
 #: Keys of params.yaml that say which run it is rather than how a technique is set.
 _IDENTITY = ("seed", "dataset", "balancing", "recipes")
 
@@ -58,6 +68,8 @@ class Run:
         What they cost; None where the price is unknown.
     fit_seconds
         CPU seconds of fitting the model; None where no sweep has measured them.
+    making_seconds
+        CPU seconds of the stages that make, screen and assemble rows, likewise.
     """
 
     name: str
@@ -76,6 +88,7 @@ class Run:
     tokens: int = 0
     money: float | None = 0.0
     fit_seconds: float | None = None
+    making_seconds: float | None = None
 
 
 def read_run(revision: Revision) -> Run:
@@ -113,6 +126,7 @@ def read_run(revision: Revision) -> Run:
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
         money=llm.get("cost") if llm else 0.0,
         fit_seconds=_fit_seconds(revision),
+        making_seconds=_making_seconds(revision),
     )
 
 
@@ -154,3 +168,15 @@ def _test_share(split: Mapping[str, Any]) -> float:
 def _fit_seconds(revision: Revision) -> float | None:
     measured = read_cache(revision.root / FIT_SECONDS)
     return measured.get(revision.outputs.get("models/train", ""))
+
+
+def making_key(stage: str, revision: Revision) -> str:
+    """What `MAKING_SECONDS` calls the run of a stage whose output a revision has."""
+    return f"{stage}:{revision.outputs.get(MAKING[stage], '')}"
+
+
+def _making_seconds(revision: Revision) -> float | None:
+    measured = read_cache(revision.root / MAKING_SECONDS)
+    seconds = [measured.get(making_key(stage, revision)) for stage in MAKING]
+    known = [one for one in seconds if one is not None]
+    return sum(known) if len(known) == len(MAKING) else None

@@ -13,7 +13,7 @@ from evenly.comparison.verdicts import shown, signed, verdicts, verdicts_over_da
 
 #: Columns of the CSV besides those of the gains.
 _PLAIN = ("mean", "low", "high", "rank", "validation")
-_COSTS = ("gap", "fit_seconds", "added_rows", "tokens", "money", "gain_per_money")
+_COSTS = ("gap", "making_seconds", "fit_seconds", "added_rows", "tokens", "money", "gain_per_money")
 _GAIN = ("mean", "low", "high", "p_value", "holm_p", "wins", "ties", "losses")
 
 
@@ -106,13 +106,18 @@ def cost_columns(board: Leaderboard) -> dict[str, Column]:
         "Worst-class recall": lambda s: _metric(s, "worst_class_recall"),
         "Worst-group error": lambda s: _metric(s, WORST_GROUP),
         "Train − test F1": lambda s: None if s.gap is None else shown(s.gap),
-        "Fit, CPU s": lambda s: None if s.fit_seconds is None or s.is_rule else f"{s.fit_seconds:.1f}",
+        "Rows, CPU s": lambda s: _seconds(s, s.making_seconds),
+        "Fit, CPU s": lambda s: _seconds(s, s.fit_seconds),
         "Rows added": lambda s: None if s.is_rule else f"{s.added_rows:,.0f}",
         "Tokens": lambda s: f"{s.tokens:,.0f}" if s.tokens else None,
         "Money": lambda s: "unknown" if s.money is None else f"{s.money:.4g}" if s.money else None,
         "Gain per money": lambda s: None if s.gain_per_money is None else shown(s.gain_per_money),
     }
     return {name: cell for name, cell in columns.items() if any(cell(s) is not None for s in board.standings)}
+
+
+def _seconds(standing: Standing, seconds: float | None) -> str | None:
+    return None if seconds is None or standing.is_rule else f"{seconds:.1f}"
 
 
 def _metric(standing: Standing, name: str) -> str | None:
