@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+#: Characters of a technique's name in a line.
+_NAME_WIDTH = 36
+
 
 class SweepTable:
     """What has become of each technique's runs, as a table for `rich.live.Live`."""
@@ -122,7 +125,11 @@ def _leaderboard(board: Leaderboard) -> Table:
     table = _table(escape(board.field.title))
     columns = leaderboard_columns(board)
     for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+        # Only names of techniques, which may bring settings along, are broken: numbers are not.
+        if i:
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold", max_width=_NAME_WIDTH)
     for standing in board.standings:
         cells = [escape(cell(standing) or "") for cell in columns.values()]
         table.add_row(*(_bold(cell) for cell in cells))
