@@ -13,7 +13,7 @@ from typing import Any
 
 from evenly.comparison.experiments import Experiment, digest
 from evenly.comparison.history import Revision, read_cache
-from evenly.comparison.runs import FIT_SECONDS, MAKING, MAKING_SECONDS, making_key
+from evenly.comparison.runs import FIT_SECONDS, MAKING, SECOND_ROUND, STAGE_SECONDS, stage_key
 from evenly.errors import DataError
 from evenly.files import write_json
 
@@ -100,10 +100,13 @@ def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: 
     model = revision.outputs.get("models/train")
     if model and "cpu_s" in fit:
         write_json({**read_cache(root / FIT_SECONDS), model: round(fit["cpu_s"], 3)}, root / FIT_SECONDS)
-    took = {stage: read_cache(logs / f"{stage}.json").get("cpu_s") for stage in MAKING}
-    making = {making_key(stage, revision): round(cpu, 3) for stage, cpu in took.items() if cpu is not None}
-    if making:
-        write_json({**read_cache(root / MAKING_SECONDS), **making}, root / MAKING_SECONDS)
+    stages = {
+        stage_key(stage, output, revision): round(cpu, 3)
+        for stage, output in {**MAKING, **SECOND_ROUND}.items()
+        if (cpu := read_cache(logs / f"{stage}.json").get("cpu_s")) is not None
+    }
+    if stages:
+        write_json({**read_cache(root / STAGE_SECONDS), **stages}, root / STAGE_SECONDS)
 
 
 def estimate(root: Path, experiments: Iterable[Experiment], jobs: int) -> Estimate:

@@ -15,8 +15,8 @@ from evenly.errors import DataError
 
 #: Seconds of the fit by the MD5 of the model that came out; a sweep writes it.
 FIT_SECONDS = Path(".cache/sweeps/fit_seconds.json")
-#: Seconds of the stages that make rows, by stage and MD5 of what came out; a sweep writes it, too.
-MAKING_SECONDS = Path(".cache/sweeps/making_seconds.json")
+#: Seconds of whole stages, by stage and MD5 of what came out; a sweep writes it, too.
+STAGE_SECONDS = Path(".cache/sweeps/stage_seconds.json")
 #: The stages that make, screen or assemble rows, and the output that tells one run of theirs from another.
 MAKING = {
     "llm_generate": "data/generated/llm.parquet",
@@ -25,6 +25,8 @@ MAKING = {
     "offline_augment": "data/augmented/augmented.parquet",
     "resample": "data/balanced/train.parquet",
 }
+#: The stages of the second round, likewise.
+SECOND_ROUND = {"mine_hard_examples": "data/hard/hard.parquet", "finetune": "models/finetune"}
 #: Keys of params.yaml that say which run it is rather than how a technique is set.
 _IDENTITY = ("seed", "dataset", "balancing", "recipes")
 
@@ -67,7 +69,8 @@ class Run:
     money
         What they cost; None where the price is unknown.
     fit_seconds
-        CPU seconds of fitting the model; None where no sweep has measured them.
+        CPU seconds of fitting the model, those of a second round included; None where no sweep has measured
+        them.
     making_seconds
         CPU seconds of the stages that make, screen and assemble rows, likewise.
     """
@@ -125,8 +128,8 @@ def read_run(revision: Revision) -> Run:
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
         money=llm.get("cost") if llm else 0.0,
-        fit_seconds=_fit_seconds(revision),
-        making_seconds=_making_seconds(revision),
+        fit_seconds=_fit_seconds(revision, second_round=bool(identity["recipe"].get("finetune"))),
+        making_seconds=_stage_seconds(revision, MAKING),
     )
 
 
@@ -165,18 +168,20 @@ def _test_share(split: Mapping[str, Any]) -> float:
     return float(rows["test"] / max(1, train + rows["validation"]))
 
 
-def _fit_seconds(revision: Revision) -> float | None:
+def stage_key(stage: str, output: str, revision: Revision) -> str:
+    """What `STAGE_SECONDS` calls the run of a stage whose output a revision has."""
+    return f"{stage}:{revision.outputs.get(output, '')}"
+
+
+def _fit_seconds(revision: Revision, *, second_round: bool) -> float | None:
     measured = read_cache(revision.root / FIT_SECONDS)
-    return measured.get(revision.outputs.get("models/train", ""))
+    first = measured.get(revision.outputs.get("models/train", ""))
+    second = _stage_seconds(revision, SECOND_ROUND) if second_round else 0.0
+    return None if first is None or second is None else first + second
 
 
-def making_key(stage: str, revision: Revision) -> str:
-    """What `MAKING_SECONDS` calls the run of a stage whose output a revision has."""
-    return f"{stage}:{revision.outputs.get(MAKING[stage], '')}"
-
-
-def _making_seconds(revision: Revision) -> float | None:
-    measured = read_cache(revision.root / MAKING_SECONDS)
-    seconds = [measured.get(making_key(stage, revision)) for stage in MAKING]
-    known = [one for one in seconds if one is not None]
-    return sum(known) if len(known) == len(MAKING) else None
+def _stage_seconds(revision: Revision, stages: Mapping[str, str]) -> float | None:
+    """Sum over stages; None where one was not measured."""
+    measured = read_cache(revision.root / STAGE_SECONDS)
+    keys = [stage_key(stage, output, revision) for stage, output in stages.items()]
+    return sum(float(measured[key]) for key in keys) if all(key in measured for key in keys) else None
