@@ -443,7 +443,7 @@ def _train_plan(
 
     Without that, editing the settings of one loss or of the networks would train every model again.
     """
-    model, settings = _model(recipe, modality, params)
+    model, settings = resolved_model(recipe, modality, params)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
     network = model in NETWORKS
@@ -476,7 +476,7 @@ def _train_plan(
     )
 
 
-def _model(recipe: Recipe, modality: Modality, params: Params) -> tuple[ModelName, ModelSettings]:
+def resolved_model(recipe: Recipe, modality: Modality, params: Params) -> tuple[ModelName, ModelSettings]:
     """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
     own = recipe.model
     name: ModelName = own.name if own else DEFAULT_MODEL[modality]

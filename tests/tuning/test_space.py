@@ -48,6 +48,12 @@ def test_what_a_model_cannot_do_is_not_in_the_space() -> None:
     assert "resample.method" not in domains("random_oversampling", "text", model="transformer")
 
 
+def test_a_recipes_own_model_decides_what_its_space_has() -> None:
+    assert "train.sampler" in domains("tweets_hard", "text")
+    assert "train.sampler" not in domains("tweets_hard", "text", model="logistic_regression")
+    assert origin("tweets_hard", "text").current("train.batch_size") == 16
+
+
 def test_a_quota_of_a_language_model_never_grows() -> None:
     recipe = origin("llm", "text").recipe.llm
     assert recipe is not None and recipe.targets.per_tier is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,7 +169,7 @@ def _say_plan(root: Path, plan: Plan, jobs: int) -> None:
         if expected.unpriced:
             line += (
                 f"; {', '.join(expected.unpriced)} will ask a language model at an unknown price "
-                "(`python -m stages.llm_generate --dry-run` estimates it)"
+                "(`evenly llm estimate` estimates it)"
             )
         elif expected.money:
             line += f", {expected.money:.4g} for the language model"
@@ -183,26 +182,13 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _watching(plan: Plan) -> Iterator[Callable[[Event], None]]:
-    """One live table on a terminal, a line for each run elsewhere."""
+    from evenly.cli.live import shown_live
     from evenly.comparison.terminal import SweepTable, event_line
 
     table = SweepTable(plan.experiments)
-    if not sys.stdout.isatty():
 
-        def say(event: Event) -> None:
-            table.update(event)
-            if line := event_line(event, table.settled, len(plan.experiments)):
-                typer.echo(line)
-                sys.stdout.flush()
+    def line(event: Event) -> str:
+        return event_line(event, table.settled, len(plan.experiments))
 
-        yield say
-        return
-    from rich.live import Live
-
-    with Live(table, refresh_per_second=4) as live:
-
-        def show(event: Event) -> None:
-            table.update(event)
-            live.refresh()
-
-        yield show
+    with shown_live(table, table.update, line) as watch:
+        yield watch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -213,26 +212,9 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
 
 @contextmanager
 def _watching(space: Space, metric: str, title: str) -> Iterator[Callable[[Moment], None]]:
-    """One live table on a terminal, a line for each trial elsewhere."""
+    from evenly.cli.live import shown_live
     from evenly.tuning.terminal import TrialTable
 
     table = TrialTable(space, metric, title)
-    if not sys.stdout.isatty():
-
-        def say(moment: Moment) -> None:
-            table.update(moment)
-            if line := table.line(moment):
-                typer.echo(line)
-                sys.stdout.flush()
-
-        yield say
-        return
-    from rich.live import Live
-
-    with Live(table, refresh_per_second=4) as live:
-
-        def show(moment: Moment) -> None:
-            table.update(moment)
-            live.refresh()
-
-        yield show
+    with shown_live(table, table.update, table.line) as watch:
+        yield watch

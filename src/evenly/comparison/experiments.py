@@ -162,7 +162,7 @@ class Workshop:
         makers = {key: recipe[key] for key in ("llm", "generate") if recipe.get(key)}
         shared = {digest(data)}
         if makers:
-            shared.add(digest([data, makers, told.get("llm"), told.get("generative")]))
+            shared.add(digest([data, makers, told.get("llm")]))
         key = digest([data, told, {k: v for k, v in recipe.items() if k != "description"}])
         name = re.sub(r"[^a-z0-9_-]+", "-", f"{dataset}-{technique.label}-s{seed}-{until}".lower())
         return Experiment(

@@ -17,7 +17,7 @@ MEASURES: dict[str, Metric] = {name: HEADLINE[name] for name in RULE_METRICS} | 
 }
 
 
-def test_score(scores: Mapping[str, Any], measure: str) -> float | None:
+def score_on_test(scores: Mapping[str, Any], measure: str) -> float | None:
     """A measure in the content of metrics/evaluate.json; None where the run does not tell it."""
     part = scores.get("groups", {}) if measure == WORST_GROUP else scores
     told = part.get("test", {}).get(measure)

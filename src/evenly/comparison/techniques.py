@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from evenly.comparison.measures import test_score
+from evenly.comparison.measures import score_on_test
 from evenly.comparison.runs import Run
 
 BASELINE = "none"
@@ -85,7 +85,7 @@ class Technique:
         ruled = scores.get("decision_rules", {}).get(self.rule, {})
         if metric in ruled:
             return float(ruled[metric])
-        return None if self.is_rule else test_score(scores, metric)
+        return None if self.is_rule else score_on_test(scores, metric)
 
 
 @dataclass(frozen=True)

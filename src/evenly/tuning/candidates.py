@@ -11,15 +11,13 @@ from typing import Any
 from evenly.comparison.experiments import Technique, digest, override_text
 from evenly.errors import ParameterError
 from evenly.params.models import (
-    DEFAULT_MODEL,
     NETWORKS,
     Modality,
-    ModelName,
     resolved_training,
 )
 from evenly.params.project import Params
 from evenly.params.recipes import Recipe
-from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe
+from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe, resolved_model
 from evenly.tuning.policies import FAMILIES, changed_policy
 from evenly.tuning.space import Assignment
 
@@ -85,7 +83,7 @@ class Origin:
         self.modality = modality
         self.name = params.balancing
         self.recipe: Recipe = find_recipe(params)
-        self.model: ModelName = DEFAULT_MODEL[modality] if params.model == "auto" else params.model
+        self.model, self.model_settings = resolved_model(self.recipe, modality, params)
         self.written = written_recipe(self.recipe)
         self.policy_place = next(
             (place for place in (("augment", "policy"), ("train", "augment")) if self._names_policy(place)),
@@ -238,7 +236,7 @@ class Origin:
             return train.synthetic_weight
         training = self.params.train
         if self.model in NETWORKS:
-            training = resolved_training(training, getattr(self.params.models, self.model), train.settings)
+            training = resolved_training(training, self.model_settings, train.settings)
         if rest == "sampler" and train.sampler is not None:
             return train.sampler
         if rest.partition(".")[0] not in type(training).model_fields:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,12 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenly.params.generative import ImageVaeSettings
-from evenly.synthesis.generative.fitting import Judgement
 from evenly.synthesis.generative.image_networks import Upsampler, downsampling, mlp, trainable_device
 from evenly.synthesis.generative.judging import Judge
 from evenly.synthesis.generative.pixels import as_pixels, as_signal, as_vectors
-from evenly.synthesis.generative.rows import Batches
-from evenly.synthesis.generative.variational import Encoded, negative_elbo, sampled
+from evenly.synthesis.generative.variational import Encoded, Variational, negative_elbo, sampled
 
 #: Up to this side the networks are MLPs.
 MLP_SIDE = 16
@@ -24,7 +21,7 @@ MLP_SIDE = 16
 CHUNK = 256
 
 
-class ImageVae:
+class ImageVae(Variational):
     """A VAE in training, and afterwards a generator to be sampled.
 
     p(x | z, y) is normal about the decoder's image with the fixed deviation `sigma`; samples are its mean.
@@ -41,8 +38,6 @@ class ImageVae:
     Kingma & Welling, ICLR 2014 (1312.6114); Sohn et al., NeurIPS 2015 (the conditional form).
     """
 
-    criterion = "negative_elbo"
-
     def __init__(
         self,
         pixels: np.ndarray,
@@ -54,50 +49,17 @@ class ImageVae:
         settings: ImageVaeSettings,
         seed: int,
     ) -> None:
-        self.settings, self.latent, self._judge, self._seed = settings, settings.latent, judge, seed
-        self._pixels, self._codes = pixels, codes
-        self._held_out, self._held_out_codes = held_out, held_out_codes
+        self.settings = settings
         self._device = trainable_device()
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         kind = _MlpNetworks if max(shape[:2]) <= MLP_SIDE else _ConvolutionNetworks
         self._networks = kind(shape, classes, settings.latent, settings.hidden).to(self._device)
-        self._steps = torch.optim.Adam(self._networks.parameters(), settings.learning_rate)
-        self._batches = Batches(codes, settings.balance, np.random.default_rng([seed, 2]))
+        super().__init__(self._networks, pixels, codes, held_out, held_out_codes, judge, settings, seed)
 
-    def step(self) -> Mapping[str, Tensor]:
-        """One step on the negative evidence lower bound."""
-        self._networks.train()
-        rows = self._batches.rows(self.settings.batch_size)
-        loss = self._losses(self._pixels[rows], self._codes[rows], None).mean()
-        self._steps.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._steps.step()
-        return {"negative_elbo": loss}
-
-    def judge(self) -> Judgement:
-        """Evidence lower bound of the held-out images, nats an image, and the spread of the prior's."""
-        rng = np.random.default_rng([self._seed, 3])
-
-        def make(codes: np.ndarray) -> np.ndarray:
-            latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
-            return as_vectors(self.decode(latent, codes, rng))
-
-        spread = self._judge(make).spread
-        if not len(self._held_out):
-            return Judgement(None, spread)
-        self._networks.eval()
-        generator = torch.Generator().manual_seed(self._seed)
-        with torch.inference_mode():
-            losses = self._losses(self._held_out, self._held_out_codes, generator)
-        return Judgement(float(losses.mean()), spread)
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights of both networks."""
-        return {name: value.clone() for name, value in self._networks.state_dict().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights of both networks."""
-        self._networks.load_state_dict(state)
+    def drawn(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Vectors, float32 (n, d), of rows of these classes from the prior."""
+        latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
+        return as_vectors(self.decode(latent, codes, rng))
 
     def encode(self, pixels: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z | x, y), float32 (n, latent) each."""
@@ -122,7 +84,7 @@ class ImageVae:
         mean, log_variance = self._networks.encode(images, codes).chunk(2, dim=1)
         return Encoded(mean, log_variance)
 
-    def _losses(self, pixels: np.ndarray, codes: np.ndarray, generator: torch.Generator | None) -> Tensor:
+    def losses(self, pixels: np.ndarray, codes: np.ndarray, generator: torch.Generator | None) -> Tensor:
         """Negative evidence lower bound of each image, (n,)."""
         images, labels = as_signal(pixels, self._device), self._tensor(codes)
         encoded = self._encoded(images, labels)

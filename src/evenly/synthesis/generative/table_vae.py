@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,20 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenly.params.generative import TableVaeSettings
-from evenly.synthesis.generative.fitting import Judgement
 from evenly.synthesis.generative.image_networks import mlp, trainable_device
 from evenly.synthesis.generative.judging import Judge
-from evenly.synthesis.generative.rows import Batches
 from evenly.synthesis.generative.table_gan import drawn_choices
 from evenly.synthesis.generative.table_transform import TableTransform
 from evenly.synthesis.generative.tables import TableVectors
-from evenly.synthesis.generative.variational import Encoded, negative_elbo, sampled
+from evenly.synthesis.generative.variational import Encoded, Variational, negative_elbo, sampled
 
 #: Bounds of a learned log deviation: a constant column would otherwise drive it to minus infinity.
 _LOG_DEVIATION = (-5.0, 1.0)
 
 
-class TableVae:
+class TableVae(Variational):
     """A VAE in training, and afterwards a generator to be sampled.
 
     Numbers are normal about the decoder's output with a learned deviation each, choices follow its softmax;
@@ -42,8 +39,6 @@ class TableVae:
     Xu et al. 2019 (1907.00503), section 4.5 (TVAE), here conditional on the class.
     """
 
-    criterion = "negative_elbo"
-
     def __init__(
         self,
         matrix: np.ndarray,
@@ -57,51 +52,19 @@ class TableVae:
         settings: TableVaeSettings,
         seed: int,
     ) -> None:
-        self.settings, self.latent, self._judge, self._seed = settings, settings.latent, judge, seed
-        self._matrix, self._codes, self._vectors, self._transform = matrix, codes, vectors, transform
-        self._held_out, self._held_out_codes, self._classes = held_out, held_out_codes, classes
+        self.settings, self._classes = settings, classes
+        self._vectors, self._transform = vectors, transform
         self._device = trainable_device()
         self._scalars = torch.from_numpy(transform.scalars).to(self._device)
         self._networks = _Networks(
             transform.dimension, len(transform.scalars), classes, settings.latent, settings.hidden
         ).to(self._device)
-        self._steps = torch.optim.Adam(self._networks.parameters(), settings.learning_rate)
-        self._batches = Batches(codes, settings.balance, np.random.default_rng([seed, 2]))
+        super().__init__(self._networks, matrix, codes, held_out, held_out_codes, judge, settings, seed)
 
-    def step(self) -> Mapping[str, Tensor]:
-        """One step on the negative evidence lower bound."""
-        self._networks.train()
-        rows = self._batches.rows(self.settings.batch_size)
-        loss = self._losses(self._matrix[rows], self._codes[rows], None).mean()
-        self._steps.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._steps.step()
-        return {"negative_elbo": loss}
-
-    def judge(self) -> Judgement:
-        """Evidence lower bound of the held-out rows, nats a row, and the spread of the prior's."""
-        rng = np.random.default_rng([self._seed, 3])
-
-        def make(codes: np.ndarray) -> np.ndarray:
-            latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
-            return self._vectors(self.decode(latent, codes, rng), codes)
-
-        spread = self._judge(make).spread
-        if not len(self._held_out):
-            return Judgement(None, spread)
-        self._networks.eval()
-        generator = torch.Generator().manual_seed(self._seed)
-        with torch.inference_mode():
-            losses = self._losses(self._held_out, self._held_out_codes, generator)
-        return Judgement(float(losses.mean()), spread)
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights of both networks, and the deviations."""
-        return {name: value.clone() for name, value in self._networks.state_dict().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights of both networks, and the deviations."""
-        self._networks.load_state_dict(state)
+    def drawn(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Vectors, float32 (n, d), of rows of these classes from the prior."""
+        latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
+        return self._vectors(self.decode(latent, codes, rng), codes)
 
     def encode(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z | x, y), float32 (n, latent) each, of matrix rows."""
@@ -129,7 +92,7 @@ class TableVae:
         out: Tensor = self._networks.decoder(torch.cat([latent, labels], dim=1))
         return out
 
-    def _losses(self, matrix: np.ndarray, codes: np.ndarray, generator: torch.Generator | None) -> Tensor:
+    def losses(self, matrix: np.ndarray, codes: np.ndarray, generator: torch.Generator | None) -> Tensor:
         """Negative evidence lower bound of each row, (n,)."""
         rows, labels = torch.from_numpy(matrix).to(self._device), self._one_hot(codes)
         encoded = self._encoded(rows, labels)
