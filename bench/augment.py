@@ -11,13 +11,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from evenly.augmentation import augment
 from evenly.features.images import encode_images
 from evenly.params.augmentation import Policy
 from evenly.params.base import read_yaml
 from evenly.plans import AugmentPlan
 from evenly.samples import SampleTable, Schema, samples_from_columns
-from evenly.synthesis.augmentation import augment
-from evenly.synthesis.augmentation.images import transform_images
+from evenly.transforms.pixels import transform_images
 
 TARGET = 5_000
 IMAGES = 1_000

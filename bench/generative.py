@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from evenly.datasets.load import load_splits
+from evenly.generators.generate import generate
 from evenly.params.datasets import read_entry
 from evenly.params.generative import GenerativeSettings, GeneratorKind, generator_settings
 from evenly.plans import GeneratePlan
 from evenly.samples import Feature, SampleTable, Schema, samples_from_columns
-from evenly.synthesis.generative.generate import generate
 
 #: Seconds on two cores that each may take.
 BUDGETS = {("digits_lt", "vae"): 20.0, ("digits_lt", "gan"): 60.0}

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.synthesis.llm.server import Server, running_server
+from tests.llm.server import Server, running_server
 
 #: name, options of the server, settings of the engine, requests, target
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], int, str]] = [
@@ -149,10 +149,10 @@ def _prompts(count: int) -> list[str]:
 
 def _engine(folder: str, values: dict[str, Any], count: int) -> dict[str, Any]:
     started, cpu = time.perf_counter(), time.process_time()
+    from evenly.llm.chat import Answer, ChatRequest
+    from evenly.llm.engine import Engine
+    from evenly.llm.journal import Journal, journal_path
     from evenly.params.llm import EngineSettings
-    from evenly.synthesis.llm.chat import Answer, ChatRequest
-    from evenly.synthesis.llm.engine import Engine
-    from evenly.synthesis.llm.journal import Journal, journal_path
 
     start, start_cpu = time.perf_counter() - started, time.process_time() - cpu
     if count == 0:

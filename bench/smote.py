@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 from evenly.features.neighbours import nearest_neighbours
-from evenly.synthesis.resampling.segments import draw_segments, interpolated
-from evenly.synthesis.resampling.selection import Members, Space, adasyn, smote
+from evenly.resampling.segments import draw_segments, interpolated
+from evenly.resampling.selection import Members, Space, adasyn, smote
 
 NEIGHBOURS = 5
 

@@ -10,12 +10,12 @@ def main() -> None:
     from evenly.files import write_json
     from evenly.groups import group_counts
     from evenly.imbalance import group_measures, imbalance_measures, tiers
+    from evenly.llm.keys import keys_from
     from evenly.params.datasets import read_entry
     from evenly.params.project import read_params
     from evenly.planning import make_plans
     from evenly.plans import write_plan
     from evenly.samples import read_samples
-    from evenly.synthesis.llm.keys import keys_from
 
     params = read_params()
     train = read_samples("data/split/train.parquet")

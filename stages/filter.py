@@ -42,7 +42,7 @@ def screen_generated() -> None:
     asked = plan.requested if plan is not None else by_llm.counts
     judge = None
     if params.filter.judge is not None:
-        from evenly.synthesis.llm.judging import llm_judge
+        from evenly.llm.judging import llm_judge
 
         judge = llm_judge(params.llm, train, plan.notes if plan is not None else {}, os.environ)
     screening = screen(

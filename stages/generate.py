@@ -23,7 +23,7 @@ def main() -> None:
         return
 
     from evenly.classifiers.progress import training_log
-    from evenly.synthesis.generative.generate import generate
+    from evenly.generators.generate import generate
 
     train = read_samples("data/split/train.parquet")
     with training_log(f"{PLOTS}/training", plan.generator.checkpoints, show=print) as log:

@@ -26,13 +26,13 @@ def main() -> None:
 
     from rich.console import Console
 
+    from evenly.llm.generate import generate_samples
+    from evenly.llm.keys import journal_folder, keys_from
+    from evenly.llm.panel import watching
+    from evenly.llm.preview import plan_estimate
+    from evenly.llm.prompts import Prompts
+    from evenly.llm.result import shortfalls
     from evenly.params.generation import read_engine_settings
-    from evenly.synthesis.llm.generate import generate_samples
-    from evenly.synthesis.llm.keys import journal_folder, keys_from
-    from evenly.synthesis.llm.panel import watching
-    from evenly.synthesis.llm.preview import plan_estimate
-    from evenly.synthesis.llm.prompts import Prompts
-    from evenly.synthesis.llm.result import shortfalls
 
     train, prompts = read_samples("data/split/train.parquet"), Prompts(Path("prompts"))
     settings = plan.model.applied_to(read_engine_settings("params.yaml"))

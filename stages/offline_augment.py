@@ -16,8 +16,8 @@ def main() -> None:
 
     import time
 
+    from evenly.augmentation import augment
     from evenly.groups import group_counts
-    from evenly.synthesis.augmentation import augment
 
     train = read_samples("data/split/train.parquet")
     start = time.perf_counter()

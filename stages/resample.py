@@ -11,9 +11,9 @@ def main() -> None:
     from evenly.files import read_json, write_json
     from evenly.groups import group_counts
     from evenly.imbalance import group_measures, imbalance_measures
+    from evenly.resampling.assembly import assemble
+    from evenly.resampling.report import untouched
     from evenly.samples import read_samples, write_samples
-    from evenly.synthesis.resampling.assembly import assemble
-    from evenly.synthesis.resampling.report import untouched
 
     train = read_samples("data/split/train.parquet")
     kept, augmented = (read_samples(path, train.schema) for path in ADDITIONS)
@@ -23,7 +23,7 @@ def main() -> None:
     if read_json(PLAN):  # a recipe without resampling must not pay for imports
         from evenly.features import load_featurizer
         from evenly.plans import ResamplePlan, read_plan
-        from evenly.synthesis.resampling.resample import resample
+        from evenly.resampling.resample import resample
 
         plan = read_plan(ResamplePlan, PLAN)
         assert plan is not None

@@ -14,23 +14,23 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
+from evenly.augmentation import augment
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.evaluation.evaluate import evaluate
 from evenly.evaluation.intervals import Interval
 from evenly.features import fit_featurizer
 from evenly.features.images import encode_images
 from evenly.finetuning import finetune, write_finetuned
+from evenly.generators.generate import generate
 from evenly.groups import group_counts
 from evenly.mining.mine import mine
 from evenly.params.datasets import DatasetEntry
 from evenly.params.evaluation import EvaluateSettings
 from evenly.params.project import Params, read_params
 from evenly.planning import make_plans
+from evenly.resampling.assembly import assemble
+from evenly.resampling.resample import resample
 from evenly.samples import Feature, Modality, SampleTable, Schema, samples_from_columns
-from evenly.synthesis.augmentation import augment
-from evenly.synthesis.generative.generate import generate
-from evenly.synthesis.resampling.assembly import assemble
-from evenly.synthesis.resampling.resample import resample
 
 PARAMS = read_params("params.yaml")
 WITHOUT_ENDPOINT = [name for name, recipe in PARAMS.recipes.items() if recipe.llm is None]

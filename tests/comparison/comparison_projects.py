@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from evenly.comparison.runs import Run
+from evenly.experiments.runs import Run
 
 MakeRun = Callable[..., Run]
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from comparison_projects import ROOT, MakeRun, commit
 
-from evenly.comparison.runs import ClassScore, Run
+from evenly.experiments.runs import ClassScore, Run
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from evenly.comparison.findings import Failure
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.plots import indistinct_groups
 from evenly.comparison.report import write_comparison
-from evenly.comparison.runs import Run
 from evenly.comparison.techniques import fields
-from evenly.comparison.verdicts import headline, shown, verdicts, verdicts_over_data_sets
+from evenly.comparison.verdicts import headline, verdicts, verdicts_over_data_sets
+from evenly.experiments.runs import Run
+from evenly.wording import decimal
 
 
 def words(runs: list[Run]) -> str:
@@ -28,7 +29,7 @@ def test_a_technique_that_helps_is_said_to_beat_no_balancing_with_its_interval(
     board = compare(digits_runs).leaderboards[0]
     gain = board.of("offline_augmentation").against_baseline
     assert gain is not None
-    said = f"beats no balancing by {shown(gain.mean)} (95% {shown(gain.low)} to {shown(gain.high)})"
+    said = f"beats no balancing by {decimal(gain.mean)} (95% {decimal(gain.low)} to {decimal(gain.high)})"
     assert f"offline_augmentation {said}" in words(digits_runs)
     assert 0.05 < gain.mean < 0.07 and gain.low < gain.mean < gain.high
     assert (gain.wins, gain.ties, gain.losses) == (5, 0, 0)
@@ -225,7 +226,7 @@ def test_the_same_runs_give_the_same_files(digits_runs: list[Run], tmp_path: Pat
     [(0.0531, ".053"), (-0.0119, "−.012"), (1.2041, "1.204"), (-0.0001, ".000"), (0, ".000")],
 )
 def test_numbers_are_printed_as_in_papers(value: float, text: str) -> None:
-    assert shown(value) == text
+    assert decimal(value) == text
 
 
 def test_runs_are_compared_by_their_worst_group_where_data_have_groups(make_run: MakeRun) -> None:

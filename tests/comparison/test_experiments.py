@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from evenly.comparison.experiments import Experiment, Technique, Workshop, override_text, read_technique
-from evenly.comparison.groups import plan_sweep, read_seeds, techniques_of
 from evenly.errors import EvenlyError, ParameterError, RecipeError
+from evenly.experiments.experiments import Experiment, Technique, Workshop, override_text, read_technique
+from evenly.experiments.groups import plan_sweep, read_seeds, techniques_of
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from comparison_projects import ROOT, commit
 
-from evenly.comparison.experiments import Experiment, Workshop
-from evenly.comparison.groups import plan_sweep
-from evenly.comparison.history import experiment_revisions
-from evenly.comparison.ledger import FOLDER, estimate
-from evenly.comparison.sweeping import Event, failure_reason, run_experiments
+from evenly.experiments.experiments import Experiment, Workshop
+from evenly.experiments.groups import plan_sweep
+from evenly.experiments.history import experiment_revisions
+from evenly.experiments.ledger import FOLDER, estimate
+from evenly.experiments.sweeping import Event, failure_reason, run_experiments
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 

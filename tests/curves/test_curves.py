@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from evenly.classifiers import build_classifier
-from evenly.comparison.history import find_revisions
 from evenly.curves.findings import Curve, Curves, sentences
 from evenly.curves.grid import Material, draw_curves, fitted_score, score
 from evenly.curves.material import group_codes, read_material
@@ -19,6 +18,7 @@ from evenly.curves.settings import CurveModel, CurveSettings, SourceName, Varian
 from evenly.curves.sources import Pool, VectorRows, added_rows, filling_order, vector_rows
 from evenly.curves.terminal import print_curves
 from evenly.errors import DataError, ParameterError
+from evenly.experiments.history import find_revisions
 from evenly.features import fit_featurizer
 from evenly.params.features import FeatureSettings
 from evenly.params.models import LogisticRegressionSettings, ModelsSettings

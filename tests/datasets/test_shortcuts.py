@@ -17,8 +17,8 @@ from evenly.groups import group_counts, group_name
 from evenly.params.datasets import read_entry
 from evenly.params.project import read_params
 from evenly.planning import make_plans
+from evenly.resampling.resample import resample
 from evenly.samples import concatenate
-from evenly.synthesis.resampling.resample import resample
 
 
 def splits_of(name: str, seed: int = 1) -> Splits:

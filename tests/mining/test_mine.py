@@ -19,8 +19,8 @@ from evenly.mining.outputs import hard_cells, mining_metrics, summary, write_plo
 from evenly.params.models import RandomForestSettings, SmallCnnSettings
 from evenly.params.training import TrainingSettings
 from evenly.plans import MinePlan, ResamplePlan, write_plan
+from evenly.resampling.resample import resample
 from evenly.samples import SampleTable, has_no_samples, read_samples, write_samples
-from evenly.synthesis.resampling.resample import resample
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ import pytest
 from projects import Project
 
 from evenly.samples import SampleTable, read_samples
-from tests.synthesis.llm.writer import Writer, content_seed, running_writer
+from tests.llm.writer import Writer, content_seed, running_writer
 
 SENTENCES = {
     "delivery": "{hi} my {thing} ordered on {day} has not {came} yet, where is the parcel {number}?",

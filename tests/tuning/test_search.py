@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tuning_projects import ROOT
 
-from evenly.comparison.history import Revision, experiment_revisions
 from evenly.errors import ParameterError
+from evenly.experiments.history import Revision, experiment_revisions
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.project import Params
 from evenly.tuning.scores import find_experiments, validation_predictions, validation_score

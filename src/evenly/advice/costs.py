@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenly.comparison.experiments import Experiment
-from evenly.comparison.ledger import measured_seconds
+from evenly.experiments.experiments import Experiment
+from evenly.experiments.ledger import measured_seconds
 from evenly.params.datasets import DatasetEntry
 from evenly.params.models import NETWORKS, RandomForestSettings
 from evenly.params.project import Params
@@ -94,8 +94,8 @@ def _asking(
     """Tokens and money of the plan for a language model; nothing where there is none."""
     if plans.llm is None or params.llm is None:
         return 0, 0.0
-    from evenly.synthesis.llm.preview import plan_estimate
-    from evenly.synthesis.llm.prompts import Prompts
+    from evenly.llm.preview import plan_estimate
+    from evenly.llm.prompts import Prompts
 
     told = plan_estimate(plans.llm, train, Prompts(root / "prompts"), params.llm, journals)
     return told.prompt_tokens + told.completion_tokens, told.cost

@@ -80,7 +80,7 @@ class AugmentedImageInputs(ImageInputs):
         self, rows: np.ndarray, device: torch.device, generator: np.random.Generator
     ) -> Tensor:
         """Transformed pixels of these rows on a device, uint8 (m, h, w, c)."""
-        from evenly.synthesis.augmentation.images import transform_images
+        from evenly.transforms.pixels import transform_images
 
         chosen = self.pixels[torch.from_numpy(rows)].numpy()
         return torch.from_numpy(transform_images(chosen, self.policy, generator)).to(device)

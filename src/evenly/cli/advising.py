@@ -31,14 +31,14 @@ def advise(
     from evenly.advice.shape import data_shape
     from evenly.advice.terminal import print_advice
     from evenly.cli.comparing import check_metric
-    from evenly.comparison.experiments import Experiment, Workshop, read_technique
     from evenly.comparison.recommendation import recommendation
     from evenly.datasets.load import load_splits
     from evenly.errors import RecipeError
+    from evenly.experiments.experiments import Experiment, Workshop, read_technique
+    from evenly.llm.keys import journal_folder, keys_from
     from evenly.params.datasets import read_entry
     from evenly.params.generation import require_endpoint
     from evenly.params.project import read_params
-    from evenly.synthesis.llm.keys import journal_folder, keys_from
 
     check_metric(metric)
     root, keys, params = Path(), keys_from(os.environ), read_params()
@@ -74,10 +74,10 @@ def advise(
 
 def _board(root: Path, dataset: str, model: str, metric: str) -> Leaderboard | None:
     """Leaderboard of the finished experiments with this data set and model; None where there are none."""
-    from evenly.comparison.history import experiment_revisions, find_revisions
     from evenly.comparison.leaderboards import compare
-    from evenly.comparison.runs import Run, read_run
     from evenly.errors import DataError
+    from evenly.experiments.history import experiment_revisions, find_revisions
+    from evenly.experiments.runs import Run, read_run
 
     runs: list[Run] = []
     for revision in find_revisions(root, list(experiment_revisions(root))):

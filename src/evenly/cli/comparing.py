@@ -14,8 +14,8 @@ from evenly.cli.interruption import terminated_as_interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evenly.comparison.groups import Plan
-    from evenly.comparison.sweeping import Event
+    from evenly.experiments.groups import Plan
+    from evenly.experiments.sweeping import Event
 
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
 OUTPUT = typer.Option(help="Folder for comparison.md, .html, .csv, .json, and the pictures.")
@@ -53,12 +53,12 @@ def sweep(
     """
     import os
 
-    from evenly.comparison.experiments import Workshop, read_setting
-    from evenly.comparison.groups import plan_sweep, read_seeds
-    from evenly.comparison.history import experiment_revisions
-    from evenly.comparison.ledger import Sweep, record_sweep, sweep_id
-    from evenly.comparison.sweeping import run_experiments
-    from evenly.synthesis.llm.keys import keys_from
+    from evenly.experiments.experiments import Workshop, read_setting
+    from evenly.experiments.groups import plan_sweep, read_seeds
+    from evenly.experiments.history import experiment_revisions
+    from evenly.experiments.ledger import Sweep, record_sweep, sweep_id
+    from evenly.experiments.sweeping import run_experiments
+    from evenly.llm.keys import keys_from
 
     root = Path()
     asked = groups or ["classical", "rivals"]
@@ -103,8 +103,8 @@ def compare(
 
     Without arguments, the last sweep.
     """
-    from evenly.comparison.history import experiment_revisions
-    from evenly.comparison.ledger import read_sweep
+    from evenly.experiments.history import experiment_revisions
+    from evenly.experiments.ledger import read_sweep
 
     root = Path()
     check_metric(metric)
@@ -121,12 +121,12 @@ def compare(
 
 def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failures: dict[str, str]) -> None:
     from evenly.comparison.findings import Failure
-    from evenly.comparison.history import find_revisions
     from evenly.comparison.leaderboards import compare as compare_runs
     from evenly.comparison.report import write_comparison
-    from evenly.comparison.runs import read_run
     from evenly.comparison.terminal import print_comparison
     from evenly.errors import DataError
+    from evenly.experiments.history import find_revisions
+    from evenly.experiments.runs import read_run
 
     if not names:
         reasons = " ".join(dict.fromkeys(failures.values()))
@@ -156,8 +156,8 @@ def check_metric(metric: str) -> None:
 
 def _say_plan(root: Path, plan: Plan, jobs: int) -> None:
     """Tell the number of runs, how many are there already, and what the others will take."""
-    from evenly.comparison.history import experiment_revisions
-    from evenly.comparison.ledger import estimate
+    from evenly.experiments.history import experiment_revisions
+    from evenly.experiments.ledger import estimate
 
     finished = experiment_revisions(root)
     missing = [experiment for experiment in plan.experiments if experiment.name not in finished]

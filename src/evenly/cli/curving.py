@@ -52,14 +52,14 @@ def curve(
     """
     from typing import get_args
 
-    from evenly.comparison.groups import read_seeds
-    from evenly.comparison.history import find_revisions
     from evenly.curves.grid import draw_curves
     from evenly.curves.material import read_material
     from evenly.curves.outputs import write_curves
     from evenly.curves.settings import CurveModel, CurveSettings, MetricName, SourceName, named_choices
     from evenly.curves.terminal import print_curves
     from evenly.errors import ParameterError
+    from evenly.experiments.groups import read_seeds
+    from evenly.experiments.history import find_revisions
 
     if metric not in get_args(MetricName):
         raise ParameterError(f"--metric is one of {', '.join(get_args(MetricName))}, not {metric!r}.")

@@ -27,13 +27,13 @@ def estimate(
     import os
     from itertools import islice
 
+    from evenly.llm.keys import journal_folder
+    from evenly.llm.preview import plan_estimate, planned_requests
+    from evenly.llm.prompts import Prompts
     from evenly.params.generation import read_engine_settings
     from evenly.params.project import PARAMS_FILE
     from evenly.plans import LlmPlan, read_plan
     from evenly.samples import read_samples
-    from evenly.synthesis.llm.keys import journal_folder
-    from evenly.synthesis.llm.preview import plan_estimate, planned_requests
-    from evenly.synthesis.llm.prompts import Prompts
 
     plan = read_plan(LlmPlan, PLAN)
     if plan is None:
@@ -63,14 +63,14 @@ def batch(
     import asyncio
     import os
 
+    from evenly.llm.batch import run_batches
+    from evenly.llm.keys import journal_folder, keys_from
+    from evenly.llm.preview import planned_requests
+    from evenly.llm.prompts import Prompts
     from evenly.params.generation import read_engine_settings
     from evenly.params.project import PARAMS_FILE
     from evenly.plans import LlmPlan, read_plan
     from evenly.samples import read_samples
-    from evenly.synthesis.llm.batch import run_batches
-    from evenly.synthesis.llm.keys import journal_folder, keys_from
-    from evenly.synthesis.llm.preview import planned_requests
-    from evenly.synthesis.llm.prompts import Prompts
 
     plan = read_plan(LlmPlan, PLAN)
     if plan is None:
@@ -96,8 +96,8 @@ def list_journals() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from evenly.synthesis.llm.journal_files import journal_summaries
-    from evenly.synthesis.llm.keys import journal_folder
+    from evenly.llm.journal_files import journal_summaries
+    from evenly.llm.keys import journal_folder
 
     folder = journal_folder(os.environ)
     summaries = journal_summaries(folder)
@@ -121,8 +121,8 @@ def export(target: Annotated[Path, typer.Argument(help="The .jsonl file to write
     """Write all answers to a file that others can import. It holds the prompts, training rows included."""
     import os
 
-    from evenly.synthesis.llm.journal_files import export_journals
-    from evenly.synthesis.llm.keys import journal_folder
+    from evenly.llm.journal_files import export_journals
+    from evenly.llm.keys import journal_folder
 
     typer.echo(f"{export_journals(journal_folder(os.environ), target)} answers written to {target}.")
 
@@ -132,8 +132,8 @@ def import_(source: Annotated[Path, typer.Argument(help="A file that `export` wr
     """Take in answers that somebody else has paid for."""
     import os
 
-    from evenly.synthesis.llm.journal_files import import_journals
-    from evenly.synthesis.llm.keys import journal_folder
+    from evenly.llm.journal_files import import_journals
+    from evenly.llm.keys import journal_folder
 
     new, known = import_journals(source, journal_folder(os.environ))
     typer.echo(f"{new} answers taken in, {known} were there already.")
@@ -151,8 +151,8 @@ def prune(
     import os
 
     from evenly.errors import ParameterError
-    from evenly.synthesis.llm.journal_files import prune_journals
-    from evenly.synthesis.llm.keys import journal_folder
+    from evenly.llm.journal_files import prune_journals
+    from evenly.llm.keys import journal_folder
 
     if days is None and not failures and not everything:
         raise ParameterError("Say which answers to forget: --days N, --failures, or --all.")

@@ -20,7 +20,7 @@ def diff(
     """Say what changes between two revisions: settings, scores with paired intervals, classes, plots."""
     from evenly.comparison.changes import find_changes
     from evenly.comparison.changes_report import verdicts, write_changes
-    from evenly.comparison.history import find_revisions
+    from evenly.experiments.history import find_revisions
 
     changes = find_changes(*find_revisions(Path(), [base, revision]))
     write_changes(changes, output)

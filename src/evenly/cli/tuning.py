@@ -118,12 +118,12 @@ def _bench(
     """Read params.yaml and everything that the user has said."""
     import os
 
-    from evenly.comparison.experiments import Technique, Workshop, read_setting
-    from evenly.comparison.groups import read_seeds
+    from evenly.experiments.experiments import Technique, Workshop, read_setting
+    from evenly.experiments.groups import read_seeds
+    from evenly.llm.keys import keys_from
     from evenly.params.base import read_yaml, settings_from
     from evenly.params.datasets import DATASETS_FILE, read_entry
     from evenly.params.project import PARAMS_FILE, Params
-    from evenly.synthesis.llm.keys import keys_from
     from evenly.tuning.candidates import Origin
     from evenly.tuning.defaults import default_space
     from evenly.tuning.space import Setting, narrowed, read_domains
@@ -154,7 +154,7 @@ def _bench(
 
 def _say_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
     """Tell what a search would run, and what that takes."""
-    from evenly.comparison.ledger import estimate
+    from evenly.experiments.ledger import estimate
 
     runs = bench.experiments(bench.origin.itself())
     limits = [f"{budget.trials} trials"] if budget.trials is not None else []

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenly.comparison.history import Revision, hashes
 from evenly.comparison.pairing import PairedScores, paired_scores, read_predictions
-from evenly.comparison.runs import Run, flattened, read_run
 from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval
+from evenly.experiments.history import Revision, hashes
+from evenly.experiments.runs import Run, flattened, read_run
 from evenly.params.base import settings_from
 from evenly.params.evaluation import EvaluateSettings
 from evenly.params.project import PARAMS_FILE

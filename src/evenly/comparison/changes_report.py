@@ -9,10 +9,10 @@ from typing import Any
 
 from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
 from evenly.comparison.leaderboards import compare
-from evenly.comparison.tables import cost_columns, leaderboard_columns, markdown_table
-from evenly.comparison.verdicts import shown, signed
+from evenly.comparison.tables import cost_columns, leaderboard_columns
 from evenly.evaluation.headline import HEADLINE
 from evenly.files import atomic_folder, write_text
+from evenly.wording import decimal, markdown_table, signed_decimal
 
 #: More classes than this are not listed one by one.
 _CLASSES = 20
@@ -58,8 +58,9 @@ def verdicts(changes: Changes) -> Iterator[str]:
         change, rows = macro.difference, changes.paired_rows
         verb = "rises" if change.value > 0 else "falls"
         yield (
-            f"Macro F1 {verb if change.excludes_zero else 'does not differ'} ({signed(change.value)}, "
-            f"95% {shown(change.low)} to {shown(change.high)}, over the same {rows} test rows)."
+            f"Macro F1 {verb if change.excludes_zero else 'does not differ'} "
+            f"({signed_decimal(change.value)}, 95% {decimal(change.low)} to {decimal(change.high)}, "
+            f"over the same {rows} test rows)."
         )
         others = [score for score in changes.metrics if score is not macro]
         for word, better in (("better", True), ("worse", False)):
@@ -114,13 +115,13 @@ def _cells(score: ScoreChange) -> list[str | None]:
     return [
         _shown(score.base),
         _shown(score.here),
-        None if plain is None else f"{mark}{signed(plain)}{mark}",
-        None if difference is None else f"{shown(difference.low)} to {shown(difference.high)}",
+        None if plain is None else f"{mark}{signed_decimal(plain)}{mark}",
+        None if difference is None else f"{decimal(difference.low)} to {decimal(difference.high)}",
     ]
 
 
 def _shown(value: float | None) -> str:
-    return "–" if value is None else shown(value)
+    return "–" if value is None else decimal(value)
 
 
 def _techniques(changes: Changes) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.comparison.runs import ClassScore
+from evenly.experiments.runs import ClassScore
 
 #: Size groups of the classes of one run, by rank: the scarcest third and so on.
 SIZES = ("scarcest third", "middle third", "largest third")

@@ -19,7 +19,6 @@ from evenly.comparison.findings import (
     Standing,
 )
 from evenly.comparison.measures import MEASURES
-from evenly.comparison.runs import Run
 from evenly.comparison.statistics import (
     corrected_resampled_t_test,
     friedman,
@@ -29,6 +28,7 @@ from evenly.comparison.statistics import (
 )
 from evenly.comparison.techniques import BASELINE, Field, Technique, fields
 from evenly.evaluation.decisions import RuleName
+from evenly.experiments.runs import Run
 
 #: Rules under which the models of every recipe are read out once more.
 REREAD: tuple[RuleName, ...] = ("logit_adjustment", "tuned_thresholds")

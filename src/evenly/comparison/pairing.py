@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.comparison.history import Revision
 from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import Interval, bootstrap_draws, bootstrap_weights, paired_differences
 from evenly.evaluation.metrics import f1_scores
+from evenly.experiments.history import Revision
 from evenly.params.evaluation import EvaluateSettings
 
 PREDICTIONS = "reports/predictions.csv"

@@ -10,7 +10,6 @@ import numpy as np
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.measures import MEASURES
 from evenly.comparison.techniques import BASELINE
-from evenly.comparison.verdicts import shown
 from evenly.figures import (
     BLUE,
     GREEN,
@@ -22,6 +21,7 @@ from evenly.figures import (
     save_figure,
     shortened,
 )
+from evenly.wording import decimal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,7 +155,7 @@ def _classes(board: Leaderboard, path: Path) -> None:
     axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     for (row, column), value in np.ndenumerate(values):
         shade = "white" if abs(value) > 0.6 * limit else INK
-        axes.text(column, row, shown(float(value), 2), ha="center", va="center", fontsize=7, color=shade)
+        axes.text(column, row, decimal(float(value), 2), ha="center", va="center", fontsize=7, color=shade)
     rows = [f"{gain.train_rows:.0f}" for gain in columns[0]]
     labels = shortened([gain.name for gain in columns[0]], 18)
     turned = any(len(label) > 5 for label in labels)

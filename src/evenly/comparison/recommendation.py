@@ -17,7 +17,8 @@ import numpy as np
 from evenly.comparison.findings import Comparison, Leaderboard
 from evenly.comparison.measures import MEASURES
 from evenly.comparison.techniques import BASELINE, Technique
-from evenly.comparison.verdicts import listed, named, relation, shown
+from evenly.comparison.verdicts import named, relation
+from evenly.wording import decimal, sentence_list
 
 
 class Effort(IntEnum):
@@ -196,7 +197,7 @@ def _sentence(
     metric = MEASURES[board.metric].label
     metric = metric if metric.startswith(("Brier", "AUROC", "G-mean")) else metric[0].lower() + metric[1:]
     lead = f"Recommended: {named(name)}."
-    scale = f"{shown(best_mean)}, one standard error {shown(error)}"
+    scale = f"{decimal(best_mean)}, one standard error {decimal(error)}"
     rule = "1-SE rule, Breiman et al. 1984"
     if name == best:
         why = (
@@ -206,20 +207,20 @@ def _sentence(
         if name == BASELINE:
             why = f"On validation rows nothing has a better {metric} than doing nothing ({scale}; {rule})."
     else:
-        others = [f"{named(other)} ({shown(mean)})" for other, mean in within.items() if other != best]
+        others = [f"{named(other)} ({decimal(mean)})" for other, mean in within.items() if other != best]
         effort_words = EFFORT_WORDS[effort(board.field.techniques[name])[0]]
         simplest = (
             f"{others[0]} lies within one standard error of it and is simpler: {effort_words}"
             if len(others) == 1
-            else f"{listed(others)} lie within one standard error of it, of which {named(name)} is the "
-            f"simplest: {effort_words}"
+            else f"{sentence_list(others)} lie within one standard error of it, of which {named(name)} is "
+            f"the simplest: {effort_words}"
         )
         why = f"On validation rows {named(best)} has the best {metric} ({scale}); {simplest} ({rule})."
     gain = board.of(name).against_baseline
-    score = f" On test rows it scores {shown(board.of(name).mean)}"
+    score = f" On test rows it scores {decimal(board.of(name).mean)}"
     said = f"{score}." if gain is None else f"{score} and {relation(gain)}."
     missing = (
-        f" Not considered, for want of seeds or of validation scores: {listed(list(left_out))}."
+        f" Not considered, for want of seeds or of validation scores: {sentence_list(list(left_out))}."
         if left_out
         else ""
     )

@@ -11,8 +11,9 @@ from evenly.comparison.leaderboards import REREAD
 from evenly.comparison.measures import MEASURES
 from evenly.comparison.recommendation import recommendations
 from evenly.comparison.tables import across_columns, across_rows, cost_columns
-from evenly.comparison.verdicts import headline, shown, signed, verdicts, verdicts_over_data_sets
+from evenly.comparison.verdicts import headline, verdicts, verdicts_over_data_sets
 from evenly.evaluation.decisions import RULES
+from evenly.wording import decimal, signed_decimal
 
 _READING = (
     "Every technique is run over the same seeds; a seed draws a new split and a new initialisation. Gains "
@@ -132,8 +133,11 @@ def _leaderboard(board: Leaderboard) -> dict[str, Any]:
     rows = [
         [
             _name(board, s),
-            {"text": shown(s.mean), "note": None if s.low == s.high else f"{shown(s.low)}–{shown(s.high)}"},
-            None if s.validation is None else shown(s.validation),
+            {
+                "text": decimal(s.mean),
+                "note": None if s.low == s.high else f"{decimal(s.low)}–{decimal(s.high)}",
+            },
+            None if s.validation is None else decimal(s.validation),
             None if s.rank is None else f"{s.rank:.1f}",
             _gain(s.against_baseline),
             None if s.against_baseline is None else _record(s.against_baseline),
@@ -157,9 +161,9 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
     if gain is None:
         return None
     mark = ("better" if gain.mean > 0 else "worse") if gain.differs else None
-    p = "< .001" if gain.holm_p < 0.001 else shown(gain.holm_p)
-    note = f"{shown(gain.low)} to {shown(gain.high)}, p {p}"
-    return {"text": signed(gain.mean), "note": note, "mark": mark}
+    p = "< .001" if gain.holm_p < 0.001 else decimal(gain.holm_p)
+    note = f"{decimal(gain.low)} to {decimal(gain.high)}, p {p}"
+    return {"text": signed_decimal(gain.mean), "note": note, "mark": mark}
 
 
 def _record(gain: Gain) -> str:
@@ -183,7 +187,7 @@ def _reread(board: Leaderboard) -> Iterator[dict[str, Any]]:
         return
     rules = [rule for rule in REREAD if any(rule in s.reread for s in standings)]
     rows = [
-        [s.name, shown(s.mean), *(shown(s.reread[rule]) if rule in s.reread else None for rule in rules)]
+        [s.name, decimal(s.mean), *(decimal(s.reread[rule]) if rule in s.reread else None for rule in rules)]
         for s in standings
     ]
     yield {
@@ -201,8 +205,8 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
     rows = [
         [
             name,
-            {"text": signed(classes.worst.gain), "note": f"from {shown(classes.worst.baseline)}"},
-            *(signed(gain.gain) for gain in classes.by_size),
+            {"text": signed_decimal(classes.worst.gain), "note": f"from {decimal(classes.worst.baseline)}"},
+            *(signed_decimal(gain.gain) for gain in classes.by_size),
             _extreme(classes.by_name, best=True),
             _extreme(classes.by_name, best=False),
         ]
@@ -219,7 +223,7 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
 
 def _extreme(gains: Sequence[Any], *, best: bool) -> str:
     chosen = max(gains, key=lambda gain: gain.gain if best else -gain.gain)
-    return f"{chosen.name} {signed(chosen.gain)}"
+    return f"{chosen.name} {signed_decimal(chosen.gain)}"
 
 
 def _figure(path: Path, alt: str, caption: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.measures import MEASURES, WORST_GROUP
 from evenly.comparison.recommendation import recommendation, recommendations
-from evenly.comparison.verdicts import shown, signed, verdicts, verdicts_over_data_sets
+from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
+from evenly.wording import decimal, markdown_table, signed_decimal
 
 #: Columns of the CSV besides those of the gains.
 _PLAIN = ("mean", "low", "high", "rank", "validation")
@@ -86,8 +87,8 @@ def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
     return {
         "Technique": lambda s: s.name,
         "Seeds": lambda s: str(len(s.seeds)),
-        metric: lambda s: shown(s.mean),
-        "95%": lambda s: None if s.low == s.high else f"{shown(s.low)} to {shown(s.high)}",
+        metric: lambda s: decimal(s.mean),
+        "95%": lambda s: None if s.low == s.high else f"{decimal(s.low)} to {decimal(s.high)}",
         "Rank": lambda s: None if s.rank is None else f"{s.rank:.1f}",
         "vs none": lambda s: _gain(s.against_baseline),
         "vs best cheap rival": lambda s: (
@@ -105,13 +106,13 @@ def cost_columns(board: Leaderboard) -> dict[str, Column]:
         "Calibration error": lambda s: _metric(s, "calibration_error"),
         "Worst-class recall": lambda s: _metric(s, "worst_class_recall"),
         "Worst-group error": lambda s: _metric(s, WORST_GROUP),
-        "Train − test F1": lambda s: None if s.gap is None else shown(s.gap),
+        "Train − test F1": lambda s: None if s.gap is None else decimal(s.gap),
         "Rows, CPU s": lambda s: _seconds(s, s.making_seconds),
         "Fit, CPU s": lambda s: _seconds(s, s.fit_seconds),
         "Rows added": lambda s: None if s.is_rule else f"{s.added_rows:,.0f}",
         "Tokens": lambda s: f"{s.tokens:,.0f}" if s.tokens else None,
         "Money": lambda s: "unknown" if s.money is None else f"{s.money:.4g}" if s.money else None,
-        "Gain per money": lambda s: None if s.gain_per_money is None else shown(s.gain_per_money),
+        "Gain per money": lambda s: None if s.gain_per_money is None else decimal(s.gain_per_money),
     }
     return {name: cell for name, cell in columns.items() if any(cell(s) is not None for s in board.standings)}
 
@@ -121,14 +122,14 @@ def _seconds(standing: Standing, seconds: float | None) -> str | None:
 
 
 def _metric(standing: Standing, name: str) -> str | None:
-    return shown(standing.metrics[name]) if name in standing.metrics else None
+    return decimal(standing.metrics[name]) if name in standing.metrics else None
 
 
 def _gain(gain: Gain | None) -> str | None:
     if gain is None:
         return None
     mark = "**" if gain.differs else ""
-    return f"{mark}{signed(gain.mean)}{mark} ({shown(gain.low)} to {shown(gain.high)})"
+    return f"{mark}{signed_decimal(gain.mean)}{mark} ({decimal(gain.low)} to {decimal(gain.high)})"
 
 
 def _record(gain: Gain | None) -> str | None:
@@ -168,15 +169,6 @@ def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
-    """Lay out a table; the first column is text, the others are numbers."""
-    lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
-    for row in rows:
-        cells = ("" if cell is None else " ".join(cell.split()).replace("|", "\\|") for cell in row)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def _table(columns: Mapping[str, Column], board: Leaderboard) -> str:
     rows = [[cell(standing) for cell in columns.values()] for standing in board.standings]
     return markdown_table(list(columns), rows)
@@ -193,9 +185,9 @@ def across_rows(across: Across) -> list[list[str | None]]:
         [
             row.name,
             f"{row.rank:.2f}",
-            *(shown(mean) for mean in row.means),
+            *(decimal(mean) for mean in row.means),
             None if row.wilcoxon_p is None else f"{row.wins}-{row.ties}-{row.losses}",
-            *(None if p is None else shown(p) for p in (row.wilcoxon_p, row.holm_p)),
+            *(None if p is None else decimal(p) for p in (row.wilcoxon_p, row.holm_p)),
         ]
         for row in across.rows
     ]

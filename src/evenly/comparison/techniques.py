@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from evenly.comparison.measures import score_on_test
-from evenly.comparison.runs import Run
+from evenly.experiments.runs import Run
 
 BASELINE = "none"
 #: Decision rules on the scores of `none` that stand in every comparison, and what they are called there.

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evenly.comparison.experiments import Experiment
 from evenly.comparison.findings import Comparison, Leaderboard
 from evenly.comparison.recommendation import recommendations
-from evenly.comparison.sweeping import Event
 from evenly.comparison.tables import across_columns, across_rows, leaderboard_columns
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
+from evenly.experiments.experiments import Experiment
+from evenly.experiments.sweeping import Event
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,24 +10,12 @@ from evenly.comparison.classes import ClassGains
 from evenly.comparison.findings import ALPHA, Across, Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.measures import MEASURES
 from evenly.comparison.techniques import BASELINE
+from evenly.wording import counted, decimal, sentence_list, signed_decimal
 
 #: With fewer seeds than this, a comparison is told to be weak.
 FEW_SEEDS = 5
 #: With fewer data sets than this, Wilcoxon's test cannot reach 5%, whatever the scores.
 FEW_DATA_SETS = 6
-
-
-def shown(value: float, digits: int = 3) -> str:
-    """A number as papers print it: `.053`, `−.012`, `1.204`."""
-    text = f"{abs(value):.{digits}f}"
-    text = text[1:] if text.startswith("0.") else text
-    return f"−{text}" if value < 0 and text.strip(".0") else text
-
-
-def signed(value: float) -> str:
-    """Write a difference as `shown` does, with a plus where it is one."""
-    text = shown(value)
-    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
 
 
 def named(name: str) -> str:
@@ -39,7 +27,7 @@ def interval(gain: Gain) -> str:
     """The interval of a gain, in brackets."""
     if gain.low == gain.high:
         return f"(the same in all {gain.seeds} seeds, so that its spread is unknown)"
-    return f"(95% {shown(gain.low)} to {shown(gain.high)})"
+    return f"(95% {decimal(gain.low)} to {decimal(gain.high)})"
 
 
 def relation(gain: Gain) -> str:
@@ -47,16 +35,16 @@ def relation(gain: Gain) -> str:
     reference = named(gain.reference)
     if gain.differs:
         verb = "beats" if gain.mean > 0 else "falls behind"
-        return f"{verb} {reference} by {shown(abs(gain.mean))} {_magnitude(gain)}"
+        return f"{verb} {reference} by {decimal(abs(gain.mean))} {_magnitude(gain)}"
     if not gain.wins and not gain.losses:
         return f"is the same as {reference}"
     if not gain.low <= 0 <= gain.high and gain.low != gain.high:
         direction = "above" if gain.mean > 0 else "below"
         return (
-            f"is {shown(abs(gain.mean))} {direction} {reference} {_magnitude(gain)}, which does not stand up "
-            f"to the number of comparisons (Holm p {_p(gain.holm_p)})"
+            f"is {decimal(abs(gain.mean))} {direction} {reference} {_magnitude(gain)}, which does not stand "
+            f"up to the number of comparisons (Holm p {_p(gain.holm_p)})"
         )
-    return f"does not differ from {reference} ({signed(gain.mean)}, 95% {_ends(gain)})"
+    return f"does not differ from {reference} ({signed_decimal(gain.mean)}, 95% {_ends(gain)})"
 
 
 def verdicts(board: Leaderboard) -> list[str]:
@@ -84,8 +72,8 @@ def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
     best = _best(board)
     if best is None or best.against_baseline is None:
         return (
-            f"Nothing helps: by {metric}, none of the {_count(len(tested), 'alternative')} beats no "
-            f"balancing on {board.field.title}, whose mean is {shown(board.of(BASELINE).mean)}."
+            f"Nothing helps: by {metric}, none of the {counted(len(tested), 'alternative')} beats no "
+            f"balancing on {board.field.title}, whose mean is {decimal(board.of(BASELINE).mean)}."
         )
     lead = f"By {metric}, {best.name} {relation(best.against_baseline)}."
     if board.rival is None:
@@ -96,11 +84,12 @@ def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
         if not s.cheap and s.against_rival and s.against_rival.differs and s.against_rival.mean > 0
     ]
     if above:
-        return f"{lead} {listed(above)} {'beats' if len(above) == 1 else 'beat'} even the best cheap rival."
+        verb = "beats" if len(above) == 1 else "beat"
+        return f"{lead} {sentence_list(above)} {verb} even the best cheap rival."
     rival = board.of(board.rival)
     return (
         f"{lead} No technique that makes rows or trains longer beats the best cheap rival, {rival.name} "
-        f"({shown(rival.mean)})."
+        f"({decimal(rival.mean)})."
     )
 
 
@@ -140,11 +129,11 @@ def _where(gains: ClassGains | None) -> str:
     if gains is None:
         return ""
     told = [
-        f"{signed(group.gain)} in the {group.name}"
+        f"{signed_decimal(group.gain)} in the {group.name}"
         for group in gains.by_size
         if abs(group.gain) >= 0.005 and (group.won == 0 or group.lost == 0)
     ]
-    return f" F1 by class size: {listed(told)}." if told else ""
+    return f" F1 by class size: {sentence_list(told)}." if told else ""
 
 
 def _remarks(board: Leaderboard) -> Iterator[str]:
@@ -152,8 +141,8 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         s for s in board.standings if s.log_loss is not None and s.log_loss.differs and s.log_loss.mean < 0
     ]
     if worse:
-        told = [f"{s.name} (log loss +{shown(-s.log_loss.mean)})" for s in worse if s.log_loss]
-        yield f"Probabilities pay for it: calibration gets worse with {listed(told)}."
+        told = [f"{s.name} (log loss +{decimal(-s.log_loss.mean)})" for s in worse if s.log_loss]
+        yield f"Probabilities pay for it: calibration gets worse with {sentence_list(told)}."
     gains = [
         s.against_baseline
         for s in board.standings
@@ -162,7 +151,7 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
     if gains:
         half = float(np.median([(gain.high - gain.low) / 2 for gain in gains]))
         yield (
-            f"With {board.seeds} seeds, a difference below about {shown(half)} could not have been seen: "
+            f"With {board.seeds} seeds, a difference below about {decimal(half)} could not have been seen: "
             "not differing is not being equal."
         )
     if board.seeds < FEW_SEEDS:
@@ -171,7 +160,7 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
     for standing in paid:
         yield (
             f"{standing.name} costs {standing.money:.4g} and {standing.tokens:,.0f} tokens a run: "
-            f"{signed(standing.gain_per_money or 0.0)} a unit of money."
+            f"{signed_decimal(standing.gain_per_money or 0.0)} a unit of money."
         )
     if any(run.test_given for run in board.field.runs):
         yield (
@@ -180,7 +169,7 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         )
     if board.field.replaced:
         yield (
-            f"{_count(board.field.replaced, 'run')} with the same settings and seed as a later one "
+            f"{counted(board.field.replaced, 'run')} with the same settings and seed as a later one "
             f"{'was' if board.field.replaced == 1 else 'were'} left out."
         )
 
@@ -232,7 +221,7 @@ def _best_of(board: Leaderboard) -> str:
     best = _best(board)
     if best is None or best.against_baseline is None:
         return "nothing is shown to beat no balancing"
-    return f"{best.name} ({signed(best.against_baseline.mean)})"
+    return f"{best.name} ({signed_decimal(best.against_baseline.mean)})"
 
 
 def _magnitude(gain: Gain) -> str:
@@ -240,23 +229,14 @@ def _magnitude(gain: Gain) -> str:
     if gain.low == gain.high:
         return interval(gain)
     low, high = (gain.low, gain.high) if gain.mean > 0 else (-gain.high, -gain.low)
-    return f"(95% {shown(low)} to {shown(high)})"
+    return f"(95% {decimal(low)} to {decimal(high)})"
 
 
 def _ends(gain: Gain) -> str:
     if gain.low == gain.high:
         return f"the same in all {gain.seeds} seeds"
-    return f"{shown(gain.low)} to {shown(gain.high)}"
+    return f"{decimal(gain.low)} to {decimal(gain.high)}"
 
 
 def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else shown(value)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Give parts as a sentence lists them: `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return "< .001" if value < 0.001 else decimal(value)

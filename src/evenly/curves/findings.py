@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.comparison.verdicts import listed, shown, signed
 from evenly.curves.settings import MetricName, SourceName, Variant
+from evenly.wording import decimal, sentence_list, signed_decimal
 
 METRIC_LABELS: dict[MetricName, str] = {
     "balanced_error": "Balanced error",
@@ -107,8 +107,9 @@ def sentences(curves: Curves) -> Iterator[str]:
         ]
         raw_strong = float(curves.of(strong)[0].mean[0])
         yield (
-            f"{plain.model}: {METRIC_LABELS[curves.metric].lower().replace('f1', 'F1')} {shown(raw)} on the "
-            f"training rows alone (regularised {shown(raw_strong)}); with synthetic rows: {'; '.join(ends)}."
+            f"{plain.model}: {METRIC_LABELS[curves.metric].lower().replace('f1', 'F1')} {decimal(raw)} on "
+            f"the training rows alone (regularised {decimal(raw_strong)}); with synthetic rows: "
+            f"{'; '.join(ends)}."
         )
         if "run" in sources:
             yield from _share(curves, plain, strong, [s for s in _CHEAP if s in sources], raw, sign)
@@ -128,8 +129,8 @@ def _share(
     spread = float(max(ours.deviation[-1], ours.deviation[0]))
     if gain <= max(spread, SMALL_GAIN):
         yield (
-            f"{plain.model}: the {ours.steps[-1]} rows of the run bring {signed(gain)}, no more than the "
-            f"spread over seeds ({shown(spread)}) or {shown(SMALL_GAIN, 2)}: there is no gain that "
+            f"{plain.model}: the {ours.steps[-1]} rows of the run bring {signed_decimal(gain)}, no more than "
+            f"the spread over seeds ({decimal(spread)}) or {decimal(SMALL_GAIN, 2)}: there is no gain that "
             "copies could match."
         )
         return
@@ -146,11 +147,11 @@ def _share(
     told = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0]
     none = [name for name, share in shares.items() if share <= 0]
     yield (
-        f"{plain.model}: {ours.steps[-1]} rows of the run bring {shown(gain)}. Of that, at no cost, "
-        + (f"{listed(told)}" if told else "nothing")
-        + (f"; none of it: {listed(none)}." if told and none else ".")
+        f"{plain.model}: {ours.steps[-1]} rows of the run bring {decimal(gain)}. Of that, at no cost, "
+        + (f"{sentence_list(told)}" if told else "nothing")
+        + (f"; none of it: {sentence_list(none)}." if told and none else ".")
     )
 
 
 def _end(curve: Curve) -> str:
-    return f"{shown(float(curve.mean[-1]))} ± {shown(float(curve.deviation[-1]))}"
+    return f"{decimal(float(curve.mean[-1]))} ± {decimal(float(curve.deviation[-1]))}"

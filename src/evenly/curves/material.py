@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evenly.comparison.history import Revision
 from evenly.curves.grid import Material
 from evenly.curves.sources import Pool, vector_rows
 from evenly.errors import DataError
+from evenly.experiments.history import Revision
 from evenly.features import fit_featurizer
 from evenly.params.base import settings_from
 from evenly.params.project import PARAMS_FILE, Params

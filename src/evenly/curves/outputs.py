@@ -7,13 +7,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from evenly.comparison.tables import markdown_table
-from evenly.comparison.verdicts import shown
 from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences
 from evenly.curves.settings import SourceName
-from evenly.evaluation.outputs import number
 from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
 from evenly.files import atomic_folder, write_csv, write_text
+from evenly.wording import csv_cell, decimal, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +66,7 @@ def curves_markdown(curves: Curves, heading: str) -> str:
     parts = [f"# {METRIC_LABELS[curves.metric]} over synthetic volume", heading, "![curves](curve.png)"]
     parts.append("\n".join(f"- {sentence}" for sentence in sentences(curves)))
     for curve in curves.curves:
-        rows = [[name, *(shown(value) for value in values)] for name, values in seed_rows(curve)]
+        rows = [[name, *(decimal(value) for value in values)] for name, values in seed_rows(curve)]
         parts += [
             f"## {curve.variant.title}: {SOURCE_LABELS[curve.source]}",
             markdown_table(["seed", *(f"+{step:,}" for step in curve.steps)], rows),
@@ -117,7 +115,7 @@ def _table(curves: Curves, steps: list[int]) -> Iterator[list[Any]]:
     for curve in curves.curves:
         place = {step: i for i, step in enumerate(curve.steps)}
         for name, values in seed_rows(curve):
-            cells = [number(values[place[step]]) if step in place else "" for step in steps]
+            cells = [csv_cell(values[place[step]]) if step in place else "" for step in steps]
             yield [curve.variant.title, curve.source, name, *cells]
 
 
@@ -125,7 +123,7 @@ def _points(curves: Curves) -> Iterator[list[Any]]:
     for curve in curves.curves:
         for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
             for step, value in zip(curve.steps, values, strict=True):
-                yield [*_which(curve), seed, step, number(value)]
+                yield [*_which(curve), seed, step, csv_cell(value)]
 
 
 def _means(curves: Curves) -> Iterator[list[Any]]:
@@ -134,7 +132,7 @@ def _means(curves: Curves) -> Iterator[list[Any]]:
             curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True
         ):
             spread = [mean, deviation, mean - deviation, mean + deviation]
-            yield [*_which(curve), step, *map(number, spread)]
+            yield [*_which(curve), step, *map(csv_cell, spread)]
 
 
 def _which(curve: Curve) -> list[str]:

@@ -13,9 +13,9 @@ from evenly.curves.settings import SourceName
 from evenly.errors import DataError
 from evenly.features.featurizer import Featurizer
 from evenly.plans import ResamplePlan
+from evenly.resampling.growth import random_stream
+from evenly.resampling.resample import resample
 from evenly.samples import SampleTable
-from evenly.synthesis.resampling.growth import random_stream
-from evenly.synthesis.resampling.resample import resample
 
 
 @dataclass(frozen=True)

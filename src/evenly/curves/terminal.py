@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from evenly.comparison.verdicts import shown
 from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences
 from evenly.curves.outputs import seed_rows
+from evenly.wording import decimal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,12 +50,13 @@ def _add(table: Table, curve: Curve, steps: list[int], brief: bool) -> None:
     if brief:
         pairs = list(zip(curve.mean.tolist(), curve.deviation.tolist(), strict=True))
         cells = (
-            f"{shown(pairs[place[s]][0])} ± {shown(pairs[place[s]][1])}" if s in place else "" for s in steps
+            f"{decimal(pairs[place[s]][0])} ± {decimal(pairs[place[s]][1])}" if s in place else ""
+            for s in steps
         )
         table.add_row(source, f"{len(curve.seeds)} seeds", *cells)
         return
     for number, (name, values) in enumerate(seed_rows(curve)):
-        cells = (shown(values[place[step]]) if step in place else "" for step in steps)
+        cells = (decimal(values[place[step]]) if step in place else "" for step in steps)
         style = "bold" if name == "mean" else None
         table.add_row("" if number else source, name, *cells, style=style, end_section=name == "sd")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from evenly.doctor.findings import Finding
 from evenly.errors import EvenlyError
+from evenly.llm.endpoint import Endpoint, endpoints_from, is_loopback
+from evenly.llm.keys import keys_from
 from evenly.params.generation import read_engine_settings, require_endpoint
 from evenly.params.project import PARAMS_FILE
-from evenly.synthesis.llm.endpoint import Endpoint, endpoints_from, is_loopback
-from evenly.synthesis.llm.keys import keys_from
 
 _AREA = "language model"
 #: Longest wait for a list of models, in seconds.

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
-from evenly.comparison.history import git
-from evenly.comparison.workspace import changed_stages
 from evenly.doctor.findings import Finding
 from evenly.errors import DataError
+from evenly.experiments.history import git
+from evenly.experiments.workspace import changed_stages
 
 _SHOWN = 4
 #: File names as they are, whatever letters they have.

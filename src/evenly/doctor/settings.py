@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenly.comparison.experiments import Technique, Workshop
-from evenly.comparison.history import git
 from evenly.doctor.findings import Finding
 from evenly.errors import DataError, EvenlyError
+from evenly.experiments.experiments import Technique, Workshop
+from evenly.experiments.history import git
+from evenly.llm.keys import keys_from
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries
 from evenly.params.project import PARAMS_FILE, read_params
-from evenly.synthesis.llm.keys import keys_from
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from evenly.evaluation.outputs import intervals_json, number, rounded
+from evenly.evaluation.outputs import intervals_json, rounded
 from evenly.evaluation.results import GroupErrors
 from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, new_figure, save_figure, shortened
 from evenly.files import write_csv
+from evenly.wording import csv_cell
 
 _LABELS = {
     "error": "Overall error",
@@ -60,7 +61,7 @@ def write_groups(groups: GroupErrors, folder: Path) -> None:
                 result.train_rows,
                 result.balanced_rows,
                 result.test_rows,
-                *(number(value) for value in (result.error.value, result.error.low, result.error.high)),
+                *(csv_cell(value) for value in (result.error.value, result.error.low, result.error.high)),
             ]
             for result in groups.groups
         ),

@@ -12,6 +12,7 @@ import numpy as np
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, RuleResult
 from evenly.files import write_csv
+from evenly.wording import csv_cell
 
 #: Digits behind the point in metrics.json: more than any test set carries, few enough to read.
 _DIGITS = 6
@@ -73,23 +74,14 @@ def prediction_columns(classes: Sequence[str]) -> list[str]:
 def prediction_cells(classes: Sequence[str], probabilities: np.ndarray) -> Iterator[list[str]]:
     """Give the cells of each row of class probabilities (n, k): the most probable class comes first."""
     for k, row in zip(probabilities.argmax(axis=1), probabilities.tolist(), strict=True):
-        yield [classes[k], number(row[k]), *map(number, row)]
+        yield [classes[k], csv_cell(row[k]), *map(csv_cell, row)]
 
 
 def write_per_class(evaluation: Evaluation, path: str | Path) -> None:
     """Write one row per class, in class order; cells are empty where the test has no such row."""
     columns = [field.name for field in fields(ClassResult)]
-    rows = ([_cell(getattr(result, column)) for column in columns] for result in evaluation.per_class)
+    rows = ([csv_cell(getattr(result, column)) for column in columns] for result in evaluation.per_class)
     write_csv(path, ["class", *columns[1:]], rows)
-
-
-def number(value: float) -> str:
-    """Write a number with six significant digits."""
-    return f"{value:.6g}"
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else number(value) if isinstance(value, float) else value
 
 
 def _model_json(model: ModelResult) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from evenly.evaluation.decisions import RULES
 from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval, wilson_interval
 from evenly.evaluation.metrics import precision_recall_curve
-from evenly.evaluation.outputs import number
 from evenly.evaluation.results import ClassResult, Evaluation
 from evenly.figures import (
     BLUE,
@@ -28,6 +27,7 @@ from evenly.figures import (
     shortened,
 )
 from evenly.files import write_csv
+from evenly.wording import csv_cell
 
 #: More classes than this are not drawn one by one.
 MANY_CLASSES = 40
@@ -130,7 +130,7 @@ def _reliability(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "reliability.csv",
         ["confidence", "accuracy", "rows"],
-        ([number(b.confidence), number(b.accuracy), b.rows] for b in table),
+        ([csv_cell(b.confidence), csv_cell(b.accuracy), b.rows] for b in table),
     )
     figure, (axes,) = new_figure(4.8, 4.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.2, zorder=0)
@@ -164,7 +164,7 @@ def _confidence(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "confidence.csv",
         ["confidence", "right", "wrong"],
-        ([number(m), int(r), int(w)] for m, r, w in zip(middles, *counts, strict=True)),
+        ([csv_cell(m), int(r), int(w)] for m, r, w in zip(middles, *counts, strict=True)),
     )
     figure, axes = new_figure(6.4, 3.6, rows=2, sharex=True)
     for ax, count, colour, label in zip(axes, counts, (BLUE, VERMILION), ("right", "wrong"), strict=True):
@@ -191,7 +191,7 @@ def _precision_recall(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "precision_recall.csv",
         ["recall", "precision"],
-        ([number(r), number(p)] for r, p in zip(grid, mean, strict=True)),
+        ([csv_cell(r), csv_cell(p)] for r, p in zip(grid, mean, strict=True)),
     )
     area = {k: evaluation.per_class[k].average_precision or 0.0 for k in tested}
     weakest = sorted(tested, key=lambda k: area[k])[:_NAMED_CURVES]
@@ -226,7 +226,7 @@ def _decision_rules(evaluation: Evaluation, folder: Path) -> None:
         (
             [
                 result.rule.name,
-                *(number(v) for name in shown for v in _ends(result.metrics[name])),
+                *(csv_cell(v) for name in shown for v in _ends(result.metrics[name])),
             ]
             for result in evaluation.rules
         ),
@@ -252,7 +252,7 @@ def _by_origin(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "by_origin.csv",
         ["origin", "rows", "accuracy", "mean_loss"],
-        ([o.origin, o.rows, number(o.accuracy), number(o.mean_loss)] for o in origins),
+        ([o.origin, o.rows, csv_cell(o.accuracy), csv_cell(o.mean_loss)] for o in origins),
     )
     places = np.arange(len(origins))
     figure, axes = new_figure(6.4, 1.3 + 0.34 * len(places), columns=2, sharey=True)
@@ -281,4 +281,4 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None else number(value)
+    return "" if value is None else csv_cell(value)

@@ -16,10 +16,10 @@ import numpy as np
 from evenly.evaluation.corruptions import CLEAN, STRENGTHS, corrupted, corruption_names, strength_label
 from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import Interval, bootstrap_draws, metric_intervals, paired_differences
-from evenly.evaluation.outputs import number
 from evenly.evaluation.results import RobustnessPoint
 from evenly.files import write_csv
 from evenly.samples import SampleTable
+from evenly.wording import csv_cell
 
 if TYPE_CHECKING:
     from evenly.classifiers.protocol import Classifier
@@ -113,7 +113,7 @@ def write_robustness(points: Sequence[RobustnessPoint], folder: str | Path) -> N
                 point.corruption,
                 point.strength,
                 f"{point.corruption} {point.label}",
-                *(number(v) for name in METRICS for v in _ends(point.metrics[name])),
+                *(csv_cell(v) for name in METRICS for v in _ends(point.metrics[name])),
             ]
             for point in points
         ),

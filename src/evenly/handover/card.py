@@ -6,11 +6,11 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evenly.comparison.tables import markdown_table
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.headline import HEADLINE
 from evenly.handover import tables
 from evenly.handover.stored import StoredRun
+from evenly.wording import markdown_table
 
 _SHOWN = (
     "macro_f1", "balanced_accuracy", "accuracy", "worst_class_recall", "mcc", "auroc", "average_precision",

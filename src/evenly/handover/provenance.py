@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenly.comparison.history import Revision, experiment_revisions, git
 from evenly.errors import DataError
+from evenly.experiments.history import Revision, experiment_revisions, git
 
 # The same bytes whatever the user's git configuration says, binary files included.
 _DIFF = (

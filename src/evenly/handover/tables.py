@@ -10,8 +10,8 @@ import numpy as np
 
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.headline import HEADLINE
-from evenly.evaluation.outputs import number
 from evenly.handover.stored import StoredRun
+from evenly.wording import csv_cell
 
 TEST_COLUMNS = ("rule", "metric", "value", "low", "high", "validation", "higher_is_better")
 CONFIDENCE_COLUMNS = (
@@ -193,4 +193,4 @@ def _confidence_row(
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None else number(float(value))
+    return "" if value is None else csv_cell(float(value))

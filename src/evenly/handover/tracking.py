@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evenly.comparison.runs import flattened
 from evenly.errors import DataError, RecipeError
+from evenly.experiments.runs import flattened
 from evenly.handover.folder import write_experiment_folder
 from evenly.handover.stored import StoredRun, read_stored_run
 

@@ -1,6 +1,6 @@
 """Augmentation policies: which label-preserving transforms are drawn, how often, and how strong.
 
-A policy only says what may be drawn. Drawing and applying live in `evenly.synthesis.augmentation`.
+A policy only says what may be drawn. Drawing and applying live in `evenly.augmentation`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a recipe asks of a generator that is trained on the training rows: which kind, how it is trained and
 sampled, and for which classes it is refused.
 
-Counts are turned into plans in `evenly.planning`; the generators live in `evenly.synthesis.generative`.
+Counts are turned into plans in `evenly.planning`; the generators live in `evenly.generators`.
 """
 
 from __future__ import annotations

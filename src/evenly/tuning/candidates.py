@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evenly.comparison.experiments import Technique, digest, override_text
 from evenly.errors import ParameterError
+from evenly.experiments.experiments import Technique, digest, override_text
 from evenly.params.models import (
     NETWORKS,
     Modality,

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from evenly.comparison.history import Revision, experiment_revisions
 from evenly.errors import DataError
+from evenly.experiments.history import Revision, experiment_revisions
 from evenly.files import atomic_write
 
 #: Metrics that training writes for the validation rows and that mean the same whatever the loss.

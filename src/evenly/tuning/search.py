@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evenly.comparison.experiments import Experiment, Technique
-from evenly.comparison.history import experiment_revisions
 from evenly.comparison.statistics import PairedDifference
 from evenly.errors import DataError, EvenlyError, RecipeError
+from evenly.experiments.experiments import Experiment, Technique
+from evenly.experiments.history import experiment_revisions
 from evenly.tuning.gains import Predictions, confirmed_gain
 from evenly.tuning.scores import find_experiments, validation_predictions, validation_share
 from evenly.tuning.space import Assignment

@@ -6,12 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from evenly.comparison.verdicts import shown
 from evenly.evaluation.headline import HEADLINE
 from evenly.tuning.entries import changes
 from evenly.tuning.space import Space, shown_value
 from evenly.tuning.studies import Trial
 from evenly.tuning.workbench import NONE, Moment
+from evenly.wording import decimal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,7 @@ class TrialTable:
         if trial.value is None:
             return f"{name}: failed: {trial.reason}"
         what = f"  {self._changes(trial)}" if trial.number else ""
-        return f"{name}: {self._metric} {shown(trial.value)}{what}"
+        return f"{name}: {self._metric} {decimal(trial.value)}{what}"
 
     def __rich__(self) -> Table:
         from rich import box
@@ -71,12 +71,12 @@ class TrialTable:
         table.add_column("gain", justify="right", no_wrap=True)
         table.add_column("what is other than in the recipe", ratio=1)
         for doing, trial in self._references.items():
-            table.add_row(_name(doing), shown(trial.value or 0.0), self._gain(trial), "", style="dim")
+            table.add_row(_name(doing), decimal(trial.value or 0.0), self._gain(trial), "", style="dim")
         best = self._best()
         left_out = max(0, len(self._trials) - _ROWS)
         rows = ([best] if best in self._trials[:left_out] and best else []) + self._trials[left_out:]
         for trial in rows:
-            value = "" if trial.value is None else shown(trial.value)
+            value = "" if trial.value is None else decimal(trial.value)
             told = (
                 f"[red]failed:[/red] {escape(trial.reason)}" if trial.reason else escape(self._changes(trial))
             )
@@ -96,7 +96,7 @@ class TrialTable:
         if start is None or start.value is None or trial.value is None or trial is start:
             return ""
         difference = trial.value - start.value
-        return f"{'+' if difference > 0 else ''}{shown(difference)}"
+        return f"{'+' if difference > 0 else ''}{decimal(difference)}"
 
     def _changes(self, trial: Trial) -> str:
         found = changes(self._space, trial.assignment)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evenly.comparison.findings import ALPHA
-from evenly.comparison.verdicts import shown, signed
 from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval
 from evenly.tuning.search import Confirmed, Searched
+from evenly.wording import decimal, signed_decimal
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def verdicts(result: Result) -> list[str]:
     """Say what a search shows, the most important first."""
     searched, best = result.searched, result.searched.best
     label = HEADLINE[result.metric].label
-    start = shown(searched.start.value or 0.0)
-    none = "" if searched.none is None else f"; no balancing has {shown(searched.none)}"
+    start = decimal(searched.start.value or 0.0)
+    none = "" if searched.none is None else f"; no balancing has {decimal(searched.none)}"
     number = len(searched.with_value) - 1
     above = searched.none is not None and searched.none > (best.value or 0.0)
     if above:
@@ -60,7 +60,7 @@ def verdicts(result: Result) -> list[str]:
             f"the {number} others {_best_other(searched)}{none}."
         ]
     told = [
-        f"Best of {number}: trial {best.number}, {label} on validation rows {shown(best.value or 0.0)}; "
+        f"Best of {number}: trial {best.number}, {label} on validation rows {decimal(best.value or 0.0)}; "
         f"the recipe as it is has {start}{none}."
     ]
     told.append(_remark(result))
@@ -88,14 +88,14 @@ def _remark(result: Result) -> str:
     if confirmed is None or confirmed.gain is None:
         return _by_correction(result)
     gain = confirmed.gain
-    where = f"on {gain.pairs} new seeds it gains {signed(gain.mean)}"
+    where = f"on {gain.pairs} new seeds it gains {signed_decimal(gain.mean)}"
     if gain.low == gain.high:
-        same = "nothing" if gain.mean == 0 else f"{signed(gain.mean)} in each"
+        same = "nothing" if gain.mean == 0 else f"{signed_decimal(gain.mean)} in each"
         return (
             f"Inside the noise: on {gain.pairs} new seeds it gains {same}, so that nothing says that it is "
             "better than the recipe as it is."
         )
-    ends = f"(95% {shown(gain.low)} to {shown(gain.high)})"
+    ends = f"(95% {decimal(gain.low)} to {decimal(gain.high)})"
     if result.holds:
         return f"It holds up: {where} {ends}."
     if gain.high < 0:
@@ -122,8 +122,8 @@ def _by_correction(result: Result) -> str:
 
 def _best_other(searched: Searched) -> str:
     values = [trial.value for trial in searched.trials if trial.value is not None]
-    return shown(max(values)) if values else "unknown"
+    return decimal(max(values)) if values else "unknown"
 
 
 def _gain(interval: Interval) -> str:
-    return f"{signed(interval.value)} (95% {shown(interval.low)} to {shown(interval.high)})"
+    return f"{signed_decimal(interval.value)} (95% {decimal(interval.low)} to {decimal(interval.high)})"

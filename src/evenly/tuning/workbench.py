@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evenly.comparison.experiments import Experiment, Technique, Workshop, digest
-from evenly.comparison.sweeping import Event, run_experiments
+from evenly.experiments.experiments import Experiment, Technique, Workshop, digest
+from evenly.experiments.sweeping import Event, run_experiments
 from evenly.tuning.candidates import Candidate, Origin
 from evenly.tuning.scores import LAST_STAGE, find_experiments, validation_score
 from evenly.tuning.space import Assignment, Space

@@ -1,0 +1,150 @@
+"""Groups of techniques by name, and which of them this project can run."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evenly.errors import ParameterError, RecipeError
+from evenly.experiments.experiments import Experiment, Technique, Workshop, read_technique
+
+#: Named groups; `llm`, `generative` and `all` are read from the recipes that there are.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "baseline": ("none",),
+    "resampling": ("random_oversampling", "smote", "adasyn"),
+    "augmentation": ("offline_augmentation",),
+    "loss_function": ("focal",),
+    "combined": ("smote+loss=focal", "offline_augmentation+loss=focal"),
+    "rivals": ("none", "class_weights", "logit_adjustment"),
+    "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head"),
+}
+CLASSICAL = ("baseline", "resampling", "augmentation", "loss_function", "combined")
+_READ = ("classical", "llm", "generative", "all")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would run, in the order to start it, and why some of what was asked for is left out."""
+
+    experiments: tuple[Experiment, ...]
+    left_out: tuple[str, ...]
+
+
+def group_names() -> list[str]:
+    """All names of groups."""
+    return [*GROUPS, *_READ]
+
+
+def techniques_of(name: str, recipes: Mapping[str, Any]) -> list[Technique]:
+    """The techniques of a group, or the single one that is no group's name.
+
+    Parameters
+    ----------
+    name
+        A group, a recipe, or a recipe with settings (`smote+loss=focal`).
+    recipes
+        Those of params.yaml.
+
+    Raises
+    ------
+    RecipeError
+        When it is none of these.
+    """
+    if name in GROUPS:
+        return [read_technique(text) for text in GROUPS[name]]
+    if name == "classical":
+        return [t for group in CLASSICAL for t in techniques_of(group, recipes)]
+    if name in ("llm", "generative"):
+        producer = "llm" if name == "llm" else "generate"
+        return [Technique(recipe) for recipe, values in recipes.items() if values.get(producer)]
+    if name == "all":
+        return [Technique(recipe) for recipe in recipes] + techniques_of("combined", recipes)
+    technique = read_technique(name)
+    if technique.recipe not in recipes:
+        known = [*group_names(), *recipes]
+        near = difflib.get_close_matches(technique.recipe, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"groups are {', '.join(group_names())}."
+        raise RecipeError(f"{technique.recipe!r} is no group and no recipe of params.yaml; {hint}")
+    return [technique]
+
+
+def plan_sweep(
+    workshop: Workshop,
+    names: Sequence[str],
+    *,
+    datasets: Sequence[str],
+    seeds: Sequence[int],
+    settings: Sequence[tuple[str, str]] = (),
+) -> Plan:
+    """Say what to run.
+
+    Techniques come in the order given, every one with all its seeds before the next, so that the baseline is
+    there first and what the seeds share is made by it. `none` is always among them: nothing can be said
+    without it.
+
+    Parameters
+    ----------
+    workshop
+        Makes the experiments.
+    names
+        Groups, recipes, and recipes with settings.
+    datasets, seeds
+        To run each of them with.
+    settings
+        For all of them.
+
+    Returns
+    -------
+    Plan
+        A member of a group that does not go with the data set, the model or this installation is left out
+        with a sentence.
+
+    Raises
+    ------
+    RecipeError
+        When a recipe that was named itself cannot be run, or nothing is left to run.
+    """
+    recipes = workshop.params.get("recipes") or {}
+    groups = set(group_names())
+    wanted: dict[Technique, bool] = {Technique("none"): False}
+    for name in names:
+        for technique in techniques_of(name, recipes):
+            wanted[technique] = wanted.get(technique, False) or name not in groups
+    experiments: dict[str, Experiment] = {}
+    left_out: dict[str, None] = {}
+    for dataset in datasets:
+        for technique, by_name in wanted.items():
+            chosen = Technique(
+                technique.recipe, tuple(sorted({**dict(settings), **dict(technique.settings)}.items()))
+            )
+            try:
+                made = [workshop.experiment(chosen, dataset, seed) for seed in seeds]
+            except RecipeError as error:
+                if by_name:
+                    raise
+                left_out[f"{technique.label} on {dataset} is left out. {error}"] = None
+                continue
+            experiments |= {experiment.name: experiment for experiment in made}
+    if not experiments:
+        raise RecipeError("Nothing is left to run: " + " ".join(left_out))
+    return Plan(tuple(experiments.values()), tuple(left_out))
+
+
+def read_seeds(text: str) -> list[int]:
+    """Read seeds: `1..10`, `3`, `1,2,5`, and any mixture of these.
+
+    Raises
+    ------
+    ParameterError
+        When it is none of these.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise ParameterError(f"Seeds are given as 1..10 or 1,2,5, not {text!r}.")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return list(dict.fromkeys(seeds))

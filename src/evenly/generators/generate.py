@@ -1,0 +1,286 @@
+"""From a plan to a sample table of generated rows, whatever the modality."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.classifiers.protocol import Log, no_log
+from evenly.classifiers.threads import pinned_threads
+from evenly.classifiers.training import deterministic
+from evenly.errors import RecipeError
+from evenly.features import Featurizer, fit_featurizer
+from evenly.generators.collapse import RealClassifier, class_outcomes
+from evenly.generators.fitting import fit_generator
+from evenly.generators.language_model import LanguageModel, Written, comparable
+from evenly.generators.report import generation_metrics, text_metrics
+from evenly.generators.rows import class_stream, evenly_spaced, hold_out_rows
+from evenly.generators.sampling import Made, hardest_first, made_rows
+from evenly.generators.subjects import Subject, image_subject, table_subject
+from evenly.groups import by_class, by_group
+from evenly.params.features import FeatureSettings
+from evenly.params.generative import (
+    ImageGanSettings,
+    ImageVaeSettings,
+    LanguageModelSettings,
+    TableGanSettings,
+    TableVaeSettings,
+)
+from evenly.plans import GeneratePlan
+from evenly.samples import Modality, SampleTable, concatenate, samples_from_columns
+
+#: Texts of a class that the features are fitted on, at most.
+MOST_FITTED_TEXTS = 500
+
+_MODALITY: dict[str, Modality] = {
+    "image_gan": "image",
+    "image_vae": "image",
+    "table_gan": "table",
+    "table_vae": "table",
+    "language_model": "text",
+}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a generation came to.
+
+    Attributes
+    ----------
+    samples
+        The new rows, by class in class order; None where there are none.
+    metrics
+        The content of metrics/generate.json.
+    seconds
+        Wall-clock seconds of `training` and `sampling`.
+    """
+
+    samples: SampleTable | None
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def generate(
+    train: SampleTable,
+    plan: GeneratePlan,
+    log: Log = no_log,
+    sheets: Path | None = None,
+    featurizer: Featurizer | None = None,
+) -> Generated:
+    """Train the generator of a plan on the real training rows of all classes, and sample it.
+
+    The same rows, plan and number of threads give the same bytes; the order of the rows does not matter. For
+    a trained generator the rows of a class do not depend on what is asked of other classes, and a smaller
+    count gives the first rows of a larger one (unless `hard` chooses among them). A plan by group takes
+    groups for classes: the generator is conditioned on them, and its rows carry their class and attribute.
+
+    Parameters
+    ----------
+    train
+        Training rows. Synthetic ones among them are not looked at.
+    plan
+        Generator, counts, sampling, seed and threads.
+    log
+        Receives losses and judgement of every checkpoint.
+    sheets
+        Folder for sample grids of images, one a checkpoint; None draws none.
+    featurizer
+        Gives the vectors that table rows are judged by, and on which a classifier of the real rows decides
+        what is hard or looks like another class; None fits one on the real training rows.
+
+    Returns
+    -------
+    Generated
+        Rows of origin `gan`, `vae` or `language_model`, with ids `<origin>:<class>:<number>`. Rows that start
+        from real ones have `parent`, between two also `neighbour` and `neighbour_weight`; `details` has the
+        mode.
+
+    Raises
+    ------
+    RecipeError
+        When the generator is for another modality, or a class of the plan has no real training row.
+    ModelError
+        When training diverges.
+    """
+    if plan.balance_on == "group":
+        flat = plan.model_copy(update={"balance_on": "class"})
+        made = generate(by_group(train), flat, log, sheets, featurizer)
+        rows = None if made.samples is None else by_class(made.samples, train.schema)
+        return replace(made, samples=rows)
+    real = train.take(train.is_real).sorted_by_id()
+    _check(real, plan)
+    wanted = {name: plan.counts[name] for name in real.classes if plan.counts.get(name)}
+    if not wanted:
+        return Generated(None, generation_metrics(plan, real, {}, None, 0, {}), {})
+    with pinned_threads(plan.threads), deterministic(plan.seed):
+        if real.modality == "text":
+            return _texts(real, plan, wanted, log, featurizer)
+        return _latent(real, plan, wanted, log, sheets, featurizer)
+
+
+def _check(real: SampleTable, plan: GeneratePlan) -> None:
+    modality = _MODALITY[plan.generator.name]
+    if modality != real.modality:
+        raise RecipeError(
+            f"The generator {plan.generator.name} makes {modality} data and the data set is of modality "
+            f"{real.modality}; choose another generate.kind in the recipe."
+        )
+    for label, count in plan.counts.items():
+        if count and not real.counts.get(label):
+            raise RecipeError(
+                f"Class {label!r} is to get {count} generated rows but has no real training row to learn "
+                "from; leave it out of the recipe's generate.targets."
+            )
+
+
+def _latent(
+    real: SampleTable,
+    plan: GeneratePlan,
+    wanted: Mapping[str, int],
+    log: Log,
+    sheets: Path | None,
+    featurizer: Featurizer | None,
+) -> Generated:
+    """Images and tables, by GAN or VAE."""
+    started = time.perf_counter()
+    features = featurizer or fit_featurizer(real, FeatureSettings(), plan.seed)
+    subject = _subject(real, plan, features, sheets)
+    fit = fit_generator(subject.model, plan.generator, log, subject.watch)
+    trained = time.perf_counter()
+    classifier = _classifier(real, features)
+    tables = [_class_table(real, plan, subject, classifier, label, count) for label, count in wanted.items()]
+    samples = concatenate(tables)
+    outcomes = class_outcomes(samples, real, features, classifier)
+    metrics = generation_metrics(plan, real, samples.counts, fit, len(subject.held_out), outcomes)
+    return Generated(samples, metrics, _seconds(started, trained))
+
+
+def _subject(real: SampleTable, plan: GeneratePlan, features: Featurizer, sheets: Path | None) -> Subject:
+    match plan.generator:
+        case ImageGanSettings() | ImageVaeSettings() as settings:
+            return image_subject(real, settings, plan.seed, sheets)
+        case TableGanSettings() | TableVaeSettings() as settings:
+            return table_subject(real, settings, features, plan.seed)
+        case other:
+            raise TypeError(f"{other.name} has no latent vectors")
+
+
+def _class_table(
+    real: SampleTable,
+    plan: GeneratePlan,
+    subject: Subject,
+    classifier: RealClassifier | None,
+    label: str,
+    count: int,
+) -> SampleTable:
+    """Rows of one class; with `hard`, chosen among candidates."""
+    chooses = plan.sampling.hard > 0 and classifier is not None
+    drawn = round(count * plan.sampling.candidates_factor) if chooses else count
+    code = real.classes.index(label)
+    made = made_rows(
+        subject.model, label, code, drawn, plan.sampling, lambda: subject.members(code), plan.seed
+    )
+    table = _table(real, plan, made, subject.payload(made.rows, label), label)
+    if not chooses or classifier is None:
+        return table
+    margins = class_margins(classifier.probabilities(table), code)
+    return table.take(hardest_first(margins, count, plan.sampling.hard))
+
+
+def class_margins(probabilities: np.ndarray, code: int) -> np.ndarray:
+    """Probability of a class less the largest other one, float64 (n,): 0 on the decision boundary."""
+    others = np.delete(probabilities, code, axis=1)
+    margins: np.ndarray = probabilities[:, code] - others.max(axis=1)
+    return margins
+
+
+def _table(
+    real: SampleTable, plan: GeneratePlan, made: Made, payload: Mapping[str, pa.Array], label: str
+) -> SampleTable:
+    n = len(made.rows)
+    mode = plan.sampling.mode if made.neighbours is not None or made.parents is None else "near"
+    details = json.dumps({"mode": mode}, separators=(",", ":"))
+    columns: dict[str, pa.Array] = {
+        "id": pa.array([f"{plan.kind}:{label}:{k + 1}" for k in range(n)], pa.string()),
+        "label": pa.array([label] * n, pa.string()),
+        "origin": pa.array([plan.kind] * n, pa.string()),
+        "details": pa.array([details] * n, pa.string()),
+    }
+    if made.parents is not None:
+        parents = pa.array(made.parents)
+        columns["parent"] = real.table.column("id").take(parents).combine_chunks()
+        for name in ("group", "attribute"):
+            if real.has(name):
+                columns[name] = real.table.column(name).take(parents).combine_chunks()
+    if made.neighbours is not None:
+        columns["neighbour"] = real.table.column("id").take(pa.array(made.neighbours)).combine_chunks()
+        columns["neighbour_weight"] = pa.array(made.weights, pa.float64())
+    return SampleTable(pa.table(columns | dict(payload)), real.schema)
+
+
+def _texts(
+    real: SampleTable,
+    plan: GeneratePlan,
+    wanted: Mapping[str, int],
+    log: Log,
+    featurizer: Featurizer | None,
+) -> Generated:
+    """Texts, by a language model."""
+    started = time.perf_counter()
+    settings = plan.generator
+    assert isinstance(settings, LanguageModelSettings)
+    texts = [text or "" for text in real.texts]
+    rows, held_out = hold_out_rows(real.codes, settings.hold_out, plan.seed)
+    model = LanguageModel(
+        [texts[row] for row in rows],
+        real.codes[rows],
+        real.classes,
+        [texts[row] for row in held_out],
+        real.codes[held_out],
+        settings,
+        plan.seed,
+    )
+    fit = fit_generator(model, settings, log, lambda step: None)
+    trained = time.perf_counter()
+    known = {comparable(text) for text in texts}
+    written: dict[str, Written] = {}
+    for label, count in wanted.items():
+        rng = class_stream(plan.seed, label, "sampling")
+        written[label] = model.write(real.classes.index(label), count, known, rng)
+    samples = _text_table(real, plan, written)
+    features = featurizer or _text_features(real, plan.seed)
+    outcomes = class_outcomes(samples, real, features, _classifier(real, features)) if len(samples) else {}
+    metrics = generation_metrics(plan, real, samples.counts, fit, len(held_out), outcomes)
+    metrics |= text_metrics(written)
+    return Generated(samples if len(samples) else None, metrics, _seconds(started, trained))
+
+
+def _text_table(real: SampleTable, plan: GeneratePlan, written: Mapping[str, Written]) -> SampleTable:
+    columns: dict[str, list[Any]] = {"id": [], "label": [], "origin": [], "details": [], "text": []}
+    for label, made in written.items():
+        n = len(made.texts)
+        columns["id"] += [f"{plan.kind}:{label}:{k + 1}" for k in range(n)]
+        columns["label"] += [label] * n
+        columns["origin"] += [plan.kind] * n
+        columns["details"] += ['{"copy":true}' if copy else None for copy in made.copies]
+        columns["text"] += made.texts
+    return samples_from_columns(columns, real.schema)
+
+
+def _text_features(real: SampleTable, seed: int) -> Featurizer:
+    return fit_featurizer(real.take(evenly_spaced(real.codes, MOST_FITTED_TEXTS)), FeatureSettings(), seed)
+
+
+def _classifier(real: SampleTable, features: Featurizer) -> RealClassifier | None:
+    return RealClassifier(real, features) if len(np.unique(real.codes)) > 1 else None
+
+
+def _seconds(started: float, trained: float) -> dict[str, float]:
+    return {"training": trained - started, "sampling": time.perf_counter() - trained}

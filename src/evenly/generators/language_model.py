@@ -1,0 +1,184 @@
+"""Texts by a causal language model: fine-tuned or trained from scratch on label-prefixed training texts, and
+sampled class by class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evenly.generators.fitting import Judgement
+from evenly.generators.image_networks import trainable_device
+from evenly.generators.rows import Batches
+from evenly.generators.writers import PretrainedWriter, ScratchWriter, Writer
+from evenly.params.generative import LanguageModelSettings
+
+#: Learning rate where the settings give none.
+FROM_SCRATCH, FINE_TUNING = 1e-3, 5e-5
+#: Texts written at once.
+CHUNK = 64
+#: A class is given up after so many times the texts that it would take if every one were new.
+ATTEMPTS = 6
+_IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Written:
+    """Texts of one class.
+
+    Attributes
+    ----------
+    texts
+        As many as were asked for, or fewer where the model wrote nothing but empty texts.
+    copies
+        Whether each equals a training text or an earlier one, bool (n,): only where new ones ran out.
+    drawn, memorised
+        Texts that were written in all, and those that equal a training text.
+    """
+
+    texts: tuple[str, ...]
+    copies: np.ndarray
+    drawn: int
+    memorised: int
+
+
+class LanguageModel:
+    """A language model in training, and afterwards a writer.
+
+    Parameters
+    ----------
+    texts, codes
+        Training texts and their classes, int64 (n,).
+    labels
+        Class names.
+    held_out, held_out_codes
+        Texts and classes whose likelihood judges; may be empty.
+    settings
+        Of model, training and sampling.
+    seed
+        Of the batches. Initial weights and dropout come from torch's generator.
+    """
+
+    criterion = "nll"
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        codes: np.ndarray,
+        labels: Sequence[str],
+        held_out: Sequence[str],
+        held_out_codes: np.ndarray,
+        settings: LanguageModelSettings,
+        seed: int,
+    ) -> None:
+        device = trainable_device()
+        self.settings, self._device = settings, device
+        self._writer: Writer
+        if settings.model is None:
+            self._writer = ScratchWriter(texts, len(labels), settings, device)
+        else:
+            self._writer = PretrainedWriter(settings.model, labels, settings, device)
+        rate = settings.learning_rate or (FROM_SCRATCH if settings.model is None else FINE_TUNING)
+        self._steps = torch.optim.AdamW(self._writer.network.parameters(), rate, weight_decay=0.01)
+        self._sequences = self._encoded(texts, codes)
+        self._held_out = self._encoded(held_out, held_out_codes)
+        self._batches = Batches(codes, settings.balance, np.random.default_rng([seed, 2]))
+
+    def step(self) -> Mapping[str, Tensor]:
+        """One step on the mean negative log-likelihood of the texts' tokens."""
+        self._writer.network.train()
+        rows = self._batches.rows(self.settings.batch_size)
+        losses, tokens = self._losses([self._sequences[row] for row in rows])
+        loss = losses / tokens
+        self._steps.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._writer.network.parameters(), 1.0)
+        self._steps.step()
+        return {"nll": loss}
+
+    def judge(self) -> Judgement:
+        """Mean negative log-likelihood of the held-out texts, nats a token."""
+        if not self._held_out:
+            return Judgement(None)
+        self._writer.network.eval()
+        total, tokens = 0.0, 0
+        with torch.inference_mode():
+            for start in range(0, len(self._held_out), CHUNK):
+                losses, count = self._losses(self._held_out[start : start + CHUNK])
+                total, tokens = total + float(losses), tokens + count
+        return Judgement(total / tokens)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights."""
+        return {name: value.clone() for name, value in self._writer.network.state_dict().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take weights."""
+        self._writer.network.load_state_dict(state)
+
+    def write(self, code: int, n: int, known: Collection[str], rng: np.random.Generator) -> Written:
+        """Write texts of a class that are not empty, not training texts, and not the same twice.
+
+        Where that cannot be had within `ATTEMPTS` times as many, copies fill up.
+
+        Parameters
+        ----------
+        code
+            The class.
+        n
+            How many.
+        known
+            Training texts, as `comparable` gives them.
+        rng
+            Source of the draws.
+        """
+        new: dict[str, str] = {}
+        rest: list[str] = []
+        drawn = memorised = 0
+        while len(new) < n and drawn < ATTEMPTS * n + CHUNK:
+            for text in self._writer.write(code, CHUNK, rng):
+                text = " ".join(text.split())
+                drawn += 1
+                key = comparable(text)
+                memorised += key in known
+                if key and key not in known and key not in new and len(new) < n:
+                    new[key] = text
+                elif key:
+                    rest.append(text)
+        copies = rest[: n - len(new)]
+        flags = np.array([False] * len(new) + [True] * len(copies), dtype=bool)
+        return Written((*new.values(), *copies), flags, drawn, memorised)
+
+    def _encoded(self, texts: Sequence[str], codes: np.ndarray) -> list[tuple[list[int], int]]:
+        return [self._writer.sequence(text, int(code)) for text, code in zip(texts, codes, strict=True)]
+
+    def _losses(self, sequences: Sequence[tuple[list[int], int]]) -> tuple[Tensor, int]:
+        """Summed negative log-likelihood of what follows the prompts, and how many tokens that is."""
+        longest = max(len(tokens) for tokens, _ in sequences)
+        tokens = torch.zeros(len(sequences), longest, dtype=torch.long)
+        targets = torch.full((len(sequences), longest), _IGNORED)
+        present = torch.zeros(len(sequences), longest, dtype=torch.bool)
+        for row, (sequence, prompt) in enumerate(sequences):
+            length = len(sequence)
+            tokens[row, :length] = torch.tensor(sequence)
+            targets[row, prompt:length] = tokens[row, prompt:length]
+            present[row, :length] = True
+        scores = self._writer.scores(tokens.to(self._device), present.to(self._device))
+        following = targets[:, 1:].reshape(-1)
+        losses = functional.cross_entropy(
+            scores[:, :-1].reshape(len(following), -1).float(),
+            following.to(self._device),
+            ignore_index=_IGNORED,
+            reduction="sum",
+        )
+        return losses, int((following != _IGNORED).sum())
+
+
+def comparable(text: str) -> str:
+    """Give a text without differences of case and spacing, to be compared with others."""
+    return " ".join(text.split()).casefold()

@@ -1,0 +1,167 @@
+"""An endpoint as the engine sees it: identity, key, and the body of a request in the dialect the server
+speaks.
+
+No request is sent here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from evenly.errors import ParameterError
+from evenly.llm.chat import ChatRequest
+from evenly.params.llm import EndpointSettings, EngineSettings
+
+Structure = Literal["json_schema", "json_object", "none"]
+#: Coprime to any sensible number of ordinals, so that asking again never meets the seed of another ordinal.
+_ASK_STRIDE = 1_000_003
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a server was found to understand: hopeful at first, lowered by a 400 that says otherwise."""
+
+    structure: Structure = "json_schema"
+    stream_usage: bool = True
+    tokens_field: str = "max_tokens"
+
+    def lowered(self, complaint: str, structured: bool, streamed: bool) -> Dialect | None:
+        """The next dialect to try after a 400 or 422, or None where the request itself is at fault.
+
+        Parameters
+        ----------
+        complaint
+            Body of the error.
+        structured, streamed
+            Whether the refused request had a `response_format`, and asked for `stream_options`.
+        """
+        text = complaint.lower()
+        if "max_completion_tokens" in text and self.tokens_field == "max_tokens":
+            return replace(self, tokens_field="max_completion_tokens")
+        if streamed and self.stream_usage and "stream_options" in text:
+            return replace(self, stream_usage=False)
+        if structured and self.structure != "none":
+            named = any(word in text for word in ("response_format", "json_schema", "json_object", "schema"))
+            # A server that names nothing may still mean it: going without costs one request and tells.
+            lower: Structure = "json_object" if self.structure == "json_schema" and named else "none"
+            return replace(self, structure=lower)
+        return None
+
+    def as_text(self) -> str:
+        """For the journal, so that the next run starts where this one has got to."""
+        return f"{self.structure} {int(self.stream_usage)} {self.tokens_field}"
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Dialect:
+        """From what `as_text` wrote; the hopeful start where there is nothing, or nothing readable."""
+        words = (text or "").split()
+        if len(words) != 3 or words[0] not in ("json_schema", "json_object", "none"):
+            return cls()
+        structure: Structure = words[0]  # type: ignore[assignment]
+        return cls(structure, words[1] == "1", words[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go. The key appears in no representation, body, journal or message."""
+
+    base_url: str
+    model: str
+    defaults: EngineSettings
+    extra_body: Mapping[str, Any]
+    key: str | None = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """What makes an answer this endpoint's: address and model."""
+        return f"{self.base_url} {self.model}"
+
+    def content(self, request: ChatRequest) -> dict[str, Any]:
+        """Everything that decides what may come back, in canonical form; ordinal and ask stand beside it."""
+        s = self.defaults
+        return {
+            "endpoint": self.base_url,
+            "model": self.model,
+            "messages": [dict(message) for message in request.messages],
+            "temperature": s.temperature if request.temperature is None else request.temperature,
+            "top_p": s.top_p if request.top_p is None else request.top_p,
+            "max_tokens": s.max_tokens if request.max_tokens is None else request.max_tokens,
+            "seed": s.seed if request.seed is None else request.seed,
+            "schema": request.schema,
+            "extra_body": self.extra_body,
+        }
+
+    def body(self, content: Mapping[str, Any], ordinal: int, ask: int, dialect: Dialect) -> dict[str, Any]:
+        """The JSON body of `/chat/completions` in the server's dialect."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": content["messages"],
+            dialect.tokens_field: content["max_tokens"],
+        }
+        for name in ("temperature", "top_p"):
+            if content[name] is not None:
+                body[name] = content[name]
+        if content["seed"] is not None:
+            body["seed"] = content["seed"] + ordinal + ask * _ASK_STRIDE
+        if content["schema"] is not None and dialect.structure == "json_schema":
+            schema = {"name": "answer", "strict": True, "schema": content["schema"]}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif content["schema"] is not None and dialect.structure == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        if self.defaults.stream:
+            body["stream"] = True
+            if dialect.stream_usage:
+                body["stream_options"] = {"include_usage": True}
+        body.update(self.extra_body)
+        return body
+
+
+def content_key(content: Mapping[str, Any]) -> tuple[str, str]:
+    """The sha256 of a request's content (hexadecimal), and the canonical JSON that was hashed."""
+    text = _CANONICAL.encode(content)
+    return hashlib.sha256(text.encode("ascii")).hexdigest(), text
+
+
+def endpoints_from(settings: EngineSettings, keys: Mapping[str, str]) -> list[Endpoint]:
+    """The endpoint and its fallbacks with their keys.
+
+    Parameters
+    ----------
+    keys
+        Environment variables, by name. A server on this machine needs none.
+
+    Raises
+    ------
+    ParameterError
+        When the variable that an endpoint elsewhere names is not set.
+    """
+    return [_endpoint(one, settings, keys) for one in settings.endpoints]
+
+
+def _endpoint(one: EndpointSettings, settings: EngineSettings, keys: Mapping[str, str]) -> Endpoint:
+    key = (keys.get(one.key_variable) or None) if one.key_variable else None
+    if key is None and one.key_variable and not is_loopback(one.base_url):
+        raise ParameterError(
+            f"The key for {one.base_url} is not set: put it into the environment or .env as "
+            f"{one.key_variable}, or name another variable as llm.key_variable (null: no key)."
+        )
+    return Endpoint(one.base_url, one.model, settings, dict(one.extra_body), key.strip() if key else None)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,236 @@
+"""A language model as judge: marks for whole samples, by the same engine and from the same journal.
+
+Which marks are good enough is decided in `evenly.screening.judge`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.errors import EvenlyError, RecipeError
+from evenly.llm.answers import parse_items
+from evenly.llm.chat import Answer, ChatRequest
+from evenly.llm.columns import row_as_json
+from evenly.llm.engine import Engine
+from evenly.llm.examples import farthest_point_order, nearest_classes, row_vectors
+from evenly.llm.keys import journal_folder, keys_from
+from evenly.llm.prompts import Prompts
+from evenly.params.datasets import ClassNote
+from evenly.params.llm import EngineSettings
+from evenly.payloads import feature_rows
+from evenly.samples import SampleTable
+from evenly.screening.context import JudgeScores
+from evenly.screening.judge import MARKS
+
+PROMPT = "judge.jinja"
+#: Real rows shown of the sample's class, and of each class that is easily confused with it.
+EXAMPLES, OTHERS, OTHERS_EXAMPLES = 4, 2, 1
+#: What is between us and the model: a result must not depend on it. The rest the model itself has said, or
+#: a spending cap.
+_OUTAGE = frozenset(
+    {"auth", "quota", "rate_limited", "server", "timeout", "connection", "malformed", "stopped"}
+)
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {name: {"type": "integer"} for name in MARKS},
+    "required": list(MARKS),
+    "additionalProperties": False,
+}
+
+
+class JudgingError(EvenlyError):
+    """The endpoint could not be asked to the end; what it has answered is kept, and asked for no more."""
+
+
+def llm_judge(
+    settings: EngineSettings | None,
+    train: SampleTable,
+    notes: Mapping[str, ClassNote],
+    environment: Mapping[str, str],
+) -> LlmJudge:
+    """The judge with this project's prompt, keys and journals; `environment` is `os.environ`."""
+    return LlmJudge(settings, train, notes, Prompts(), keys_from(environment), journal_folder(environment))
+
+
+@dataclass(frozen=True)
+class LlmJudge:
+    """Marks samples by asking a language model about each; `evenly.screening.context.Judge`.
+
+    One request a sample, at temperature 0, with the whole sample in it and real training rows of its class
+    and of its nearest classes beside it. The request depends on these alone, so that a sample which has been
+    judged is never paid for again, whichever others stand beside it.
+
+    Attributes
+    ----------
+    settings
+        The section `llm` of params.yaml; None where no endpoint is set.
+    train
+        The training split: the only rows that are shown beside the samples.
+    notes
+        Descriptions and keywords of the classes.
+    prompts
+        The folder with `judge.jinja`.
+    keys
+        Environment variables by name.
+    folder
+        Where the journals lie.
+    """
+
+    settings: EngineSettings | None
+    train: SampleTable
+    notes: Mapping[str, ClassNote]
+    prompts: Prompts
+    keys: Mapping[str, str] = field(repr=False)
+    folder: Path
+
+    def __call__(self, samples: SampleTable) -> JudgeScores:
+        """Marks of every sample, NaN where the model refused, or gave no marks that can be read.
+
+        Raises
+        ------
+        RecipeError
+            When no endpoint is set.
+        ParameterError
+            When the prompt file is wrong, or the key is not set.
+        JudgingError
+            When the endpoint refuses the key, has no quota left, or is gone. Run again to go on.
+        """
+        if self.settings is None:
+            raise RecipeError(
+                "params.yaml: filter.judge asks a language model, and no endpoint is set: set llm.base_url "
+                "and llm.model (docs/llm.md), or set filter.judge to null."
+            )
+        answers, measured = asyncio.run(self._answers(self.settings, samples))
+        _refuse_half_done(answers)
+        read = [marks_of(answer) for answer in answers]
+        marks = np.array([each or (math.nan,) * len(MARKS) for each in read]).reshape(-1, len(MARKS)).T
+        failures = [
+            None if each else answer.failure or "unusable" for each, answer in zip(read, answers, strict=True)
+        ]
+        return JudgeScores(marks[0], marks[1], marks[2], failures, measured)
+
+    def requests(self, samples: SampleTable) -> Iterator[ChatRequest]:
+        """One request a sample, in order."""
+        shown = _Shown(self.train, self.notes)
+        for label, sample in zip(samples.labels, _worded(samples), strict=True):
+            messages = self.prompts.messages(PROMPT, {**shown.beside(label), "sample": sample})
+            yield ChatRequest(messages, temperature=0.0, schema=_SCHEMA, tag=label)
+
+    async def _answers(
+        self, settings: EngineSettings, samples: SampleTable
+    ) -> tuple[list[Answer], dict[str, Any]]:
+        from tqdm import tqdm
+
+        answers: dict[int, Answer] = {}
+        bar = tqdm(total=len(samples), desc="judge", unit="sample", disable=None)
+        async with Engine(settings, self.keys, self.folder) as engine:
+            async for position, answer in engine.stream(self.requests(samples), _final):
+                answers[position] = answer
+                bar.update()
+                if answer.failure in _OUTAGE and engine.stopped is not None:
+                    raise JudgingError(f"{answer.error} {_KEPT}")
+            bar.close()
+            # The last digits of a sum depend on the order of the answers.
+            cost = None if engine.cost is None else round(engine.cost, 6)
+            measured = {"model": settings.model, "tokens": engine.budget.tokens, "cost": cost}
+        return [answers[position] for position in range(len(answers))], measured
+
+
+_KEPT = "Answers so far are in the journal; once this is mended, the same command goes on from there."
+
+
+def marks_of(answer: Answer) -> tuple[float, ...] | None:
+    """The three marks of an answer, each in 1..10; None where one is missing or is no such number."""
+    if not (answer.ok or answer.failure == "truncated"):
+        return None
+    for item in parse_items(answer.text).items:
+        if isinstance(item, dict):
+            marks = tuple(_mark(item.get(name)) for name in MARKS)
+            if all(mark is not None for mark in marks):
+                return marks  # type: ignore[return-value]
+    return None
+
+
+def _mark(value: Any) -> float | None:
+    """A mark as a number: `8`, `"8"` and `"8/10"` are the same."""
+    if isinstance(value, str):
+        value = value.strip().removesuffix("/10")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 1 <= number <= 10 else None
+
+
+def _final(answer: Answer) -> bool:
+    """Whether an answer is the last word: marks, a refusal, or one that is cut at any time."""
+    return answer.failure in ("refusal", "truncated") or marks_of(answer) is not None
+
+
+def _refuse_half_done(answers: list[Answer]) -> None:
+    """Raise where samples went unjudged because the endpoint failed: that must not be taken for a result.
+
+    A request that the server will not take (a sample longer than the model's context, say) is no outage,
+    unless it takes none at all.
+    """
+    outages = [answer for answer in answers if answer.failure in _OUTAGE]
+    refused = [answer for answer in answers if answer.failure == "bad_request"]
+    if refused and len(refused) == len(answers):
+        outages = refused
+    if outages:
+        kinds = Counter(str(answer.failure) for answer in outages)
+        said = ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(kinds.items()))
+        raise JudgingError(
+            f"{len(outages)} of {len(answers)} samples could not be judged ({said}). "
+            f"{outages[0].error} {_KEPT}"
+        )
+
+
+class _Shown:
+    """What stands beside a sample of a class, the same for all its samples."""
+
+    def __init__(self, train: SampleTable, notes: Mapping[str, ClassNote]) -> None:
+        self._rows = train.take(train.is_real).sorted_by_id()
+        self._notes = notes
+        self._vectors = row_vectors(self._rows)
+        self._nearest = nearest_classes(self._vectors, self._rows.labels, train.classes)
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def beside(self, label: str) -> dict[str, Any]:
+        """The values of the prompt for this class."""
+        if label not in self._known:
+            others = self._nearest.get(label, ())[:OTHERS]
+            self._known[label] = {
+                **self._class(label, EXAMPLES),
+                "modality": self._rows.modality,
+                "others": [self._class(other, OTHERS_EXAMPLES) for other in others],
+            }
+        return self._known[label]
+
+    def _class(self, label: str, examples: int) -> dict[str, Any]:
+        note = self._notes.get(label, ClassNote())
+        own = np.flatnonzero(self._rows.labels == label)
+        chosen = own[farthest_point_order(self._vectors[own], examples)] if len(own) else own
+        return {
+            "label": label,
+            "description": note.description,
+            "keywords": list(note.keywords),
+            "examples": _worded(self._rows.take(chosen)),
+        }
+
+
+def _worded(samples: SampleTable) -> list[str]:
+    """Samples as the prompt shows them, whole."""
+    if samples.modality == "table":
+        return [row_as_json(row) for row in feature_rows(samples)]
+    return [text or "" for text in samples.texts]

@@ -1,0 +1,173 @@
+"""How many calls a class still needs, and which of their samples it takes: decided in the order of calls.
+
+Answers arrive in any order; they are judged in the order of their numbers. So the same answers give the same
+samples, and the same number of calls, whatever the weather.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from evenly.llm.candidates import Candidate, Outcome
+from evenly.llm.columns import Value
+from evenly.llm.nearness import Shaping, TextIndex
+from evenly.llm.training_rows import Cell
+
+RowKey = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A sample that a class has accepted, and where it came from.
+
+    `moved_from` is the cell whose call brought it, where the model found that it belongs to this one.
+    """
+
+    candidate: Candidate
+    outcome: Outcome
+    moved_from: Cell | None = None
+
+
+class Novelty:
+    """Whether a sample is new to its class: neither a training row nor one already taken, nor nearly so.
+
+    Parameters
+    ----------
+    shaping
+        How texts are compared.
+    real_texts
+        All training texts; empty for tables.
+    real_rows
+        All training rows of a table; empty for texts.
+    """
+
+    def __init__(self, shaping: Shaping, real_texts: TextIndex, real_rows: frozenset[RowKey]) -> None:
+        self._shaping = shaping
+        self._real_texts = real_texts
+        self._real_rows = real_rows
+        self._own_texts = TextIndex(shaping.threshold)
+        self._own_rows: set[RowKey] = set()
+
+    def admit(self, candidate: Candidate) -> str | None:
+        """Remember the sample as taken, or say in a word why it is not new."""
+        if candidate.row is not None:
+            key = row_key(candidate.row)
+            if key in self._real_rows:
+                return "duplicate_of_real"
+            if key in self._own_rows:
+                return "duplicate"
+            self._own_rows.add(key)
+            return None
+        shape = self._shaping.shape(candidate.text or "")
+        for index, suffix in ((self._real_texts, "_of_real"), (self._own_texts, "")):
+            similarity = index.similarity(shape)
+            if similarity is not None:
+                return f"{'duplicate' if similarity == 1.0 else 'near_duplicate'}{suffix}"
+        self._own_texts.add(shape)
+        return None
+
+
+@dataclass
+class Quota:
+    """One cell on its way to its number of samples.
+
+    Attributes
+    ----------
+    wanted
+        Samples to accept.
+    size
+        Samples that a call is worth at most.
+    most_calls
+        The attempt budget.
+    taken
+        Accepted samples in order.
+    calls
+        Calls to have made by now: those judged, and as many as the missing samples take if all are accepted.
+        So no call is made whose samples could turn out not to be needed, and each rejection that leaves a gap
+        adds one.
+    judged
+        Calls judged so far: always the first so many.
+    """
+
+    cell: Cell
+    wanted: int
+    size: int
+    most_calls: int
+    novelty: Novelty
+    taken: list[Taken] = field(default_factory=list)
+    calls: int = 0
+    judged: int = 0
+    items: int = 0
+    unused: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    cut: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    spent: bool = False
+    #: Samples that the model assigned to another class.
+    strays: list[Taken] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._count_calls()
+
+    @property
+    def missing(self) -> int:
+        """Samples still to accept."""
+        return self.wanted - len(self.taken)
+
+    @property
+    def done(self) -> bool:
+        """Whether every call that is to be made has been judged."""
+        return self.judged >= self.calls
+
+    def judge(self, outcome: Outcome) -> None:
+        """Take what is new of the next call's samples, as long as there is room."""
+        self.judged += 1
+        self.items += outcome.items
+        self.requests += outcome.requests
+        self.cut += outcome.cut
+        self.prompt_tokens += outcome.prompt_tokens
+        self.completion_tokens += outcome.completion_tokens
+        self.failures.update(outcome.failures)
+        self.rejected.update(outcome.rejected)
+        self.spent = self.spent or outcome.spent
+        for candidate in outcome.candidates:
+            if candidate.label == self.cell.label:
+                self._offer(Taken(candidate, outcome))
+            else:
+                self.rejected["relabelled"] += 1
+                self.strays.append(Taken(candidate, outcome, self.cell))
+        self._count_calls()
+
+    def adopt(self, stray: Taken) -> bool:
+        """Take a sample from another class's call, where there is room and it is new here."""
+        if self.missing <= 0 or self.novelty.admit(stray.candidate) is not None:
+            return False
+        self.taken.append(stray)
+        return True
+
+    def _count_calls(self) -> None:
+        if not self.spent and self.size:
+            needed = self.judged + math.ceil(self.missing / self.size)
+            self.calls = max(self.calls, min(needed, self.most_calls))
+
+    def _offer(self, sample: Taken) -> None:
+        if self.missing <= 0:
+            self.unused += 1
+        elif objection := self.novelty.admit(sample.candidate):
+            self.rejected[objection] += 1
+        else:
+            self.taken.append(sample)
+
+
+def row_key(row: Mapping[str, Value]) -> RowKey:
+    """A table row in comparable form: 1 equals 1.0, and values that differ by rounding alone are equal."""
+    return tuple(
+        (name, float(f"{value:.9g}") if isinstance(value, int | float) else value)
+        for name, value in sorted(row.items())
+    )

@@ -1,0 +1,186 @@
+"""Making the new rows of one class: the method that was asked for, or what can be done instead.
+
+Fallbacks, in this order: fewer neighbours where the class has too few rows; plain SMOTE where the method
+finds nothing to start from; duplicates where there is one row, or only equal ones. Each is noted in the
+class's outcome.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evenly.features.featurizer import Featurizer
+from evenly.plans import ResamplePlan
+from evenly.resampling.clusters import cluster_labels, kmeans_smote
+from evenly.resampling.mixed import mixed_samples, mixed_space
+from evenly.resampling.report import ClassOutcome, Reason
+from evenly.resampling.rows import duplicate_rows, interpolated_rows
+from evenly.resampling.segments import Source, draw_segments, interpolated
+from evenly.resampling.selection import Members, Space, adasyn, borderline_smote, smote, svm_smote
+from evenly.samples import SampleTable
+
+if TYPE_CHECKING:
+    from evenly.features.columns import Columns, MixedRows
+
+#: Why a method may find nothing to start from.
+_NOTHING: dict[str, Reason] = {
+    "borderline_smote": "no_borderline_rows",
+    "svm_smote": "no_support_vectors",
+    "adasyn": "no_foreign_neighbours",
+    "kmeans_smote": "no_clusters",
+}
+
+
+def random_stream(seed: int, *names: str) -> np.random.Generator:
+    """Random numbers for one purpose, which no other purpose or class has an influence on."""
+    text = "/".join((str(seed), *names)).encode()
+    return np.random.default_rng(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest()))
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Everything that is the same for all classes of one table.
+
+    Attributes
+    ----------
+    samples
+        The assembled table, ordered by id.
+    plan
+        Method, targets, neighbours and seed.
+    featurizer
+        Fitted on the training rows.
+    """
+
+    samples: SampleTable
+    plan: ResamplePlan
+    featurizer: Featurizer
+
+    @cached_property
+    def space(self) -> Space:
+        """The table in feature space."""
+        return Space(self.featurizer.transform(self.samples), self.samples.codes)
+
+    @cached_property
+    def method(self) -> str:
+        """The method that interpolates; `smote` or `smotenc` by what the table holds."""
+        method = self.plan.method.removesuffix("_tomek").removesuffix("_enn")
+        if method in ("smote", "smotenc"):
+            return "smotenc" if self._nominal else "smote"
+        return method
+
+    def rows(self, name: str, outcome: ClassOutcome, taken: set[str]) -> SampleTable:
+        """Make `outcome.asked` rows of a class that has rows.
+
+        Parameters
+        ----------
+        name
+            The class.
+        outcome
+            What was asked; what was made, how and why is filled in.
+        taken
+            Ids that exist; those of the new rows are added.
+        """
+        rng = random_stream(self.plan.seed, self.plan.method, name)
+        rows = np.flatnonzero(self.samples.codes == self.samples.classes.index(name))
+        members = None if self.plan.method == "random_over" else self._members(rows, outcome)
+        outcome.made = outcome.asked
+        if members is None:
+            parents = rows[rng.integers(0, len(rows), size=outcome.asked)]
+            outcome.method, outcome.copies = "duplicate", outcome.asked
+            return duplicate_rows(self.samples, parents, taken)
+        sources = self._sources(members, outcome, rng)
+        segments = draw_segments(sources, rng)
+        outcome.k_neighbors = segments.around.shape[1]
+        ends = np.searchsorted(members.rows, [segments.parents, segments.neighbours])
+        outcome.copies = int(_equal_rows(members.vectors, *ends).sum())
+        if self._mixed is None:
+            payload = self.featurizer.payload(interpolated(self.space.vectors, segments))
+        else:
+            payload = self._columns.unmixed(mixed_samples(self._mixed, segments))
+        return interpolated_rows(self.samples, segments, outcome.method, payload, taken)
+
+    def _members(self, rows: np.ndarray, outcome: ClassOutcome) -> Members | None:
+        """Give the class in the space of its neighbours; None where it can only be duplicated."""
+        if len(rows) == 1:
+            outcome.reasons.append("one_row")
+            return None
+        vectors = self._own_space(rows)
+        if (vectors == vectors[0]).all():
+            outcome.reasons.append("identical_rows")
+            return None
+        k = min(self.plan.k_neighbors, len(rows) - 1)
+        if k < self.plan.k_neighbors:
+            outcome.reasons.append("fewer_neighbours")
+        return Members(rows, vectors, k)
+
+    def _sources(self, members: Members, outcome: ClassOutcome, rng: np.random.Generator) -> list[Source]:
+        outcome.method = self.method
+        if self.plan.method == "smotenc" and not self._nominal:
+            outcome.reasons.append("no_categories")
+        elif self.method != "smotenc" and self._nominal:
+            outcome.reasons.append("mixed_table")
+        n = outcome.asked
+        match self.method:
+            case "borderline_smote":
+                sources = borderline_smote(self.space, members, n, rng)
+            case "svm_smote":
+                sources = svm_smote(self.space, members, n, rng)
+            case "adasyn":
+                sources = adasyn(self.space, members, n, self.plan.k_neighbors)
+            case "kmeans_smote":
+                sources, k = kmeans_smote(self.space, members, n, n / self._asked_in_all, self._clusters, rng)
+                if k < members.k and "fewer_neighbours" not in outcome.reasons:
+                    outcome.reasons.append("fewer_neighbours")
+            case _:
+                sources = smote(members, n, rng)
+        if not sources:
+            outcome.reasons.append(_NOTHING[self.method])
+            outcome.method = "smotenc" if self._nominal else "smote"
+            sources = smote(members, n, rng)
+        return sources
+
+    # -- what the table is like --------------------------------------------------------------------------
+
+    @cached_property
+    def _nominal(self) -> bool:
+        return any(feature.kind in ("boolean", "category") for feature in self.samples.schema.features)
+
+    @property
+    def _columns(self) -> Columns:
+        return self.featurizer  # type: ignore[return-value]  # tables have no other featurizer
+
+    @cached_property
+    def _mixed(self) -> MixedRows | None:
+        return self._columns.mixed(self.samples) if self.samples.modality == "table" else None
+
+    def _own_space(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors in which the rows of one class look for neighbours among themselves."""
+        if self._mixed is None or not self._nominal:
+            vectors: np.ndarray = self.space.vectors[rows]
+            return vectors
+        numbers = self._columns.standardised(self._mixed.numbers[rows])
+        levels = tuple(len(values) for values in self._mixed.levels)
+        return mixed_space(numbers, self._mixed.codes[rows], levels)
+
+    @cached_property
+    def _asked_in_all(self) -> int:
+        counts = self.samples.counts
+        return sum(max(0, target - counts[name]) for name, target in self.plan.targets.items())
+
+    @cached_property
+    def _clusters(self) -> np.ndarray:
+        seed = int(random_stream(self.plan.seed, "clusters").integers(2**31))
+        return cluster_labels(self.space.vectors, seed)
+
+
+def _equal_rows(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Tell which pairs of rows are equal, bool (pairs,); all columns are read only where the first agree."""
+    equal: np.ndarray = np.all(vectors[left, :8] == vectors[right, :8], axis=1)
+    close = np.flatnonzero(equal)
+    equal[close] = (vectors[left[close]] == vectors[right[close]]).all(axis=1)
+    return equal

@@ -1,0 +1,145 @@
+"""Which rows of a class the methods of the SMOTE family interpolate from, and how often.
+
+Each function returns sources for `segments`, or none where the method has nothing to start from.
+`kmeans_smote` has a module of its own. Parents of the same standing are used equally often, as in Chawla's
+algorithm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evenly.features.neighbours import nearest_neighbours
+from evenly.resampling.segments import Source, even_counts, proportional_counts
+
+#: Neighbours among all classes that tell whether a row is in danger: the m of Han et al. 2005 as commonly
+#: set.
+DANGER_NEIGHBOURS = 10
+#: How far SVM-SMOTE reaches beyond a safe support vector, as a share of the way to its neighbour.
+EXTRAPOLATION = 0.5
+
+
+@dataclass(frozen=True)
+class Space:
+    """The table in feature space.
+
+    Attributes
+    ----------
+    vectors
+        float32 (n, d).
+    codes
+        int64 (n,): the class of each row.
+    """
+
+    vectors: np.ndarray
+    codes: np.ndarray
+
+    def foreign_neighbours(self, rows: np.ndarray, m: int) -> tuple[np.ndarray, int]:
+        """Count the neighbours of another class among the `m` nearest of each row, int64 (rows,).
+
+        The second value is the number of neighbours looked at: `m`, or all other rows where there are fewer.
+        """
+        m = min(m, len(self.vectors) - 1)
+        _, near = nearest_neighbours(self.vectors[rows], self.vectors, m, exclude_self=rows)
+        return (self.codes[near] != self.codes[rows][:, None]).sum(axis=1), m
+
+    @cached_property
+    def support_vectors(self) -> np.ndarray:
+        """Positions of the support vectors of an RBF support vector machine on all classes, ascending."""
+        from sklearn.svm import SVC
+
+        return np.sort(SVC(gamma="scale").fit(self.vectors, self.codes).support_)
+
+
+@dataclass(frozen=True)
+class Members:
+    """The rows of the class that grows.
+
+    Attributes
+    ----------
+    rows
+        int64 (m,): positions in the table, ascending.
+    vectors
+        float32 (m, d'): where same-class neighbours are looked for; of mixed tables the space of SMOTENC.
+    k
+        Neighbours per row, below m.
+    """
+
+    rows: np.ndarray
+    vectors: np.ndarray
+    k: int
+
+    def source(self, chosen: np.ndarray, counts: np.ndarray, furthest: float = 1.0) -> Source:
+        """Interpolate from the chosen members (positions among the members, ascending)."""
+        everyone = len(chosen) == len(self.rows)
+        queries = self.vectors if everyone else self.vectors[chosen]
+        _, near = nearest_neighbours(queries, self.vectors, self.k, exclude_self=everyone or chosen)
+        return Source(self.rows[chosen], self.rows[near], counts, furthest)
+
+
+def smote(members: Members, n: int, rng: np.random.Generator) -> list[Source]:
+    """Interpolate from every row (Chawla et al. 2002)."""
+    everyone = np.arange(len(members.rows))
+    return [members.source(everyone, even_counts(n, len(everyone), rng))]
+
+
+def borderline_smote(space: Space, members: Members, n: int, rng: np.random.Generator) -> list[Source]:
+    """Interpolate from rows in danger: half or more, but not all, of 10 neighbours are of other classes.
+
+    Han, Wang and Mao, "Borderline-SMOTE", 2005, the first variant (borderline-1).
+    """
+    chosen = np.flatnonzero(in_danger(*space.foreign_neighbours(members.rows, DANGER_NEIGHBOURS)))
+    return [members.source(chosen, even_counts(n, len(chosen), rng))] if len(chosen) else []
+
+
+def svm_smote(space: Space, members: Members, n: int, rng: np.random.Generator) -> list[Source]:
+    """Interpolate from support vectors in danger, extrapolate from safe ones, leave out noise.
+
+    Nguyen, Cooper and Kamei, "Borderline over-sampling for imbalanced data classification", 2009. The share
+    of the two kinds is drawn from Beta(10, 10), as imbalanced-learn does; where one kind is missing the other
+    makes all. The support vector machine sees every row, which takes minutes beyond some 20,000.
+    """
+    if len(np.unique(space.codes)) < 2:
+        return []
+    chosen = np.flatnonzero(np.isin(members.rows, space.support_vectors))
+    if not len(chosen):
+        return []
+    foreign, m = space.foreign_neighbours(members.rows[chosen], DANGER_NEIGHBOURS)
+    danger = in_danger(foreign, m)
+    safe = foreign < m
+    parts = [(chosen[danger], 1.0), (chosen[safe & ~danger], -EXTRAPOLATION)]
+    interpolate = int(rng.beta(10, 10) * (n + 1))
+    sizes = [interpolate, n - interpolate]
+    if not len(parts[0][0]):
+        sizes = [0, n]
+    elif not len(parts[1][0]):
+        sizes = [n, 0]
+    return [
+        members.source(rows, even_counts(size, len(rows), rng), furthest)
+        for (rows, furthest), size in zip(parts, sizes, strict=True)
+        if len(rows) and size
+    ]
+
+
+def adasyn(space: Space, members: Members, n: int, k: int) -> list[Source]:
+    """Interpolate from each row in proportion to its share of foreign neighbours (He et al. 2008)."""
+    shares = density_ratios(space, members, k)
+    if not shares.any():
+        return []
+    counts = proportional_counts(n, shares)
+    chosen = np.flatnonzero(counts)
+    return [members.source(chosen, counts[chosen])]
+
+
+def density_ratios(space: Space, members: Members, k: int) -> np.ndarray:
+    """Share of each member's `k` nearest rows that are of other classes, float64 (m,)."""
+    foreign, k = space.foreign_neighbours(members.rows, k)
+    return foreign / k
+
+
+def in_danger(foreign: np.ndarray, m: int) -> np.ndarray:
+    """Tell from the number of foreign ones among `m` neighbours whether a row is at the border."""
+    return (foreign >= m / 2) & (foreign < m)

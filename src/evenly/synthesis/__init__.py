@@ -1,1 +1,0 @@
-"""New samples for scarce classes, made from training rows alone."""

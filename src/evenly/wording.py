@@ -1,0 +1,66 @@
+"""Pieces of sentences and tables of many rooms: lists of names, counts, numbers, Markdown tables."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+# What Markdown or HTML would take for its own in a table's cell.
+_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "`": "\\`", "_": "\\_"})
+
+
+def sentence_list(parts: Sequence[str]) -> str:
+    """Give parts as a sentence lists them: `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def first_names(names: Iterable[str], most: int = 10, form: str = "{}") -> str:
+    """List up to `most` names, each in `form` (`{!r}`, "`{}`"), and say how many more there are."""
+    texts = [form.format(name) for name in names]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Give a number with its noun: `1 row`, `2,000 rows`, `3 classes`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def nearest_names(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Give the hint for a mistyped name: `did you mean 'smote'?`, or the names there are."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=most)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {first_names(known, 20)}."
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """Give a number as papers print it: `.053`, `−.012`, `1.204`."""
+    text = f"{abs(value):.{digits}f}"
+    text = text[1:] if text.startswith("0.") else text
+    return f"−{text}" if value < 0 and text.strip(".0") else text
+
+
+def signed_decimal(value: float) -> str:
+    """Give a difference as `decimal` does, with a plus where it is one."""
+    text = decimal(value)
+    return text if text.startswith("−") or not text.strip(".0") else f"+{text}"
+
+
+def csv_cell(value: Any) -> Any:
+    """Give a value for a CSV file: floats with six significant digits, None empty, all else as it is."""
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
+    """Lay out a table whose cells are Markdown; the first column is text, the others are numbers."""
+    lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    for row in rows:
+        cells = ("" if cell is None else " ".join(cell.split()).replace("|", "\\|") for cell in row)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def markdown_text(text: str) -> str:
+    """Give data as one line of a Markdown cell, none of it taken for Markdown or HTML."""
+    return " ".join(text.translate(_ESCAPES).split())
