@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from evenly.classifiers import Classifier, build_classifier, load_classifier
 from evenly.cli import app
 from evenly.errors import EvenlyError
-from evenly.evaluation.outputs import number
 from evenly.features import fit_featurizer
 from evenly.features.images import encode_images
 from evenly.params.features import FeatureSettings
@@ -25,6 +24,7 @@ from evenly.params.models import ModelName, ModelsSettings
 from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 from evenly.samples import Feature, SampleTable, Schema, samples_from_columns, write_samples
+from evenly.wording import csv_cell
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Trained:
             {
                 "id": id_,
                 "predicted": self.rows.classes[row.argmax()],
-                "confidence": number(row.max()),
-                **{f"p_{name}": number(p) for name, p in zip(self.rows.classes, row, strict=True)},
+                "confidence": csv_cell(row.max()),
+                **{f"p_{name}": csv_cell(p) for name, p in zip(self.rows.classes, row, strict=True)},
             }
             for id_, row in zip(self.rows.ids, probabilities, strict=True)
         ]

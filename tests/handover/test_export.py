@@ -13,9 +13,9 @@ import pytest
 
 from evenly.classifiers import load_classifier
 from evenly.errors import DataError
-from evenly.evaluation.outputs import number
 from evenly.handover.folder import export_run
 from evenly.samples import read_samples
+from evenly.wording import csv_cell
 from tests.pipeline.projects import Project
 
 HERE = Path()
@@ -63,9 +63,9 @@ def test_the_folder_holds_what_was_promised_and_the_numbers_of_the_run(
     scores = json.loads(Path("metrics/evaluate.json").read_text())
     told = {(row["rule"], row["metric"]): row for row in rows_of(out / "test_metrics.csv")}
     for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
-        assert told["argmax", "macro_f1"][column] == number(scores["test"][f"macro_f1{end}"])
+        assert told["argmax", "macro_f1"][column] == csv_cell(scores["test"][f"macro_f1{end}"])
     assert told["argmax", "nll"]["higher_is_better"] == "false"
-    assert told["tuned_thresholds", "macro_f1"]["value"] == number(
+    assert told["tuned_thresholds", "macro_f1"]["value"] == csv_cell(
         scores["decision_rules"]["tuned_thresholds"]["macro_f1"]
     )
     mapping = json.loads((out / "class_mapping.json").read_text())
@@ -89,7 +89,7 @@ def test_the_exported_model_gives_the_predictions_of_the_run(project: Project, t
     export_run(HERE, "tried", tmp_path / "out")
     classifier = load_classifier(tmp_path / "out" / "model")
     test = read_samples("data/split/test.parquet")
-    expected = [[number(p) for p in row] for row in classifier.predict_proba(test)]
+    expected = [[csv_cell(p) for p in row] for row in classifier.predict_proba(test)]
     found = rows_of(tmp_path / "out" / "predictions.csv")
     assert [row["id"] for row in found] == list(test.ids)
     assert [[row[f"p_{name}"] for name in classifier.classes] for row in found] == expected
@@ -103,8 +103,8 @@ def test_the_confidence_analysis_is_that_of_the_predictions(project: Project, tm
     analysis = rows_of(tmp_path / "out" / "confidence_analysis.csv")
     whole = analysis[0]
     assert (whole["group"], int(whole["rows"])) == ("all", len(predictions))
-    assert whole["accuracy"] == number(right.mean())
-    assert whole["mean_confidence_right"] == number(sure[right].mean())
+    assert whole["accuracy"] == csv_cell(right.mean())
+    assert whole["mean_confidence_right"] == csv_cell(sure[right].mean())
     assert float(whole["confidence_minus_accuracy"]) == pytest.approx(sure.mean() - right.mean(), abs=1e-5)
     for group in ("predicted", "confidence"):
         assert sum(int(row["rows"]) for row in analysis if row["group"] == group) == len(predictions)

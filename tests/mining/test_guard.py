@@ -112,7 +112,7 @@ def test_rows_without_an_opinion_are_never_suspected() -> None:
 
 def _shared_data() -> Path:
     given = os.environ.get("EVENLY_SHARED_DATA")
-    return Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(given) if given else Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def _banking(path: Path) -> SampleTable:

@@ -170,7 +170,7 @@ def banking77() -> Callable[[str], list[tuple[str, str]]]:
     """Reads (label, text) pairs of a split of Banking77, where the folder of shared data has it."""
     import csv
 
-    folder = Path(os.environ.get("EVENLY_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("EVENLY_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
     if not (folder / "banking77" / "train.csv").exists():
         pytest.skip(f"{folder}/banking77 is not there; set EVENLY_SHARED_DATA to the folder that has it")
 
