@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from comparison_projects import ROOT, commit
 
+from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment, Workshop
 from evenly.experiments.groups import plan_sweep
 from evenly.experiments.history import experiment_revisions
@@ -30,7 +31,7 @@ stages:
     metrics: [metrics/evaluate.json]
 """
 STAGE = """
-import json, os, sys, time
+import json, os, subprocess, sys, time
 from pathlib import Path
 from ruamel.yaml import YAML
 
@@ -40,6 +41,9 @@ with (root / ".cache" / "tally.txt").open("a") as tally:
     print(params["balancing"], params["seed"], file=tally)
 if params["balancing"] == "adasyn":
     sys.exit("stages/evaluate.py: The class 'b' has too few rows.")
+if params["balancing"] == "smote" and (root / ".cache" / "alive").exists():
+    alive = (root / ".cache" / "alive").open("w")  # a named pipe: open until all that have it are gone
+    subprocess.Popen(["sleep", "86400"], pass_fds=[alive.fileno()])
 while params["balancing"] == "smote" and (root / ".cache" / "hold").exists():
     time.sleep(0.1)
 Path("metrics").mkdir(exist_ok=True)
@@ -93,27 +97,25 @@ def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_p
     assert tally(small_project) == [*before, "adasyn 1"]
 
 
-def test_a_killed_sweep_goes_on_where_it_was(small_project: Path) -> None:
-    hold = small_project / ".cache" / "hold"
+def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on_where_it_was(small_project: Path) -> None:
+    hold, alive = small_project / ".cache" / "hold", small_project / ".cache" / "alive"
     hold.touch()
+    os.mkfifo(alive)
     command = "from evenly.cli import app; app(['sweep', 'smote', '--seeds', '1'])"
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    sweep = subprocess.Popen(
-        [sys.executable, "-c", command],
-        cwd=small_project,
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while tally(small_project) != ["none 1", "smote 1"]:
-        assert sweep.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    sweep.send_signal(signal.SIGTERM)
-    assert sweep.wait(60) != 0
+    sweep = subprocess.Popen([sys.executable, "-c", command], cwd=small_project, env=env)
+    with os.fdopen(os.open(alive, os.O_RDONLY | os.O_NONBLOCK)) as holders:
+        while tally(small_project) != ["none 1", "smote 1"]:
+            assert sweep.poll() is None
+            time.sleep(0.1)
+        os.set_blocking(holders.fileno(), True)
+        sweep.kill()
+        assert sweep.wait() == -signal.SIGKILL
+        holders.read()  # returns when the stage and what it has started are gone
     assert len(experiment_revisions(small_project)) == 1
 
     hold.unlink()
+    alive.unlink()
     events: list[Event] = []
     assert run_experiments(small_project, planned(small_project, "smote"), jobs=1, watch=events.append) == {}
     assert [(e.experiment.technique.recipe, e.status) for e in events if e.status in ("cached", "done")] == [
@@ -121,6 +123,32 @@ def test_a_killed_sweep_goes_on_where_it_was(small_project: Path) -> None:
         ("smote", "done"),
     ]
     assert tally(small_project) == ["none 1", "smote 1", "smote 1"]
+
+
+# What starts something that outlives it, ignores SIGTERM, and holds standard output.
+STUBBORN = "(trap '' TERM; sleep 86400) & echo started; "
+
+
+def supervised(command: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-I", supervisor.__file__, "sh", "-c", command]
+    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_is_supervised_ends_with_its_starter() -> None:
+    process = supervised(STUBBORN + "wait")
+    assert process.stdin is not None and process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.stdin.close()
+    assert process.stdout.read() == ""  # returns when nothing is left that could print
+    assert process.wait() == 128 + signal.SIGTERM
+
+
+def test_a_supervised_command_leaves_nothing_behind_and_its_status_is_told() -> None:
+    process = supervised(STUBBORN + "exit 3")
+    assert process.stdout is not None
+    assert process.stdout.read() == "started\n"
+    assert process.wait() == 3
+    process.communicate()
 
 
 def test_runs_that_share_expensive_work_do_not_start_together(small_project: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import FOLDER, record_cost
@@ -134,14 +134,22 @@ def _start(root: Path, experiment: Experiment, tries: int = 1) -> _Running:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = os.environ | {"PATH": path, "EVENLY_LOGS": str(logs.resolve()), "DVC_NO_ANALYTICS": "1"}
     env.setdefault("OMP_NUM_THREADS", "1")
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment.name]
+    command = [sys.executable, "-I", str(Path(supervisor.__file__).resolve())]
+    command += [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment.name]
     for override in experiment.overrides:
         command += ["-S", override]
     if experiment.until:
         command.append(experiment.until)
     with log.open("wb") as output:
+        # A session of its own: Ctrl-C in the terminal reaches the sweep alone, which then ends its runs.
         process = subprocess.Popen(
-            command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=root,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     return _Running(experiment, process, log, logs, time.monotonic(), tries)
 
@@ -155,6 +163,7 @@ def _tell_stage(run: _Running, watch: Callable[[Event], None]) -> None:
 
 def _end(root: Path, run: _Running) -> str:
     """Record what a run that ended has cost; the reason where it has left no experiment."""
+    run.process.communicate()
     commit = experiment_revisions(root).get(run.experiment.name)
     if commit is None:
         return failure_reason(_text(run.log), run.process.returncode)
@@ -164,13 +173,8 @@ def _end(root: Path, run: _Running) -> str:
 
 
 def _stop(run: _Running) -> None:
-    """End a run with all that it has started."""
-    for signal_ in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(run.process.pid, signal_)
-            run.process.wait(10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
+    """End a run with all that it has started, by closing the supervisor's input."""
+    run.process.communicate()
 
 
 def failure_reason(log: str, code: int | None) -> str:
