@@ -18,19 +18,17 @@ from evenly.groups import class_totals, nested
 from evenly.imbalance import tiers
 from evenly.params.augmentation import Policy
 from evenly.params.datasets import DatasetEntry
-from evenly.params.finetune import finetune_training
 from evenly.params.generation import AskingSettings, require_endpoint, resolved_mode
 from evenly.params.generative import gated_counts, generator_settings, share_capped
 from evenly.params.llm import EngineSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.models import (
-    DEFAULT_MODEL,
-    NEEDS_PAYLOAD,
-    NETWORKS,
+    MODELS,
     ModelName,
     ModelSettings,
     check_combination,
     check_training,
+    default_model,
     resolved_training,
 )
 from evenly.params.project import Params
@@ -44,7 +42,7 @@ from evenly.params.recipes import (
     Targets,
     Tier,
 )
-from evenly.params.training import SamplerName, TrainingSettings
+from evenly.params.training import SamplerName, TrainingSettings, finetune_training
 from evenly.plans import (
     AskedModel,
     AugmentPlan,
@@ -446,7 +444,7 @@ def _train_plan(
     model, settings = resolved_model(recipe, modality, params)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
-    network = model in NETWORKS
+    network = MODELS[model].is_network
     training = TrainingSettings()
     augment = None
     if network:
@@ -457,7 +455,7 @@ def _train_plan(
     sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
-    if modality == "text" and model in NEEDS_PAYLOAD and _makes_vectors(recipe.resample):
+    if modality == "text" and MODELS[model].needs_payload and _makes_vectors(recipe.resample):
         raise RecipeError(
             f"params.yaml: {where}.resample makes rows that are vectors without a text, which the model "
             f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."
@@ -479,7 +477,7 @@ def _train_plan(
 def resolved_model(recipe: Recipe, modality: Modality, params: Params) -> tuple[ModelName, ModelSettings]:
     """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
     own = recipe.model
-    name: ModelName = own.name if own else DEFAULT_MODEL[modality]
+    name: ModelName = own.name if own else default_model(modality)
     if params.model != "auto":
         name = params.model
     if own is not None and own.name == name:

@@ -11,13 +11,13 @@ from torch.nn import functional
 from evenly.classifiers import losses
 from evenly.classifiers.objective import build_objective
 from evenly.params.losses import (
+    LOSSES,
     FocalSettings,
     LdamSettings,
     LogitAdjustedSettings,
     LossName,
     LossSettings,
 )
-from evenly.params.models import SUPPORTED_LOSSES
 
 COUNTS = torch.tensor([100.0, 20.0, 4.0])
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3], [-3.0, 4.0, 1.0], [5.0, 5.0, 5.0]])
@@ -87,7 +87,7 @@ def test_mean_loss_weighs_rows_as_if_they_were_repeated() -> None:
     assert losses.mean_loss(PLAIN, torch.zeros(4)) == 0
 
 
-@pytest.mark.parametrize("loss", sorted(SUPPORTED_LOSSES["small_cnn"]))
+@pytest.mark.parametrize("loss", sorted(LOSSES))
 @settings(max_examples=25, deadline=None)
 @given(
     values=hnp.arrays(np.float32, (3, 4), elements=st.floats(-200, 200, width=32)),

@@ -11,10 +11,9 @@ from sklearn.datasets import load_digits
 from evenly.classifiers import build_classifier
 from evenly.features.images import encode_images
 from evenly.finetuning import finetune
-from evenly.params.finetune import FinetuneSettings, finetune_training
 from evenly.params.losses import LossSettings
 from evenly.params.models import SmallCnnSettings
-from evenly.params.training import TrainingSettings
+from evenly.params.training import FinetuneSettings, TrainingSettings, finetune_training
 from evenly.plans import FinetunePlan, TrainPlan
 from evenly.samples import SampleTable, Schema, samples_from_columns
 

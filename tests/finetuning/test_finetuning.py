@@ -18,10 +18,9 @@ from evenly.evaluation.run import load_models, model_folders
 from evenly.features import fit_featurizer
 from evenly.finetuning import Comparison, compared, finetune, write_finetuned
 from evenly.params.features import FeatureSettings
-from evenly.params.finetune import FinetuneSettings, finetune_training
 from evenly.params.losses import LossSettings
 from evenly.params.models import LogisticRegressionSettings
-from evenly.params.training import TrainingSettings
+from evenly.params.training import FinetuneSettings, TrainingSettings, finetune_training
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evenly.params.base import read_yaml, settings_from
-from evenly.params.models import Modality
 from evenly.params.project import Params
+from evenly.samples import Modality
 from evenly.tuning.candidates import Origin
 
 ROOT = Path(__file__).resolve().parents[2]

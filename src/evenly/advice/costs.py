@@ -4,7 +4,6 @@ tokens and money from the plan of the language model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.ledger import measured_seconds
 from evenly.params.datasets import DatasetEntry
-from evenly.params.models import NETWORKS, RandomForestSettings
+from evenly.params.models import MODELS
 from evenly.params.project import Params
 from evenly.planning import Plans, make_plans
 from evenly.samples import SampleTable
@@ -20,14 +19,6 @@ from evenly.samples import SampleTable
 #: Wall seconds of a run of the pipeline besides the fit: 23 s a run, 6 s of them the fit, on one CPU core
 #: (docs/results/digits_lt.md).
 _RUN_S = 17.0
-#: Seconds of one CPU core: for a row and pixel of `small_cnn` (docs/results/digits_lt.md), and measured
-#: with scikit-learn 1.9 on 400 to 4,000 rows of 30 to 256 numbers.
-_PIXEL_S = 2e-6
-_FOREST_S = 5.5e-7  # a tree, row, and square root of columns
-_BOOSTING_S = 2.2e-8  # a round, row, column, and class where there are more than two
-_LINEAR_S = 1e-7  # a row, column and class
-#: Boosting stops early; this is about where.
-_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -109,21 +100,16 @@ def _fit_seconds(plans: Plans, train: SampleTable) -> float | None:
     plan, rows = plans.train, sum(list(plans.expected.values())[-1].values())
     if plans.generate is not None or plans.finetune is not None:
         return None
-    if plan.model in NETWORKS:
-        if plan.model != "small_cnn":
-            return None
+    spec, columns = MODELS[plan.model], _columns(train)
+    if spec.seconds is None:
+        return None
+    if spec.is_network:
         training = plan.training
-        shown = max(rows, training.min_steps_per_epoch * training.batch_size)
-        return _PIXEL_S * training.epochs * shown * _pixels(train)
-    columns, classes = _columns(plan.model, train), len(train.classes)
-    if isinstance(plan.settings, RandomForestSettings):
-        return _FOREST_S * plan.settings.trees * rows * math.sqrt(columns)
-    if plan.model == "logistic_regression":
-        return _LINEAR_S * rows * columns * classes
-    return _BOOSTING_S * _ROUNDS * rows * columns * (classes if classes > 2 else 1)
+        rows = training.epochs * max(rows, training.min_steps_per_epoch * training.batch_size)
+    return spec.seconds(plan.settings, rows, columns, len(train.classes))
 
 
-def _columns(model: str, train: SampleTable) -> int:
+def _columns(train: SampleTable) -> int:
     if train.modality == "table":
         return sum(max(1, len(feature.categories)) for feature in train.schema.features)
     return _pixels(train) if train.modality == "image" else 256

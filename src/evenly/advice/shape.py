@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evenly.imbalance import imbalance_ratio, tiers
-from evenly.params.models import DEFAULT_MODEL, NETWORKS, ModelName
+from evenly.params.models import MODELS, ModelName, default_model
 from evenly.params.project import Params
 from evenly.samples import Modality, SampleTable
-
-#: Learners that the studies of resampling call strong: what they gain by it is little or nothing.
-STRONG: frozenset[ModelName] = frozenset({"hist_gradient_boosting", "catboost"})
 
 
 @dataclass(frozen=True)
@@ -70,12 +67,12 @@ class DataShape:
     @property
     def network(self) -> bool:
         """Whether the model is trained in epochs."""
-        return self.model in NETWORKS
+        return MODELS[self.model].is_network
 
     @property
     def strong(self) -> bool:
-        """Whether the model is one of `STRONG`."""
-        return self.model in STRONG
+        """Whether the studies of resampling call the model strong: it gains little or nothing by it."""
+        return MODELS[self.model].strong
 
     def below(self, rows: int) -> list[str]:
         """Classes that are to grow and have fewer training rows than this."""
@@ -105,7 +102,7 @@ def data_shape(train: SampleTable, validation: SampleTable, params: Params) -> D
     )
     return DataShape(
         modality=modality,
-        model=DEFAULT_MODEL[modality] if params.model == "auto" else params.model,
+        model=default_model(modality) if params.model == "auto" else params.model,
         counts=train.counts,
         held_out=min(validation.counts.values()),
         dimensions=sum(widths) if modality == "table" else None,

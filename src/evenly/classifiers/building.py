@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenly.errors import ModelError, RecipeError
-from evenly.params.models import IMAGE_NETWORKS, TEXT_NETWORKS, check_combination
+from evenly.params.models import MODELS, check_combination
 from evenly.plans import TrainPlan
 from evenly.samples import Schema
 
@@ -40,11 +40,11 @@ def build_classifier(plan: TrainPlan, schema: Schema, featurizer: Featurizer | N
             raise RecipeError(
                 f"losses.focal.alpha names {unknown[0]!r}; classes are {', '.join(schema.classes)}."
             )
-    if plan.model in TEXT_NETWORKS:
+    if MODELS[plan.model].reads == "texts":
         from evenly.classifiers.texts import TextClassifier
 
         return TextClassifier(plan, schema)
-    if plan.model in IMAGE_NETWORKS:
+    if MODELS[plan.model].reads == "images":
         from evenly.classifiers.images import ImageClassifier
 
         return ImageClassifier(plan, schema, featurizer)
@@ -71,11 +71,11 @@ def load_classifier(folder: str | Path) -> Classifier:
             f"{folder} does not exist; give the folder of a trained model, such as models/train."
         )
     manifest = read_manifest(folder)
-    if manifest.plan.model in TEXT_NETWORKS:
+    if MODELS[manifest.plan.model].reads == "texts":
         from evenly.classifiers.texts import TextClassifier
 
         return TextClassifier.load(manifest, folder)
-    if manifest.plan.model in IMAGE_NETWORKS:
+    if MODELS[manifest.plan.model].reads == "images":
         from evenly.classifiers.images import ImageClassifier
 
         return ImageClassifier.load(manifest, folder)

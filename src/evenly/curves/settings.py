@@ -1,29 +1,24 @@
-"""What a curve is drawn over, and with which classifiers; the regularised variants are defined here."""
+"""What a curve is drawn over, and with which classifiers; the regularised variants come from the models."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from evenly.errors import ParameterError
 from evenly.params.base import Settings
 from evenly.params.losses import LossSettings
-from evenly.params.models import ModelName, ModelsSettings
+from evenly.params.models import MODELS, ModelsSettings
 from evenly.params.training import TrainingSettings
 from evenly.plans import TrainPlan
 
 SourceName = Literal["run", "duplication", "smote", "fair_duplication"]
 MetricName = Literal["balanced_error", "macro_f1", "worst_class_error", "worst_group_error"]
-CurveModel = Literal["logistic_regression", "random_forest", "hist_gradient_boosting", "catboost"]
-
-#: What holds a classifier back from learning copies by heart: a penalty, flatter trees, fuller leaves.
-REGULARISED: dict[CurveModel, dict[str, Any]] = {
-    "logistic_regression": {"C": 0.1},
-    "random_forest": {"min_samples_leaf": 5, "max_depth": 8},
-    "hist_gradient_boosting": {"max_leaf_nodes": 7, "l2": 10.0},
-    "catboost": {"depth": 4, "l2": 30.0},
-}
+if TYPE_CHECKING:
+    CurveModel = str
+else:
+    CurveModel = Literal[tuple(name for name, spec in MODELS.items() if spec.regularised)]
 #: A grid is hundreds of fits: trees and rounds are no more than these, whatever params.yaml says.
 MOST: dict[str, int] = {"trees": 100, "rounds": 80}
 
@@ -68,16 +63,15 @@ class Variant(Settings):
 
     def plan(self, models: ModelsSettings, seed: int) -> TrainPlan:
         """Say how it is fitted, in one thread, with the plain loss."""
-        name: ModelName = self.model
-        settings = getattr(models, name)
+        settings = getattr(models, self.model)
         capped = {
             key: min(most, getattr(settings, key)) for key, most in MOST.items() if hasattr(settings, key)
         }
         settings = settings.model_copy(update=capped)
         if self.regularised:
-            settings = settings.model_copy(update=REGULARISED[self.model])
+            settings = settings.model_copy(update=dict(MODELS[self.model].regularised))
         return TrainPlan(
-            model=name,
+            model=self.model,
             settings=settings,
             loss="cross_entropy",
             losses=LossSettings(),

@@ -25,7 +25,7 @@ from evenly.mining.scores import (
     scores_of,
 )
 from evenly.mining.selection import hard_rows, reasons
-from evenly.params.models import NETWORKS
+from evenly.params.models import MODELS
 from evenly.plans import MinePlan, TrainPlan
 from evenly.samples import SampleTable
 
@@ -130,7 +130,7 @@ def _pool(table: SampleTable, trained: TrainPlan) -> tuple[SampleTable, dict[str
     """Rows that can be scored, and how many of the others there are."""
     copies = is_spare_copy(table)
     unreadable = np.zeros(len(table), dtype=bool)
-    if trained.model in NETWORKS and table.modality in ("text", "image"):
+    if MODELS[trained.model].is_network and table.modality in ("text", "image"):
         payload = table.texts if table.modality == "text" else table.images
         unreadable = np.array([value is None for value in payload], dtype=bool) & ~copies
     left_out = {"copies": int(copies.sum()), "vectors_only": int(unreadable.sum())}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
 from evenly.params.base import Settings
 
-LossName = Literal[
-    "cross_entropy", "weighted", "focal", "class_balanced", "ldam", "balanced_softmax", "logit_adjusted"
-]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class SmoothedSettings(Settings):
+class AnyLossSettings(Settings):
+    """What the settings of all losses have."""
+
+    #: Whether the loss is cross-entropy with a constant weight a class, which models without batches take.
+    by_row_weights: ClassVar[bool] = False
+
+
+class SmoothedSettings(AnyLossSettings):
     """Of the losses that are cross-entropies: targets become (1−ε)·one-hot + ε/k with ε = `label_smoothing`.
 
     For networks only. Focal loss and LDAM have none: they already decide how certain a score has to be.
@@ -26,14 +30,17 @@ class SmoothedSettings(Settings):
 class CrossEntropySettings(SmoothedSettings):
     """Plain cross-entropy."""
 
+    by_row_weights = True
+
 
 class WeightedSettings(SmoothedSettings):
     """Class weights n_c^−`power`, normalised: 1 is inverse frequency, 0.5 its square root."""
 
+    by_row_weights = True
     power: PositiveFloat = 1.0
 
 
-class FocalSettings(Settings):
+class FocalSettings(AnyLossSettings):
     """α_c (1 − p)^`gamma` · cross-entropy; `alpha` is none, inverse_frequency, or {class: weight}."""
 
     gamma: NonNegativeFloat = 2.0
@@ -49,10 +56,11 @@ class FocalSettings(Settings):
 class ClassBalancedSettings(SmoothedSettings):
     """Class weights (1 − β) / (1 − β^n_c), normalised."""
 
+    by_row_weights = True
     beta: Share = 0.999
 
 
-class LdamSettings(Settings):
+class LdamSettings(AnyLossSettings):
     """Margins ∝ n_c^−1/4, the largest `max_margin`, on logits `scale` · cos θ, with deferred re-weighting.
 
     After the share `reweight_after` of the epochs, rows weigh by their class as in `class_balanced` with
@@ -85,3 +93,13 @@ class LossSettings(Settings):
     ldam: LdamSettings = LdamSettings()
     balanced_softmax: BalancedSoftmaxSettings = BalancedSoftmaxSettings()
     logit_adjusted: LogitAdjustedSettings = LogitAdjustedSettings()
+
+
+#: The settings class of every loss, by name.
+LOSSES: dict[str, type[AnyLossSettings]] = {
+    name: type(default.default) for name, default in LossSettings.model_fields.items()
+}
+if TYPE_CHECKING:
+    LossName = str
+else:
+    LossName = Literal[tuple(LOSSES)]

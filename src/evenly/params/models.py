@@ -1,103 +1,72 @@
-"""Models, their settings and training defaults, and which data, losses and samplers go with them.
+"""Every model as one specification: its settings, what it reads, and what follows from that.
 
-No work is done here.
+No work is done here: the module that a specification names does it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, create_model, model_validator
 
 from evenly.errors import RecipeError
 from evenly.params.base import Settings
-from evenly.params.losses import LossName, LossSettings, Share, SmoothedSettings
+from evenly.params.losses import LOSSES, LossName, LossSettings, Share, SmoothedSettings
 from evenly.params.training import (
+    SAMPLERS,
     SamplerName,
     TrainingChanges,
     TrainingSettings,
     changed_training,
     resolved_unfreezing,
 )
+from evenly.samples import Modality
 
-Modality = Literal["text", "image", "table"]
-ModelName = Literal[
-    "logistic_regression",
-    "random_forest",
-    "hist_gradient_boosting",
-    "catboost",
-    "small_cnn",
-    "shufflenet_v2",
-    "image_transformer",
-    "torchvision",
-    "timm",
-    "transformer",
-]
-IMAGE_NETWORKS: frozenset[ModelName] = frozenset(
-    {"small_cnn", "shufflenet_v2", "image_transformer", "torchvision", "timm"}
-)
-TEXT_NETWORKS: frozenset[ModelName] = frozenset({"transformer"})
-NETWORKS: frozenset[ModelName] = IMAGE_NETWORKS | TEXT_NETWORKS
-#: Models that read the text itself: rows that exist as vectors only, such as those of SMOTE, teach them
-#: nothing. Images and tables come back from their vectors, texts do not.
-NEEDS_PAYLOAD: frozenset[ModelName] = TEXT_NETWORKS
-_ALL: frozenset[Modality] = frozenset({"text", "image", "table"})
-_IMAGE: frozenset[Modality] = frozenset({"image"})
-_TEXT: frozenset[Modality] = frozenset({"text"})
-#: Which modalities a model takes: vector models take whatever `featurize` turns into vectors.
-MODALITIES: dict[ModelName, frozenset[Modality]] = {
-    "logistic_regression": _ALL,
-    "random_forest": _ALL,
-    "hist_gradient_boosting": _ALL,
-    "catboost": _ALL,
-    "small_cnn": _IMAGE,
-    "shufflenet_v2": _IMAGE,
-    "image_transformer": _IMAGE,
-    "torchvision": _IMAGE,
-    "timm": _IMAGE,
-    "transformer": _TEXT,
+#: What fine-tuning a pretrained encoder of texts changes in `train`.
+TEXT_FINE_TUNING: dict[str, Any] = {
+    "epochs": 8,
+    "min_steps_per_epoch": 10,
+    "batch_size": 32,
+    "optimizer": "adamw",
+    "learning_rate": 5e-5,
+    "head_learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "schedule": "linear",
+    "warmup": 0.06,
+    "gradient_clip": 1.0,
+    "patience": 2,
 }
-DEFAULT_MODEL: dict[Modality, ModelName] = {
-    "image": "small_cnn",
-    "text": "logistic_regression",
-    "table": "hist_gradient_boosting",
+#: What training an encoder of texts from scratch changes in `train`.
+TEXT_FROM_SCRATCH: dict[str, Any] = TEXT_FINE_TUNING | {
+    "epochs": 30,
+    "learning_rate": 1e-3,
+    "head_learning_rate": None,
+    "patience": 5,
 }
-_BY_WEIGHTS: frozenset[LossName] = frozenset({"cross_entropy", "weighted", "class_balanced"})
-_ANY_LOSS: frozenset[LossName] = frozenset(
-    {"cross_entropy", "weighted", "focal", "class_balanced", "ldam", "balanced_softmax", "logit_adjusted"}
-)
-#: The losses that exist for a model: vector models take those that can be written as weights of rows.
-SUPPORTED_LOSSES: dict[ModelName, frozenset[LossName]] = {
-    "logistic_regression": _BY_WEIGHTS,
-    "random_forest": _BY_WEIGHTS,
-    "hist_gradient_boosting": _BY_WEIGHTS,
-    "catboost": _BY_WEIGHTS,
-    "small_cnn": _ANY_LOSS,
-    "shufflenet_v2": _ANY_LOSS,
-    "image_transformer": _ANY_LOSS,
-    "torchvision": _ANY_LOSS,
-    "timm": _ANY_LOSS,
-    "transformer": _ANY_LOSS,
-}
-_UNIFORM: frozenset[SamplerName] = frozenset({"uniform"})
-_ANY_SAMPLER: frozenset[SamplerName] = frozenset({"uniform", "class_balanced", "square_root"})
-#: The samplers that exist for a model: only what is trained on batches can draw them unevenly.
-SUPPORTED_SAMPLERS: dict[ModelName, frozenset[SamplerName]] = {
-    "logistic_regression": _UNIFORM,
-    "random_forest": _UNIFORM,
-    "hist_gradient_boosting": _UNIFORM,
-    "catboost": _UNIFORM,
-    "small_cnn": _ANY_SAMPLER,
-    "shufflenet_v2": _ANY_SAMPLER,
-    "image_transformer": _ANY_SAMPLER,
-    "torchvision": _ANY_SAMPLER,
-    "timm": _ANY_SAMPLER,
-    "transformer": _ANY_SAMPLER,
+#: What fine-tuning a pretrained image network changes in `train`.
+IMAGE_FINE_TUNING: dict[str, Any] = TEXT_FINE_TUNING | {
+    "epochs": 12,
+    "learning_rate": 1e-4,
+    "schedule": "cosine",
+    "patience": 3,
 }
 
 
-class LogisticRegressionSettings(Settings):
+class AnyModelSettings(Settings):
+    """What the settings of all models have: `kind`, the model's name."""
+
+    kind: str
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the model starts from weights that others have trained."""
+        return bool(getattr(self, "pretrained", None))
+
+
+class LogisticRegressionSettings(AnyModelSettings):
     """Multinomial logistic regression; `C` is the inverse strength of the L2 penalty."""
 
     kind: Literal["logistic_regression"] = "logistic_regression"
@@ -105,7 +74,7 @@ class LogisticRegressionSettings(Settings):
     max_iter: PositiveInt = 1000
 
 
-class RandomForestSettings(Settings):
+class RandomForestSettings(AnyModelSettings):
     """A random forest; `max_depth: null` grows every tree until its leaves are pure."""
 
     kind: Literal["random_forest"] = "random_forest"
@@ -114,7 +83,16 @@ class RandomForestSettings(Settings):
     min_samples_leaf: PositiveInt = 1
 
 
-class HistGradientBoostingSettings(Settings):
+class BoostingSettings(AnyModelSettings):
+    """What boosted trees have: `rounds` at most, fewer where `patience` of them do not help on validation."""
+
+    learning_rate: PositiveFloat = 0.1
+    rounds: PositiveInt
+    patience: PositiveInt
+    l2: NonNegativeFloat
+
+
+class HistGradientBoostingSettings(BoostingSettings):
     """Histogram gradient boosting, stopped when the validation loss has not improved for so many rounds.
 
     `min_samples_leaf` shrinks to a third of the training rows where they are fewer than three times as many:
@@ -122,7 +100,6 @@ class HistGradientBoostingSettings(Settings):
     """
 
     kind: Literal["hist_gradient_boosting"] = "hist_gradient_boosting"
-    learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 300
     patience: PositiveInt = 20
     max_leaf_nodes: Annotated[int, Field(ge=2)] = 31
@@ -130,53 +107,17 @@ class HistGradientBoostingSettings(Settings):
     l2: NonNegativeFloat = 0.0
 
 
-class CatBoostSettings(Settings):
+class CatBoostSettings(BoostingSettings):
     """CatBoost, stopped when the validation loss has not improved for `patience` rounds."""
 
     kind: Literal["catboost"] = "catboost"
-    learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 500
     patience: PositiveInt = 30
     depth: Annotated[int, Field(ge=1, le=16)] = 6
     l2: NonNegativeFloat = 3.0
 
 
-def check_training(
-    model: ModelName, modality: Modality, training: TrainingSettings, changes: Mapping[str, Any]
-) -> None:
-    """Refuse what a recipe or `train` asks of a training that this model or data set cannot have.
-
-    Parameters
-    ----------
-    model, modality
-        What is trained, on what.
-    training
-        As it would be trained.
-    changes
-        What the recipe says otherwise than `train`.
-
-    Raises
-    ------
-    RecipeError
-        Naming the key and the models or data that have it.
-    """
-    if model not in NETWORKS:
-        if changes:
-            raise RecipeError(
-                f"The recipe sets train.{min(changes)}, but {model} is not trained in epochs; choose a "
-                f"network ({_listed(NETWORKS)}), or set models.{model}."
-            )
-    elif training.augment is not None and modality != "image":
-        raise RecipeError(
-            f"train.augment is {training.augment!r}, but only images are augmented while training, and this "
-            f"is {modality} data; use `augment` in the recipe instead."
-        )
-
-
-ImageSize = Annotated[int, Field(ge=4, le=1024)]
-
-
-class NetworkSettings(Settings):
+class NetworkSettings(AnyModelSettings):
     """What all networks have.
 
     Attributes
@@ -191,30 +132,49 @@ class NetworkSettings(Settings):
     dropout: Share = 0.0
     training: TrainingChanges = Field(default_factory=dict)
 
+    @property
+    def training_defaults(self) -> dict[str, Any]:
+        """Keys of `train` that the model has other values for, before its own `training` is looked at."""
+        return IMAGE_FINE_TUNING if self.is_pretrained else {}
 
-class SmallCnnSettings(NetworkSettings):
-    """A small convolutional network; `width` channels in its first stage, doubled at each of the next two.
 
-    `image_size` is the side in pixels to resize to; null takes the size of `features.image`.
+class ImageNetworkSettings(NetworkSettings):
+    """What image networks have: `image_size`, the side in pixels to resize to.
+
+    Null takes what pretrained weights were trained with, else the size of `features.image`.
     """
+
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+
+
+class SmallCnnSettings(ImageNetworkSettings):
+    """A small convolutional network; `width` channels in its first stage, doubled at each of the next two."""
 
     kind: Literal["small_cnn"] = "small_cnn"
     width: Annotated[int, Field(ge=4, le=512, multiple_of=4)] = 32
-    image_size: ImageSize | None = None
 
 
-class ShuffleNetV2Settings(NetworkSettings):
-    """ShuffleNetV2 in the two smallest widths of the paper; `image_size` as for the small CNN."""
+class ShuffleNetV2Settings(ImageNetworkSettings):
+    """ShuffleNetV2 in the two smallest widths of the paper."""
 
     kind: Literal["shufflenet_v2"] = "shufflenet_v2"
     width: Literal["0.5x", "1.0x"] = "0.5x"
-    image_size: ImageSize | None = None
 
 
-Normalisation = Literal["auto", "training", "imagenet", "half"]
+class LibraryImageSettings(ImageNetworkSettings):
+    """What image networks of other libraries have.
+
+    Attributes
+    ----------
+    normalisation
+        Of the pixels: by mean and deviation of the `training` rows, by those of `imagenet`, or `half`: −1 to
+        1. `auto` is what the pretrained network was trained with, else `training`.
+    """
+
+    normalisation: Literal["auto", "training", "imagenet", "half"] = "auto"
 
 
-class ImageTransformerSettings(NetworkSettings):
+class ImageTransformerSettings(LibraryImageSettings):
     """An image network of the transformers library, from scratch or with pretrained weights.
 
     Attributes
@@ -225,42 +185,31 @@ class ImageTransformerSettings(NetworkSettings):
         The model type in transformers: resnet, convnext, mobilenet_v2, regnet, vit, swin, …
     options
         Arguments of its config, such as `{depths: [2, 2, 2, 2], hidden_sizes: [64, 128, 256, 512]}`.
-    image_size
-        Side in pixels; null takes what the pretrained network was trained with, else `features.image`.
-    normalisation
-        Of the pixels: by mean and deviation of the `training` rows, by those of `imagenet`, or `half`: −1 to
-        1. `auto` is what the pretrained network was trained with, else `training`.
     """
 
     kind: Literal["image_transformer"] = "image_transformer"
     pretrained: str | None = None
     architecture: str = "resnet"
     options: dict[str, Any] = Field(default_factory=dict)
-    image_size: ImageSize | None = None
-    normalisation: Normalisation = "auto"
 
 
-class TorchvisionSettings(NetworkSettings):
+class TorchvisionSettings(LibraryImageSettings):
     """A classifier of torchvision by its name there, for the extra `vision`.
 
-    `pretrained: true` takes its default weights. `image_size` and `normalisation` as for transformers.
+    `pretrained: true` takes its default weights.
     """
 
     kind: Literal["torchvision"] = "torchvision"
     name: str = "resnet18"
     pretrained: bool = False
-    image_size: ImageSize | None = None
-    normalisation: Normalisation = "auto"
 
 
-class TimmSettings(NetworkSettings):
+class TimmSettings(LibraryImageSettings):
     """A network of timm by its name there, for the extra `vision`; everything else as for torchvision."""
 
     kind: Literal["timm"] = "timm"
     name: str = "resnet18"
     pretrained: bool = False
-    image_size: ImageSize | None = None
-    normalisation: Normalisation = "auto"
 
 
 class ScratchSettings(Settings):
@@ -303,83 +252,166 @@ class TransformerSettings(NetworkSettings):
     dropout: Share = 0.1
     scratch: ScratchSettings = ScratchSettings()
 
-
-ModelSettings = Annotated[
-    LogisticRegressionSettings
-    | RandomForestSettings
-    | HistGradientBoostingSettings
-    | CatBoostSettings
-    | SmallCnnSettings
-    | ShuffleNetV2Settings
-    | ImageTransformerSettings
-    | TorchvisionSettings
-    | TimmSettings
-    | TransformerSettings,
-    Field(discriminator="kind"),
-]
+    @property
+    def training_defaults(self) -> dict[str, Any]:
+        """Keys of `train` that an encoder has other values for."""
+        return TEXT_FINE_TUNING if self.pretrained else TEXT_FROM_SCRATCH
 
 
-class ModelsSettings(Settings):
-    """Settings of every model, by name; a run reads those of its own model alone."""
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model: all that a room must know of it beyond its settings.
 
-    logistic_regression: LogisticRegressionSettings = LogisticRegressionSettings()
-    random_forest: RandomForestSettings = RandomForestSettings()
-    hist_gradient_boosting: HistGradientBoostingSettings = HistGradientBoostingSettings()
-    catboost: CatBoostSettings = CatBoostSettings()
-    small_cnn: SmallCnnSettings = SmallCnnSettings()
-    shufflenet_v2: ShuffleNetV2Settings = ShuffleNetV2Settings()
-    image_transformer: ImageTransformerSettings = ImageTransformerSettings()
-    torchvision: TorchvisionSettings = TorchvisionSettings()
-    timm: TimmSettings = TimmSettings()
-    transformer: TransformerSettings = TransformerSettings()
+    Attributes
+    ----------
+    settings
+        Settings class; its `kind` is the model's name.
+    reads
+        `vectors`, which `featurize` makes of any data; `images` and `texts` are for networks.
+    libraries
+        Distributions whose versions a saved model names.
+    default_for
+        The modality that trains it where nothing else is named.
+    strong
+        Whether the studies of resampling call it strong: what it gains by resampling is little or nothing.
+    seconds
+        Guess at the seconds of a fit on a core, from the settings, the rows shown (over all epochs for a
+        network), columns or pixels, and classes; None where they depend on the machine more than on the data.
+    regularised
+        Settings that hold it back from learning copies by heart: a penalty, flatter trees, fuller leaves.
+    """
+
+    settings: type[AnyModelSettings]
+    reads: Literal["vectors", "images", "texts"]
+    libraries: tuple[str, ...]
+    default_for: Modality | None = None
+    strong: bool = False
+    seconds: Callable[[Any, int, int, int], float] | None = None
+    regularised: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The data that it takes."""
+        by_reading: dict[str, frozenset[Modality]] = {
+            "images": frozenset({"image"}),
+            "texts": frozenset({"text"}),
+        }
+        return by_reading.get(self.reads, frozenset({"text", "image", "table"}))
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is trained in epochs, on batches."""
+        return self.reads != "vectors"
+
+    @property
+    def needs_payload(self) -> bool:
+        """Whether rows that exist as vectors only, such as those of SMOTE, teach it nothing.
+
+        Images and tables come back from their vectors, texts do not.
+        """
+        return self.reads == "texts"
+
+    @property
+    def losses(self) -> frozenset[LossName]:
+        """The losses that exist for it: without batches, those that can be written as weights of rows."""
+        return frozenset(name for name, kind in LOSSES.items() if self.is_network or kind.by_row_weights)
+
+    @property
+    def samplers(self) -> frozenset[SamplerName]:
+        """The samplers that exist for it: only batches can be drawn unevenly."""
+        return frozenset(SAMPLERS) if self.is_network else frozenset({"uniform"})
 
 
-#: What fine-tuning a pretrained encoder of texts changes in `train`.
-TEXT_FINE_TUNING: dict[str, Any] = {
-    "epochs": 8,
-    "min_steps_per_epoch": 10,
-    "batch_size": 32,
-    "optimizer": "adamw",
-    "learning_rate": 5e-5,
-    "head_learning_rate": 1e-3,
-    "weight_decay": 0.01,
-    "schedule": "linear",
-    "warmup": 0.06,
-    "gradient_clip": 1.0,
-    "patience": 2,
-}
-#: What training an encoder of texts from scratch changes in `train`.
-TEXT_FROM_SCRATCH: dict[str, Any] = TEXT_FINE_TUNING | {
-    "epochs": 30,
-    "learning_rate": 1e-3,
-    "head_learning_rate": None,
-    "patience": 5,
-}
-#: What fine-tuning a pretrained image network changes in `train`.
-IMAGE_FINE_TUNING: dict[str, Any] = TEXT_FINE_TUNING | {
-    "epochs": 12,
-    "learning_rate": 1e-4,
-    "schedule": "cosine",
-    "patience": 3,
-}
+def _boosting_seconds(settings: Any, rows: int, columns: int, classes: int) -> float:
+    """Guess the seconds of about 100 rounds, after which validation stops most boosting."""
+    return 2.2e-6 * rows * columns * (classes if classes > 2 else 1)
 
 
-def is_pretrained(settings: ModelSettings) -> bool:
-    """Whether a model starts from weights that others have trained."""
-    return bool(getattr(settings, "pretrained", None))
+# Seconds were measured with scikit-learn 1.9 on 400 to 4,000 rows of 30 to 256 numbers, those of the small
+# CNN on digits (docs/results/digits_lt.md).
+_SCIKIT_LEARN = ("numpy", "scikit-learn", "skops")
+_SPECS = (
+    ModelSpec(
+        LogisticRegressionSettings,
+        "vectors",
+        _SCIKIT_LEARN,
+        default_for="text",
+        seconds=lambda _, rows, columns, classes: 1e-7 * rows * columns * classes,
+        regularised={"C": 0.1},
+    ),
+    ModelSpec(
+        RandomForestSettings,
+        "vectors",
+        _SCIKIT_LEARN,
+        seconds=lambda settings, rows, columns, _: 5.5e-7 * settings.trees * rows * math.sqrt(columns),
+        regularised={"min_samples_leaf": 5, "max_depth": 8},
+    ),
+    ModelSpec(
+        HistGradientBoostingSettings,
+        "vectors",
+        _SCIKIT_LEARN,
+        default_for="table",
+        strong=True,
+        seconds=_boosting_seconds,
+        regularised={"max_leaf_nodes": 7, "l2": 10.0},
+    ),
+    ModelSpec(
+        CatBoostSettings,
+        "vectors",
+        ("numpy", "catboost"),
+        strong=True,
+        seconds=_boosting_seconds,
+        regularised={"depth": 4, "l2": 30.0},
+    ),
+    ModelSpec(
+        SmallCnnSettings,
+        "images",
+        ("torch",),
+        default_for="image",
+        seconds=lambda _, rows, pixels, __: 2e-6 * rows * pixels,
+    ),
+    ModelSpec(ShuffleNetV2Settings, "images", ("torch",)),
+    ModelSpec(ImageTransformerSettings, "images", ("torch", "transformers")),
+    ModelSpec(TorchvisionSettings, "images", ("torch", "torchvision")),
+    ModelSpec(TimmSettings, "images", ("torch", "timm")),
+    ModelSpec(TransformerSettings, "texts", ("torch", "transformers", "tokenizers")),
+)
+#: Every model, by name.
+MODELS: dict[str, ModelSpec] = {spec.settings.model_fields["kind"].default: spec for spec in _SPECS}
+
+if TYPE_CHECKING:
+    ModelName = str
+    ModelSettings = AnyModelSettings
+
+    class ModelsSettings(Settings):
+        """Settings of every model, by name."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    ModelName = Literal[tuple(MODELS)]
+    ModelSettings = Annotated[
+        Union[tuple(spec.settings for spec in MODELS.values())],  # noqa: UP007
+        Field(discriminator="kind"),
+    ]
+    ModelsSettings = create_model(
+        "ModelsSettings",
+        __base__=Settings,
+        __module__=__name__,
+        __doc__="Settings of every model, by name; a run reads those of its own model alone.",
+        **{name: (spec.settings, spec.settings()) for name, spec in MODELS.items()},
+    )
 
 
-def training_defaults(settings: ModelSettings) -> dict[str, Any]:
-    """Keys of `train` that a model has other values for, before its own `training` is looked at."""
-    if isinstance(settings, TransformerSettings):
-        return TEXT_FINE_TUNING if settings.pretrained else TEXT_FROM_SCRATCH
-    return IMAGE_FINE_TUNING if is_pretrained(settings) else {}
+def default_model(modality: Modality) -> ModelName:
+    """Name the model that a modality trains where nothing else is named."""
+    return next(name for name, spec in MODELS.items() if spec.default_for == modality)
 
 
 def resolved_training(
     training: TrainingSettings, settings: ModelSettings, *changes: Mapping[str, Any]
 ) -> TrainingSettings:
-    """How a model is trained: `train`, changed by what suits the model, its own `training`, and a recipe.
+    """How a network is trained: `train`, changed by what suits it, its own `training`, and a recipe.
 
     Parameters
     ----------
@@ -390,9 +422,8 @@ def resolved_training(
     changes
         More keys to change, such as a recipe's; the last one wins.
     """
-    own = settings.training if isinstance(settings, NetworkSettings) else {}
-    changed = changed_training(training, training_defaults(settings), own, *changes)
-    return resolved_unfreezing(changed, is_pretrained(settings))
+    own = (settings.training_defaults, settings.training) if isinstance(settings, NetworkSettings) else ()
+    return resolved_unfreezing(changed_training(training, *own, *changes), settings.is_pretrained)
 
 
 def check_combination(
@@ -405,28 +436,52 @@ def check_combination(
     RecipeError
         Naming the model, what it cannot take, and what it can.
     """
-    if modality not in MODALITIES[model]:
-        takers = sorted(name for name, modalities in MODALITIES.items() if modality in modalities)
+    spec = MODELS[model]
+    if modality not in spec.modalities:
+        takers = sorted(name for name, other in MODELS.items() if modality in other.modalities)
         raise RecipeError(
             f"The model {model} does not take {modality} data; choose one of {', '.join(takers)}."
         )
-    if loss not in SUPPORTED_LOSSES[model]:
+    if loss not in spec.losses:
         raise RecipeError(
-            f"The loss {loss} does not exist for {model}; it takes {_listed(SUPPORTED_LOSSES[model])}, "
-            f"and the networks ({_listed(NETWORKS)}) take every loss."
+            f"The loss {loss} does not exist for {model}; it takes {', '.join(sorted(spec.losses))}, "
+            f"and the networks ({_networks()}) take every loss."
         )
-    if sampler not in SUPPORTED_SAMPLERS[model]:
+    if sampler not in spec.samplers:
         raise RecipeError(
             f"The sampler {sampler} does not exist for {model}, which is not trained on batches; "
             "use `loss: weighted`, or random_over / random_under in a recipe."
         )
     own = getattr(losses, loss)
-    if model not in NETWORKS and isinstance(own, SmoothedSettings) and own.label_smoothing:
+    if not spec.is_network and isinstance(own, SmoothedSettings) and own.label_smoothing:
         raise RecipeError(
             f"{model} has no label smoothing; set losses.{loss}.label_smoothing to 0, "
-            f"or choose a network ({_listed(NETWORKS)})."
+            f"or choose a network ({_networks()})."
         )
 
 
-def _listed(names: frozenset[LossName] | frozenset[ModelName]) -> str:
-    return ", ".join(sorted(names))
+def check_training(
+    model: ModelName, modality: Modality, training: TrainingSettings, changes: Mapping[str, Any]
+) -> None:
+    """Refuse what a recipe (`changes`) or `train` asks of a training that this model or data cannot have.
+
+    Raises
+    ------
+    RecipeError
+        Naming the key and the models or data that have it.
+    """
+    if not MODELS[model].is_network:
+        if changes:
+            raise RecipeError(
+                f"The recipe sets train.{min(changes)}, but {model} is not trained in epochs; choose a "
+                f"network ({_networks()}), or set models.{model}."
+            )
+    elif training.augment is not None and modality != "image":
+        raise RecipeError(
+            f"train.augment is {training.augment!r}, but only images are augmented while training, and this "
+            f"is {modality} data; use `augment` in the recipe instead."
+        )
+
+
+def _networks() -> str:
+    return ", ".join(sorted(name for name, spec in MODELS.items() if spec.is_network))

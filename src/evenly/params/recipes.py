@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from evenly.params.base import Settings
-from evenly.params.finetune import FinetuneSettings
 from evenly.params.generation import AskingSettings, Mode
 from evenly.params.generative import GenerativeSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.mining import MiningSettings
 from evenly.params.models import ModelName, ModelSettings, ModelsSettings
-from evenly.params.training import SamplerName, TrainingChanges, TrainingSettings
+from evenly.params.training import FinetuneSettings, SamplerName, TrainingChanges, TrainingSettings
 
 Tier = Literal["ultra_minority", "minority", "other"]
 #: What is brought to equal numbers: classes, or groups (a class with one value of the spurious attribute).

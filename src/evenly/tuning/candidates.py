@@ -11,13 +11,13 @@ from typing import Any
 from evenly.errors import ParameterError
 from evenly.experiments.experiments import Technique, digest, override_text
 from evenly.params.models import (
-    NETWORKS,
-    Modality,
+    MODELS,
     resolved_training,
 )
 from evenly.params.project import Params
 from evenly.params.recipes import Recipe
 from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe, resolved_model
+from evenly.samples import Modality
 from evenly.tuning.policies import FAMILIES, changed_policy
 from evenly.tuning.space import Assignment
 
@@ -235,7 +235,7 @@ class Origin:
         if rest == "synthetic_weight":
             return train.synthetic_weight
         training = self.params.train
-        if self.model in NETWORKS:
+        if MODELS[self.model].is_network:
             training = resolved_training(training, self.model_settings, train.settings)
         if rest == "sampler" and train.sampler is not None:
             return train.sampler

@@ -7,7 +7,7 @@ from typing import Any
 
 from evenly.errors import RecipeError
 from evenly.params.losses import LossName
-from evenly.params.models import NEEDS_PAYLOAD, NETWORKS, SUPPORTED_LOSSES
+from evenly.params.models import MODELS
 from evenly.params.recipes import Targets
 from evenly.planning import CLEANING_METHODS
 from evenly.tuning.candidates import Origin
@@ -135,7 +135,7 @@ def _resample(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield "resample.clean", ("majority", "not_minority", "all")
             yield "resample.clean_neighbors", (1, 3, 5)
         return
-    reads_texts = origin.modality == "text" and origin.model in NEEDS_PAYLOAD
+    reads_texts = origin.modality == "text" and MODELS[origin.model].needs_payload
     yield "resample.method", ("random_over",) if reads_texts else _OVERSAMPLING
     if not reads_texts:
         yield "resample.k_neighbors", (2, 3, 5, 8)
@@ -144,10 +144,10 @@ def _resample(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 def _train(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
     if origin.params.loss == "auto":
-        yield "train.loss", tuple(loss for loss in _LOSSES if loss in SUPPORTED_LOSSES[origin.model])
+        yield "train.loss", tuple(loss for loss in _LOSSES if loss in MODELS[origin.model].losses)
     if origin.makes_synthetic_rows:
         yield "train.synthetic_weight", (1.0, 0.75, 0.5, 0.25)
-    if origin.model in NETWORKS:
+    if MODELS[origin.model].is_network:
         yield "train.sampler", ("uniform", "square_root", "class_balanced")
         mix = origin.current("train.mix")
         known = mix["method"] if mix else None
