@@ -32,7 +32,7 @@ def test_a_failed_folder_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> 
 
 def test_json_is_canonical_and_refuses_nan(tmp_path: Path) -> None:
     write_json({"b": 1, "a": "类"}, tmp_path / "x.json")
-    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "a": "类",\n  "b": 1\n}\n'
+    assert (tmp_path / "x.json").read_text() == '{\n  "a": "\\u7c7b",\n  "b": 1\n}\n'
     assert read_json(tmp_path / "x.json") == {"a": "类", "b": 1}
     with pytest.raises(ValueError, match="Out of range float"):
         write_json({"a": float("nan")}, tmp_path / "x.json")

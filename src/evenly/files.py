@@ -48,11 +48,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(value: Any, path: str | Path) -> None:
-    """Write canonical JSON (sorted keys, two spaces, UTF-8, final newline; NaN and infinities are
-    refused).
+    """Write canonical JSON: sorted keys, two spaces, final newline; NaN and infinities are refused.
+
+    Letters beyond ASCII are escaped: DVC takes a metrics file for a binary one when more than 30% of its
+    first 512 bytes are not ASCII, as with class names in Chinese.
     """
-    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(text, path)
+    write_text(json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n", path)
 
 
 def write_text(text: str, path: str | Path) -> None:
