@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from evenly.features.featurizer import fit_featurizer
+from evenly.features.ngramsets import character_ngrams
 from evenly.params.features import FeatureSettings
 from evenly.params.screening import FilterSettings
 from evenly.samples import SampleTable, Schema, samples_from_columns
-from evenly.screening.ngrams import character_ngrams
 from evenly.screening.screen import screen
 from evenly.screening.similarity import cosine_pairs, near_duplicate_pairs
 

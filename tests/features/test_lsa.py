@@ -9,7 +9,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from evenly.errors import DataError
 from evenly.features import Featurizer, fit_featurizer
-from evenly.features.ngrams import build_vocabulary, normalised, term_counts
+from evenly.features.ngrams import build_vocabulary, term_counts
+from evenly.features.ngramsets import folded_text
 from evenly.params.features import FeatureSettings, TextFeatures
 from evenly.samples import SampleTable
 
@@ -107,7 +108,7 @@ def test_only_the_most_frequent_terms_are_kept() -> None:
 
 
 def test_full_width_letters_and_case_do_not_matter() -> None:
-    assert normalised("  ＡＢＣ\tStraße ") == "abc strasse"
+    assert folded_text("  ＡＢＣ\tStraße ") == "abc strasse"
 
 
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=6))

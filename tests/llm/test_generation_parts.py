@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.errors import ParameterError
+from evenly.features.ngramsets import character_ngrams
 from evenly.llm.columns import MisfitError, columns_of, fitted_row, row_as_sentence, row_schema
 from evenly.llm.examples import farthest_point_order, in_turn, nearest_classes, row_vectors
 from evenly.llm.facts import facts, missing_facts
@@ -22,7 +23,6 @@ from evenly.llm.keywords import distinctive_terms, terms
 from evenly.llm.nearness import Shaping, TextIndex, ngram_frequencies
 from evenly.llm.prompts import Prompts
 from evenly.llm.training_rows import Cell, TrainingRows, random_stream
-from evenly.screening.ngrams import character_ngrams
 from tests.llm.generation_cases import PROMPTS, TEXTS, mixed_table, text_table
 
 # --- examples ------------------------------------------------------------------------------------------

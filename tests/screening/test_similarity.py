@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evenly.screening.ngrams import character_ngrams, ngram_sets, normalised_text
+from evenly.features.ngramsets import character_ngrams
 from evenly.screening.similarity import Pairs, close_vectors, cosine_pairs, near_duplicate_pairs
 
 TEXTS = st.lists(
@@ -75,32 +75,6 @@ def test_pairs_come_in_order_and_do_not_depend_on_the_other_rows() -> None:
     pairs = near_duplicate_pairs(texts, threshold=0.6)
     assert list(zip(pairs.left, pairs.right, strict=True)) == [(0, 1), (0, 2), (1, 2)]
     assert as_dict(near_duplicate_pairs(texts[:2], threshold=0.6)) == {(0, 1): 1.0}
-
-
-def test_ngram_sets_are_the_sets_of_each_text() -> None:
-    texts = ["abcabc", "", "ab", "xyz xyz", "中文字符中文"]
-    sets = ngram_sets(texts, 3)
-    assert sets.sizes.tolist() == [len(character_ngrams(text, 3)) for text in texts]
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("  Can't   I PAY?! ", "cant i pay"),
-        ("Ｆｕｌｌ　width", "full width"),
-        ("costs 1.50 €", "costs 1 50 €"),
-        ("Straße\u200b…", "strasse"),
-        ("???", "???"),
-        ("你好，世界。", "你好 世界"),
-        ("a\x00b", "a b"),
-    ],
-)
-def test_normalised_text_forgets_case_width_spaces_and_punctuation(text: str, plain: str) -> None:
-    assert normalised_text(text) == plain
-
-
-def test_a_number_without_its_decimal_point_is_another_text() -> None:
-    assert normalised_text("pay 1.5 now") != normalised_text("pay 15 now")
 
 
 @settings(max_examples=40)

@@ -8,13 +8,14 @@ Japanese or Korean character is a word by itself, so that nothing hangs on space
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from evenly.features.ngramsets import folded_text
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -60,7 +61,7 @@ def build_vocabulary(texts: Sequence[str], max_terms: int, least_texts: int) -> 
     least_texts
         Terms in fewer texts are left out.
     """
-    texts = [normalised(text) for text in texts]
+    texts = [folded_text(text) for text in texts]
     letters = Counter[str]()
     word_texts = Counter[str]()
     for text in texts:
@@ -80,18 +81,13 @@ def build_vocabulary(texts: Sequence[str], max_terms: int, least_texts: int) -> 
 
 def term_counts(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[csr_matrix, csr_matrix]:
     """How often each character term and each word term occurs, float32 CSR matrices (n, terms)."""
-    texts = [normalised(text) for text in texts]
+    texts = [folded_text(text) for text in texts]
     characters = _character_ngrams(texts, vocabulary.alphabet)
     words = _word_ngrams(texts, vocabulary.words)
     return (
         _counted(characters, vocabulary.character_terms),
         _counted(words, vocabulary.word_terms),
     )
-
-
-def normalised(text: str) -> str:
-    """Compatibility forms unified (full-width letters, ligatures), case folded, white space collapsed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 # -- n-grams as (text, term) pairs, a chunk of texts at a time -------------------------------------------

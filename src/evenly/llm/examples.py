@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from evenly.features.ngramsets import ngram_sets
 from evenly.samples import SampleTable
-from evenly.screening.ngrams import ngram_sets
 
 #: Rows of one class that take turns as examples; a larger class shows its most diverse ones.
 MOST_EXAMPLES = 500

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evenly.screening.ngrams import character_ngrams, normalised_text
+from evenly.features.ngramsets import character_ngrams, normalised_text
 
 
 class TextShape(NamedTuple):

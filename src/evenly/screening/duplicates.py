@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evenly.features.ngramsets import ngram_sets
 from evenly.params.screening import SimilarityRules
 from evenly.samples import Modality
 from evenly.screening.context import Context, Outcome, Side, Verdict, verdict
-from evenly.screening.ngrams import ngram_sets
 from evenly.screening.similarity import Pairs, close_vectors, similar_sets, similar_vectors
 
 _LEAF = 2048  # candidates among which all pairs are held at once
@@ -114,7 +114,7 @@ def near_verdicts(
         if rules.jaccard is not None:
             sets = ngram_sets([*side.texts, *others.texts], rules.ngram)
             rows = np.arange(len(sets))
-            split = sets.take(rows[: len(side)]), sets.take(rows[len(side) :])
+            split = sets[rows[: len(side)]], sets[rows[len(side) :]]
             match, score = _most_similar(similar_sets(*split, rules.jaccard), len(side))
             found.append((_jaccard_name(rules.ngram), rules.jaccard, match, score))
         if rules.cosine is not None:
@@ -236,10 +236,10 @@ def _jaccard_measure(texts: list[str], threshold: float, n: int) -> _Measure:
     sets = ngram_sets(texts, n)
 
     def nearest(rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return _most_similar(similar_sets(sets.take(rows), sets.take(others), threshold), len(rows))
+        return _most_similar(similar_sets(sets[rows], sets[others], threshold), len(rows))
 
     def among(rows: np.ndarray) -> Iterable[Pairs]:
-        return similar_sets(sets.take(rows), None, threshold)
+        return similar_sets(sets[rows], None, threshold)
 
     return _Measure(_jaccard_name(n), threshold, nearest, among)
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Hashable
 
 from evenly.errors import DataError
+from evenly.features.ngramsets import normalised_text
 from evenly.samples import SampleTable
-from evenly.screening.ngrams import normalised_text
 
 
 def identities(samples: SampleTable) -> list[Hashable]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evenly.screening.ngrams import NgramSets, ngram_sets
+from evenly.features.ngramsets import NgramSets, ngram_sets
 
 #: Prefixes are so long that a similar pair shares this many n-grams of them at least: more work in
 #: counting, far fewer pairs to verify.
@@ -80,9 +80,7 @@ def near_duplicate_pairs(
     if others is None:
         return _sorted_pairs(similar_sets(sets, None, threshold))
     rows = np.arange(len(sets))
-    return _sorted_pairs(
-        similar_sets(sets.take(rows[: len(texts)]), sets.take(rows[len(texts) :]), threshold)
-    )
+    return _sorted_pairs(similar_sets(sets[rows[: len(texts)]], sets[rows[len(texts) :]], threshold))
 
 
 def similar_sets(sets: NgramSets, others: NgramSets | None, threshold: float) -> Iterator[Pairs]:

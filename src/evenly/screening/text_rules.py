@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from evenly.errors import ParameterError
+from evenly.features.ngramsets import ngram_sets, normalised_text
 from evenly.screening.context import Context, Outcome, Verdict, verdict
-from evenly.screening.ngrams import ngram_sets, normalised_text
 from evenly.screening.patterns import FAULTY_CHARACTER, LEFTOVERS, REFUSAL
 
 #: Of the real rows, as many are not odder than what is still taken for their language.

@@ -1,7 +1,4 @@
-"""Texts as sets of character n-grams: normalisation, and the sets of many texts at once as sorted integers.
-
-Comparing the sets belongs to `evenly.screening.similarity`.
-"""
+"""Texts as they are compared: two normalisations, and sets of character n-grams of many texts at once."""
 
 from __future__ import annotations
 
@@ -35,14 +32,19 @@ class _Characters(dict[int, str]):
 _WITHOUT_PUNCTUATION = _Characters()
 
 
-def normalised_text(text: str) -> str:
-    """What two texts have in common when they differ in case, width, spaces and punctuation only.
+def folded_text(text: str) -> str:
+    """Give a text in Unicode NFKC (full-width letters, ligatures), case folded, white space collapsed."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
-    Unicode NFKC and case folding; apostrophes and invisible characters go, other punctuation becomes a
-    space, runs of spaces become one. Symbols (`€`, `+`, emoji) and digits stay, and `1.5` does not become
-    `15`. A text of nothing but punctuation stays as it is.
+
+def normalised_text(text: str) -> str:
+    """Give what two texts have in common when they differ in case, width, spaces and punctuation only.
+
+    Beyond `folded_text`, apostrophes and invisible characters go and other punctuation becomes a space.
+    Symbols (`€`, `+`, emoji) and digits stay, and `1.5` does not become `15`. A text of nothing but
+    punctuation stays as it is.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = unicodedata.normalize("NFKC", folded_text(text))
     plain = " ".join(folded.translate(_WITHOUT_PUNCTUATION).split())
     return plain or " ".join(folded.replace(_PAD, " ").split())
 
@@ -79,8 +81,8 @@ class NgramSets:
         """Number of n-grams of each text, int64 (n,)."""
         return np.diff(self.starts)
 
-    def take(self, rows: np.ndarray) -> NgramSets:
-        """The sets of these rows (int64 positions), with the same ranks."""
+    def __getitem__(self, rows: np.ndarray) -> NgramSets:
+        """Give the sets of these rows (int64 positions), with the same ranks."""
         sizes = self.sizes[rows]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         positions = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], sizes)
