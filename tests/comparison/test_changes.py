@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from comparison_projects import MakeRun
 
-from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
+from evenly.comparison.changes import (
+    Changes,
+    ClassChange,
+    Picture,
+    PredictionTable,
+    ScoreChange,
+    paired_scores,
+)
 from evenly.comparison.changes_report import changes_markdown
-from evenly.comparison.pairing import PredictionTable, paired_scores
 from evenly.evaluation.intervals import Interval
 from evenly.params.evaluation import EvaluateSettings
 

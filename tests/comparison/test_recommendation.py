@@ -13,8 +13,8 @@ from rich.console import Console
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.recommendation import Effort, Recommendation, effort, efforts, recommendation
 from evenly.comparison.report import write_comparison
+from evenly.comparison.tables import print_comparison
 from evenly.comparison.techniques import fields
-from evenly.comparison.terminal import print_comparison
 from evenly.experiments.runs import Run
 
 #: What recipes of each kind say, as a run knows it.

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from evenly.experiments.history import Revision
-from evenly.experiments.runs import FIT_SECONDS, MAKING, SECOND_ROUND, STAGE_SECONDS, Run, read_run, stage_key
+from evenly.experiments.ledger import FIT_SECONDS, MAKING, SECOND_ROUND, STAGE_SECONDS, stage_key
+from evenly.experiments.runs import Run, read_run
 from evenly.files import write_json, write_text
 
 

@@ -81,7 +81,7 @@ def sweep(
     except KeyboardInterrupt:
         typer.echo("Interrupted; the same command goes on where this one was.", err=True)
         raise typer.Exit(130) from None
-    swept = Sweep(swept.id, swept.asked, names, failures)
+    swept = Sweep(swept.id, swept.groups, names, failures)
     record_sweep(root, swept)
     typer.echo(f"\nSweep {swept.id}: `evenly compare --group {swept.id}` shows it again.")
     finished = experiment_revisions(root)
@@ -123,7 +123,7 @@ def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failur
     from evenly.comparison.findings import Failure
     from evenly.comparison.leaderboards import compare as compare_runs
     from evenly.comparison.report import write_comparison
-    from evenly.comparison.terminal import print_comparison
+    from evenly.comparison.tables import print_comparison
     from evenly.errors import DataError
     from evenly.experiments.history import find_revisions
     from evenly.experiments.runs import read_run
@@ -147,7 +147,7 @@ def check_metric(metric: str) -> None:
     ParameterError
         Naming those there are.
     """
-    from evenly.comparison.measures import MEASURES
+    from evenly.comparison.techniques import MEASURES
     from evenly.errors import ParameterError
 
     if metric not in MEASURES:
@@ -183,7 +183,7 @@ def _duration(seconds: float) -> str:
 @contextmanager
 def _watching(plan: Plan) -> Iterator[Callable[[Event], None]]:
     from evenly.cli.live import shown_live
-    from evenly.comparison.terminal import SweepTable, event_line
+    from evenly.experiments.sweeping import SweepTable, event_line
 
     table = SweepTable(plan.experiments)
 

@@ -12,28 +12,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenly.comparison.pairing import PairedScores, paired_scores, read_predictions
-from evenly.evaluation.headline import HEADLINE
-from evenly.evaluation.intervals import Interval
+import numpy as np
+
+from evenly.evaluation.headline import HEADLINE, Predictions
+from evenly.evaluation.intervals import Interval, bootstrap_draws, bootstrap_weights, paired_differences
+from evenly.evaluation.metrics import f1_scores
 from evenly.experiments.history import Revision, hashes
 from evenly.experiments.runs import Run, flattened, read_run
 from evenly.params.base import settings_from
 from evenly.params.evaluation import EvaluateSettings
 from evenly.params.project import PARAMS_FILE
 
+PREDICTIONS = "reports/predictions.csv"
+#: Columns of that file before the probabilities.
+_BEFORE = ("id", "label", "predicted", "confidence")
+
 
 @dataclass(frozen=True)
 class ScoreChange:
-    """A score of the base and of the other revision.
+    """A score of the base and of the other revision, None where there is none.
 
-    Attributes
-    ----------
-    name
-        A key of `HEADLINE`, or a class.
-    base, here
-        None where there is none.
-    difference
-        `here` minus `base` with its 95% interval, paired over the same test rows; None where these differ.
+    `name` is a key of `HEADLINE`, or a class; `difference` is `here` minus `base` with its 95% interval,
+    paired over the same test rows, and None where these differ.
     """
 
     name: str
@@ -67,38 +67,23 @@ class Picture:
 
 @dataclass(frozen=True)
 class Changes:
-    """Everything that differs between two revisions.
-
-    Attributes
-    ----------
-    base, here
-        The runs.
-    settings
-        Value before and now by key, where they differ; None where there is no such key.
-    sources
-        Files and folders that stages depend on and no stage makes, whose content differs.
-    stages
-        Stages whose outputs differ, in the pipeline's order.
-    metrics
-        Headline metrics on test rows.
-    classes
-        The one that changes most comes first.
-    paired_rows
-        Number of test rows if both revisions were tested on the same ones, else 0.
-    pictures
-        Plots that differ.
-    same_pictures
-        How many do not.
-    """
+    """Everything that differs between two revisions."""
 
     base: Run
     here: Run
+    #: Value before and now by key, where they differ; None where there is no such key.
     settings: Mapping[str, tuple[Any, Any]]
+    #: Files and folders that stages depend on and no stage makes, whose content differs.
     sources: tuple[str, ...]
+    #: Stages whose outputs differ, in the pipeline's order.
     stages: tuple[str, ...]
+    #: Headline metrics on test rows.
     metrics: tuple[ScoreChange, ...]
+    #: The one that changes most comes first.
     classes: tuple[ClassChange, ...]
+    #: Number of test rows if both revisions were tested on the same ones, else 0.
     paired_rows: int
+    #: Plots that differ, and how many do not.
     pictures: tuple[Picture, ...]
     same_pictures: int
 
@@ -144,42 +129,37 @@ def _paired(base: Revision, here: Revision, seed: int) -> PairedScores | None:
     tables = read_predictions(base), read_predictions(here)
     if tables[0] is None or tables[1] is None or not tables[0].same_rows(tables[1]):
         return None
-    told = here.yaml("params.yaml").get("evaluate", {})
-    settings = settings_from(EvaluateSettings, told, f"{PARAMS_FILE} of {here.name}")
+    values = here.yaml(PARAMS_FILE).get("evaluate", {})
+    settings = settings_from(EvaluateSettings, values, f"{PARAMS_FILE} of {here.name}")
     return paired_scores(tables[0], tables[1], settings, seed)
 
 
 def _settings(base: Revision, here: Revision, runs: Sequence[Run]) -> dict[str, tuple[Any, Any]]:
-    told = [_told(revision, run) for revision, run in zip((base, here), runs, strict=True)]
-    if runs[0].recipe != runs[1].recipe:
-        # Another recipe has other settings, another data set another entry: their names say that.
-        told = [{k: v for k, v in one.items() if not k.startswith("recipes.")} for one in told]
-    if runs[0].dataset != runs[1].dataset:
-        told = [{k: v for k, v in one.items() if not k.startswith("datasets.yaml")} for one in told]
-    keys = dict.fromkeys(key for one in told for key in one)
-    both = {key: (told[0].get(key), told[1].get(key)) for key in keys}
+    flat = [_resolved(revision, run) for revision, run in zip((base, here), runs, strict=True)]
+    # Another recipe has other settings, another data set another entry: their names say that.
+    other = ["recipes."] if runs[0].recipe != runs[1].recipe else []
+    other += ["datasets.yaml"] if runs[0].dataset != runs[1].dataset else []
+    keys = dict.fromkeys(key for values in flat for key in values if not key.startswith(tuple(other)))
+    both = {key: (flat[0].get(key), flat[1].get(key)) for key in keys}
     return {key: values for key, values in both.items() if values[0] != values[1]}
 
 
-def _told(revision: Revision, run: Run) -> dict[str, Any]:
-    """What a run was told, the model and the loss as resolved."""
-    told = {"dataset": run.dataset, "seed": run.seed, "balancing": run.recipe}
+def _resolved(revision: Revision, run: Run) -> dict[str, Any]:
+    """All settings of a run and of its data set as dotted keys, the model and the loss as resolved."""
+    flat = {"dataset": run.dataset, "seed": run.seed, "balancing": run.recipe}
     for key, value in run.settings.items():
         own = key.startswith("recipe.")
-        told[f"recipes.{run.recipe}.{key.removeprefix('recipe.')}" if own else key] = value
+        flat[f"recipes.{run.recipe}.{key.removeprefix('recipe.')}" if own else key] = value
     entry = revision.yaml("datasets.yaml").get(run.dataset) or {}
-    told |= flattened({"datasets.yaml": {run.dataset: entry}})
-    return told | {"model": run.model, "loss": run.loss}
+    return flat | flattened({"datasets.yaml": {run.dataset: entry}}) | {"model": run.model, "loss": run.loss}
 
 
 def _sources(base: Revision, here: Revision) -> tuple[str, ...]:
     found: list[dict[str, str]] = []
     for revision in (base, here):
         used = hashes(dep for stage in revision.stages.values() for dep in stage.get("deps", []))
-        made = revision.outputs
-        found.append(
-            {path: md5 for path, md5 in used.items() if not any(f"{path}/".startswith(f"{o}/") for o in made)}
-        )
+        outputs = tuple(f"{path}/" for path in revision.outputs)
+        found.append({path: md5 for path, md5 in used.items() if not f"{path}/".startswith(outputs)})
     return tuple(path for path in sorted({*found[0], *found[1]}) if found[0].get(path) != found[1].get(path))
 
 
@@ -223,3 +203,73 @@ def _f1(table: Mapping[str, Mapping[str, str]], name: str) -> float | None:
 
 def _rows(table: Mapping[str, Mapping[str, str]], name: str) -> int | None:
     return int(table[name]["balanced_rows"]) if name in table else None
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Predictions for n test rows in the order of their ids, and the k class names.
+
+    `y` and `predicted` are class positions, int (n,), `probabilities` float64 (n, k).
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    y: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+
+    def same_rows(self, other: PredictionTable) -> bool:
+        """Whether both tables are about the same rows with the same labels."""
+        return self.ids == other.ids and self.classes == other.classes and np.array_equal(self.y, other.y)
+
+
+def read_predictions(revision: Revision) -> PredictionTable | None:
+    """Read the test predictions of a revision; None where it has none."""
+    content = revision.read(PREDICTIONS)
+    if content is None:
+        return None
+    header, *rows = csv.reader(io.StringIO(content.decode("utf-8")))
+    before = len(_BEFORE)
+    classes = tuple(column.removeprefix("p_") for column in header[before:])
+    position = {name: place for place, name in enumerate(classes)}
+    rows.sort(key=lambda row: row[0])
+    return PredictionTable(
+        ids=tuple(row[0] for row in rows),
+        classes=classes,
+        y=np.array([position[row[1]] for row in rows]),
+        predicted=np.array([position[row[2]] for row in rows]),
+        probabilities=np.array([row[before:] for row in rows], dtype=np.float64),
+    )
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """Differences over `rows` test rows with 95% intervals: of headline metrics, and of the F1 of classes."""
+
+    rows: int
+    metrics: Mapping[str, Interval]
+    classes: Mapping[str, Interval]
+
+
+def paired_scores(
+    base: PredictionTable, here: PredictionTable, settings: EvaluateSettings, seed: int
+) -> PairedScores:
+    """Subtract what two runs score on the same rows, and on the same resamples of them: here minus base."""
+    both = [
+        Predictions(table.y, table.probabilities, table.predicted, bins=settings.calibration_bins)
+        for table in (here, base)
+    ]
+    draws = bootstrap_draws(both, resamples=settings.bootstrap, seed=seed)
+    metrics = paired_differences(both[0].values(), draws[0], both[1].values(), draws[1])
+    f1 = [_class_f1(one, base.classes, settings.bootstrap, seed) for one in both]
+    return PairedScores(len(base.ids), metrics, paired_differences(*f1[0], *f1[1]))
+
+
+def _class_f1(
+    predictions: Predictions, classes: tuple[str, ...], resamples: int, seed: int
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """F1 by class, and on every resample."""
+    chunks = bootstrap_weights(len(predictions), resamples, seed)
+    drawn = np.concatenate([f1_scores(predictions.outcomes(weights)) for weights in chunks])
+    values = f1_scores(predictions.outcomes()).tolist()
+    return dict(zip(classes, values, strict=True)), dict(zip(classes, drawn.T, strict=True))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
 from evenly.comparison.leaderboards import compare
-from evenly.comparison.tables import cost_columns, leaderboard_columns
+from evenly.comparison.tables import column_rows, cost_columns, leaderboard_columns
 from evenly.evaluation.headline import HEADLINE
 from evenly.files import atomic_folder, write_text
-from evenly.wording import decimal, markdown_table, signed_decimal
+from evenly.wording import decimal, first_names, markdown_table, signed_decimal
 
 #: More classes than this are not listed one by one.
 _CLASSES = 20
-#: More changed files and folders than this are not named one by one.
-_SOURCES = 12
+#: More changed files, folders and stages than this are not named one by one.
+_MOST_NAMES = 12
 
 
 def write_changes(changes: Changes, path: str | Path) -> None:
@@ -51,7 +51,7 @@ def verdicts(changes: Changes) -> Iterator[str]:
     macro = next(score for score in changes.metrics if score.name == "macro_f1")
     if macro.difference is None:
         yield (
-            f"Macro F1 goes from {_shown(macro.base)} to {_shown(macro.here)}. The two were not tested on "
+            f"Macro F1 goes from {_score(macro.base)} to {_score(macro.here)}. The two were not tested on "
             "the same rows, so that chance cannot be told from a difference."
         )
     else:
@@ -88,16 +88,11 @@ def _what_changes(changes: Changes) -> Iterator[str]:
     else:
         yield "No setting."
     if changes.sources:
-        yield f"Code and data that stages depend on: {_listed(changes.sources)}."
+        yield f"Code and data that stages depend on: {first_names(changes.sources, _MOST_NAMES, '`{}`')}."
     if changes.stages:
-        yield f"Stages with other outputs: {_listed(changes.stages)}."
+        yield f"Stages with other outputs: {first_names(changes.stages, _MOST_NAMES, '`{}`')}."
     else:
         yield "All stages have the same outputs."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SOURCES} more" if len(names) > _SOURCES else ""
-    return ", ".join(f"`{name}`" for name in names[:_SOURCES]) + more
 
 
 def _setting(value: Any) -> str:
@@ -113,14 +108,14 @@ def _cells(score: ScoreChange) -> list[str | None]:
     difference, plain = score.difference, score.plain
     mark = "**" if difference is not None and difference.excludes_zero else ""
     return [
-        _shown(score.base),
-        _shown(score.here),
+        _score(score.base),
+        _score(score.here),
         None if plain is None else f"{mark}{signed_decimal(plain)}{mark}",
         None if difference is None else f"{decimal(difference.low)} to {decimal(difference.high)}",
     ]
 
 
-def _shown(value: float | None) -> str:
+def _score(value: float | None) -> str:
     return "–" if value is None else decimal(value)
 
 
@@ -129,12 +124,10 @@ def _techniques(changes: Changes) -> Iterator[str]:
     for board in compare([changes.base, changes.here]).leaderboards:
         if {changes.base.name, changes.here.name} <= {run.name for run in board.field.runs}:
             scores = leaderboard_columns(board)
-            shown_first = ("Technique", HEADLINE[board.metric].label)
-            columns = {name: scores[name] for name in shown_first} | cost_columns(board)
+            first = ("Technique", HEADLINE[board.metric].label)
+            columns = {name: scores[name] for name in first} | cost_columns(board)
             yield "## As techniques, beside the cheap rivals"
-            yield markdown_table(
-                list(columns), [[cell(standing) for cell in columns.values()] for standing in board.standings]
-            )
+            yield markdown_table(list(columns), column_rows(columns, board))
 
 
 def _class_section(changes: Changes) -> Iterator[str]:
@@ -143,14 +136,8 @@ def _class_section(changes: Changes) -> Iterator[str]:
     if not changed:
         yield "No class changes."
         return
-    columns = [
-        "Class",
-        "Rows trained on",
-        f"`{changes.base.name}`",
-        f"`{changes.here.name}`",
-        "Difference",
-        "95%",
-    ]
+    sides = [f"`{changes.base.name}`", f"`{changes.here.name}`"]
+    columns = ["Class", "Rows trained on", *sides, "Difference", "95%"]
     yield markdown_table(columns, [_class_row(change) for change in changed[:_CLASSES]])
     left = len(changes.classes) - len(changed[:_CLASSES])
     if len(changed) > _CLASSES:
@@ -160,11 +147,8 @@ def _class_section(changes: Changes) -> Iterator[str]:
 
 
 def _class_row(change: ClassChange) -> list[str | None]:
-    before, now = change.base_rows, change.here_rows
-    rows = (
-        str(now) if before == now else f"{'–' if before is None else before} → {'–' if now is None else now}"
-    )
-    return [change.f1.name, rows, *_cells(change.f1)]
+    before, now = ("–" if rows is None else str(rows) for rows in (change.base_rows, change.here_rows))
+    return [change.f1.name, now if before == now else f"{before} → {now}", *_cells(change.f1)]
 
 
 def _plots(changes: Changes, folder: str) -> Iterator[str]:

@@ -1,13 +1,17 @@
-"""What a comparison finds, as plain values: made by `evenly.comparison.leaderboards`, told by `verdicts`."""
+"""What a comparison finds, as plain values: made by `evenly.comparison.leaderboards`, told by `verdicts`; and
+which classes gain, by name and by how many training rows they have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evenly.comparison.classes import ClassGains
+import numpy as np
+
 from evenly.comparison.statistics import RankComparison
 from evenly.comparison.techniques import BASELINE, Field
+from evenly.experiments.runs import ClassScore
 
 #: Level at which a difference is called one.
 ALPHA = 0.05
@@ -17,17 +21,9 @@ ALPHA = 0.05
 class Gain:
     """How much better a technique is than a reference, paired over seeds.
 
-    Attributes
-    ----------
-    reference
-        Name of the technique that it is compared with.
-    mean, low, high
-        Improvement with its 95% interval: above 0 is better, whatever the direction of the metric.
-    p_value, holm_p
-        Of the corrected resampled t-test, and adjusted for the number of techniques compared with this
-        reference (not for the best cheap rival against the baseline, which is planned).
-    wins, ties, losses
-        Seeds.
+    Above 0 is better, whatever the direction of the metric. `p_value` is that of the corrected resampled
+    t-test, `holm_p` the same adjusted for the number of techniques compared with this reference (not for the
+    best cheap rival against the baseline, which is planned). Wins, ties and losses are seeds.
     """
 
     reference: str
@@ -52,60 +48,60 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One row of a leaderboard.
+class ClassGain:
+    """Gain in F1 over the baseline of one class or size group: means over seeds, and seeds won and lost."""
 
-    Attributes
-    ----------
-    name, cheap, is_rule
-        Of the technique.
-    seeds
-        Of its runs.
-    scores
-        The metric by seed.
-    mean, low, high
-        Over seeds, with the 95% interval that allows for their sharing rows; no width with one seed.
-    rank
-        Mean rank over the seeds that all techniques have, 1 the best; None where there is no such seed.
-    validation
-        Mean of the metric on validation rows.
-    metrics
-        Means of the other metrics.
-    against_baseline, against_rival
-        None for the reference itself, and where two seeds in common are wanting.
-    log_loss
-        Improvement in log loss over the baseline: what it does to probabilities.
-    reread
-        Mean of the metric when the same models decide by another rule.
-    gap
-        Macro F1 on real training rows minus that on test rows.
-    added_rows, tokens, money, making_seconds, fit_seconds
-        Means over runs; money is None where a price is unknown, seconds where they were not measured.
-    classes
-        Which classes gain over the baseline; None for rules.
-    """
+    name: str
+    train_rows: float
+    baseline: float
+    gain: float
+    won: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class ClassGains:
+    """Gains by class, the scarcest first, by size group, and of the class that is worst at the baseline."""
+
+    by_name: tuple[ClassGain, ...]
+    by_size: tuple[ClassGain, ...]
+    worst: ClassGain
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One row of a leaderboard: a technique, and means over its runs."""
 
     name: str
     cheap: bool
     is_rule: bool
     seeds: tuple[int, ...]
+    #: The metric by seed, and its mean with the 95% interval that allows for seeds sharing rows.
     scores: Mapping[int, float]
     mean: float
     low: float
     high: float
+    #: Mean rank over the seeds that all techniques have, 1 the best; None where there is no such seed.
     rank: float | None
+    #: The metric on validation rows.
     validation: float | None
     metrics: Mapping[str, float]
+    #: None for the reference itself, and where two seeds in common are wanting.
     against_baseline: Gain | None
     against_rival: Gain | None
+    #: Improvement in log loss over the baseline: what it does to probabilities.
     log_loss: Gain | None
+    #: The metric when the same models decide by another rule.
     reread: Mapping[str, float]
+    #: Macro F1 on real training rows minus that on test rows.
     gap: float | None
     added_rows: float
     tokens: float
+    #: None where a price is unknown; seconds where they were not measured.
     money: float | None
     making_seconds: float | None
     fit_seconds: float | None
+    #: Which classes gain over the baseline; None for rules.
     classes: ClassGains | None
 
     @property
@@ -142,11 +138,7 @@ class Leaderboard:
 
 @dataclass(frozen=True)
 class OverDataSets:
-    """A technique over data sets, by its mean score on each.
-
-    `wilcoxon_p` compares it with the baseline, `holm_p` is adjusted for the number of techniques; both are
-    None for the baseline.
-    """
+    """A technique over data sets, by its mean score on each; p-values are those against the baseline."""
 
     name: str
     means: tuple[float, ...]
@@ -183,3 +175,78 @@ class Comparison:
     leaderboards: tuple[Leaderboard, ...]
     across: Across | None
     failures: tuple[Failure, ...] = ()
+
+
+#: Size groups of the classes of one run, by rank: the scarcest third and so on.
+SIZES = ("scarcest third", "middle third", "largest third")
+
+Pair = tuple[Sequence[ClassScore], Sequence[ClassScore]]
+
+
+def class_gains(pairs: Sequence[Pair]) -> ClassGains:
+    """Compare class by class: for each seed, the classes under the technique and under the baseline.
+
+    The size groups are made anew in each seed: with an induced tail, which class is scarce may depend on the
+    seed. So may which class is worst.
+    """
+    names = [score.name for score in pairs[0][0]]
+    by_name = [_gain(name, [_named(pair, name) for pair in pairs]) for name in names]
+    by_size = [
+        _gain(size, [_mean_of(pair, _size_groups(pair[1])[i]) for pair in pairs])
+        for i, size in enumerate(SIZES)
+    ]
+    worst = _gain("worst class", [_mean_of(pair, [_worst(pair[1])]) for pair in pairs])
+    return ClassGains(
+        tuple(sorted((gain for gain in by_name if gain), key=lambda gain: gain.train_rows)),
+        tuple(gain for gain in by_size if gain),
+        worst or ClassGain("worst class", 0, 0, 0, 0, 0),
+    )
+
+
+#: Training rows, F1 under the technique, F1 at the baseline; None where there is nothing to compare.
+_Values = tuple[float, float, float] | None
+
+
+def _gain(name: str, values: Sequence[_Values]) -> ClassGain | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    rows, ours, base = np.array(known).T
+    difference = np.round(ours - base, 9)
+    return ClassGain(
+        name,
+        float(rows.mean()),
+        float(base.mean()),
+        float(difference.mean()),
+        int((difference > 0).sum()),
+        int((difference < 0).sum()),
+    )
+
+
+def _named(pair: Pair, name: str) -> _Values:
+    place = next((i for i, score in enumerate(pair[1]) if score.name == name), None)
+    return None if place is None else _mean_of(pair, [place])
+
+
+def _mean_of(pair: Pair, places: Sequence[int]) -> _Values:
+    known = [
+        (base.train_rows, ours.f1, base.f1)
+        for ours, base in ((pair[0][i], pair[1][i]) for i in places)
+        if ours.f1 is not None and base.f1 is not None
+    ]
+    if not known:
+        return None
+    rows, ours_mean, base_mean = np.array(known, dtype=np.float64).mean(axis=0).tolist()
+    return rows, ours_mean, base_mean
+
+
+def _size_groups(classes: Sequence[ClassScore]) -> list[list[int]]:
+    """Positions of the scarcest, the middle and the largest classes; two classes have no middle."""
+    order = sorted(range(len(classes)), key=lambda i: (classes[i].train_rows, classes[i].name))
+    third = max(1, len(classes) // 3)
+    return [order[:third], order[third : len(order) - third], order[len(order) - third :]]
+
+
+def _worst(classes: Sequence[ClassScore]) -> int:
+    f1 = [2.0 if score.f1 is None else score.f1 for score in classes]
+    return f1.index(min(f1))

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from evenly.comparison.classes import ClassGains, class_gains
 from evenly.comparison.findings import (
     Across,
+    ClassGains,
     Comparison,
     Failure,
     Gain,
     Leaderboard,
     OverDataSets,
     Standing,
+    class_gains,
 )
-from evenly.comparison.measures import MEASURES
 from evenly.comparison.statistics import (
     corrected_resampled_t_test,
     friedman,
@@ -26,7 +26,7 @@ from evenly.comparison.statistics import (
     mean_interval,
     wilcoxon_signed_rank,
 )
-from evenly.comparison.techniques import BASELINE, Field, Technique, fields
+from evenly.comparison.techniques import BASELINE, MEASURES, Field, Technique, direction, fields
 from evenly.evaluation.decisions import RuleName
 from evenly.experiments.runs import Run
 
@@ -35,14 +35,14 @@ REREAD: tuple[RuleName, ...] = ("logit_adjustment", "tuned_thresholds")
 
 
 def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Failure] = ()) -> Comparison:
-    """Compare runs.
+    """Compare runs of any recipes, models, data sets and seeds.
 
     Parameters
     ----------
     runs
-        Of any recipes, models, data sets and seeds.
+        Those that have finished.
     metric
-        One of `evenly.comparison.measures.MEASURES`.
+        One of `evenly.comparison.techniques.MEASURES`.
     failures
         Runs that should have been among them.
     """
@@ -52,8 +52,8 @@ def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Fa
 
 def leaderboard(field: Field, metric: str) -> Leaderboard:
     """Rank and test the techniques of one data set and model."""
-    sign = 1.0 if MEASURES[metric].higher_is_better else -1.0
-    rival = field.best_rival(metric, sign > 0)
+    sign = direction(metric)
+    rival = field.best_rival(metric)
     share = field.test_share
     techniques = list(field.techniques.values())
     from_baseline = _gains(techniques, field.baseline, metric, share, {rival.name} if rival else set())
@@ -117,7 +117,7 @@ def _gains(
     if reference is None:
         return {}
     base = reference.values(metric)
-    sign = 1.0 if MEASURES[metric].higher_is_better else -1.0
+    sign = direction(metric)
     found: dict[str, Gain] = {}
     for technique in techniques:
         scores = technique.values(metric)
@@ -217,7 +217,7 @@ def over_data_sets(boards: Sequence[Leaderboard], metric: str) -> Across | None:
     shared = [name for name in _names(boards) if all(name in _names([board]) for board in boards)]
     if len(boards) < 2 or BASELINE not in shared:
         return None
-    sign = 1.0 if MEASURES[metric].higher_is_better else -1.0
+    sign = direction(metric)
     means = {name: [board.of(name).mean for board in boards] for name in shared}
     shared = [name for name in shared if name == BASELINE or means[name] != means[BASELINE]]
     if len(shared) < 2:

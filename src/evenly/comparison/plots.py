@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
-from evenly.comparison.measures import MEASURES
-from evenly.comparison.techniques import BASELINE
+from evenly.comparison.techniques import BASELINE, MEASURES
 from evenly.figures import (
     BLUE,
     GREEN,

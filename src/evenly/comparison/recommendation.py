@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from evenly.comparison.findings import Comparison, Leaderboard
-from evenly.comparison.measures import MEASURES
-from evenly.comparison.techniques import BASELINE, Technique
+from evenly.comparison.techniques import BASELINE, Technique, direction, metric_phrase
 from evenly.comparison.verdicts import named, relation
 from evenly.wording import decimal, sentence_list
 
@@ -62,33 +61,22 @@ _TRAINING = {
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What the one-standard-error rule says about a leaderboard.
+    """What the one-standard-error rule says about a leaderboard."""
 
-    Attributes
-    ----------
-    name, best
-        Of the technique to take, and of the one with the best mean on validation rows.
-    effort
-        What the recommended one asks for.
-    standard_error
-        Of the best one's mean on validation rows.
-    within
-        Techniques no more than that below the best, it included, to their means; the simplest first.
-    left_out
-        Techniques that lack a seed of no balancing, or validation scores.
-    seeds
-        That all others share.
-    sentence
-        All of it in words.
-    """
-
+    #: The technique to take, and the one with the best mean on validation rows.
     name: str
     best: str
+    #: What the recommended one asks for.
     effort: Effort
+    #: Of the best one's mean on validation rows.
     standard_error: float
+    #: Techniques no more than that below the best, it included, to their means; the simplest first.
     within: Mapping[str, float]
+    #: Techniques that lack a seed of no balancing, or validation scores.
     left_out: tuple[str, ...]
+    #: That all others share.
     seeds: int
+    #: All of it in words.
     sentence: str
 
 
@@ -110,13 +98,13 @@ def recommendation(board: Leaderboard) -> Recommendation | None:
     seeds = sorted(baseline.validation_scores(board.metric)) if baseline else []
     if len(seeds) < 2:
         return None
-    sign = 1.0 if MEASURES[board.metric].higher_is_better else -1.0
+    sign = direction(board.metric)
     scores: dict[str, np.ndarray] = {}
     left_out = []
     for name, technique in board.field.techniques.items():
-        told = technique.validation_scores(board.metric)
-        if all(seed in told for seed in seeds):
-            scores[name] = np.array([told[seed] for seed in seeds])
+        values = technique.validation_scores(board.metric)
+        if all(seed in values for seed in seeds):
+            scores[name] = np.array([values[seed] for seed in seeds])
         else:
             left_out.append(name)
     means = {name: float(values.mean()) for name, values in scores.items()}
@@ -143,11 +131,10 @@ def recommendation(board: Leaderboard) -> Recommendation | None:
 def recommendations(comparison: Comparison) -> list[str]:
     """Say for each leaderboard what to take; a sentence names its data set and model where there are more."""
     boards = comparison.leaderboards
-    told = [(board.field.title, recommendation(board)) for board in boards]
     return [
-        f"{title}. {one.sentence}" if len(boards) > 1 else one.sentence
-        for title, one in told
-        if one is not None
+        f"{board.field.title}. {advised.sentence}" if len(boards) > 1 else advised.sentence
+        for board in boards
+        if (advised := recommendation(board)) is not None
     ]
 
 
@@ -163,17 +150,9 @@ def effort(technique: Technique) -> tuple[Effort, int]:
 
 
 def efforts(settings: Mapping[str, Any], loss: str) -> list[Effort]:
-    """Everything that a run asks for.
-
-    Parameters
-    ----------
-    settings
-        Of params.yaml as dotted keys; those of its recipe begin with `recipe.`.
-    loss
-        As resolved.
-    """
-    told = (key.split(".") for key, value in settings.items() if value is not None)
-    sections = {path[1] for path in told if path[0] == "recipe" and len(path) > 1}
+    """Everything that a run asks for, by its settings as dotted keys and its loss as resolved."""
+    paths = (key.split(".") for key, value in settings.items() if value is not None)
+    sections = {path[1] for path in paths if path[0] == "recipe" and len(path) > 1}
     found = [asked for section, asked in _SECTIONS.items() if section in sections]
     for key, (nothing, asked) in _TRAINING.items():
         values = (settings.get(f"{place}.{key}", nothing) for place in ("recipe.train", "train"))
@@ -194,8 +173,7 @@ def _sentence(
     within: Mapping[str, float],
     left_out: Sequence[str],
 ) -> str:
-    metric = MEASURES[board.metric].label
-    metric = metric if metric.startswith(("Brier", "AUROC", "G-mean")) else metric[0].lower() + metric[1:]
+    metric = metric_phrase(board.metric)
     lead = f"Recommended: {named(name)}."
     scale = f"{decimal(best_mean)}, one standard error {decimal(error)}"
     rule = "1-SE rule, Breiman et al. 1984"
@@ -218,10 +196,10 @@ def _sentence(
         why = f"On validation rows {named(best)} has the best {metric} ({scale}); {simplest} ({rule})."
     gain = board.of(name).against_baseline
     score = f" On test rows it scores {decimal(board.of(name).mean)}"
-    said = f"{score}." if gain is None else f"{score} and {relation(gain)}."
+    on_test = f"{score}." if gain is None else f"{score} and {relation(gain)}."
     missing = (
         f" Not considered, for want of seeds or of validation scores: {sentence_list(list(left_out))}."
         if left_out
         else ""
     )
-    return f"{lead} {why}{said}{missing}"
+    return f"{lead} {why}{on_test}{missing}"

@@ -17,19 +17,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A mean difference with its uncertainty.
-
-    Attributes
-    ----------
-    mean
-        Mean of a − b.
-    low, high
-        95% confidence interval of the mean.
-    p_value
-        Two-sided, for no difference.
-    pairs
-        Number of pairs n.
-    """
+    """Mean of a − b over n pairs, its 95% interval, and the two-sided p-value of no difference."""
 
     mean: float
     low: float
@@ -119,18 +107,10 @@ def wilcoxon_signed_rank(a: Sequence[float] | np.ndarray, b: Sequence[float] | n
 
 @dataclass(frozen=True)
 class RankComparison:
-    """Techniques ranked over data sets.
+    """Techniques ranked over N data sets: mean ranks, 1 the best, Friedman's χ² with ties and its p-value.
 
-    Attributes
-    ----------
-    mean_ranks
-        Technique to mean rank, 1 the best, in the order given.
-    statistic, p_value
-        Friedman's χ² with ties, and its p-value.
-    critical_difference
-        Two mean ranks that differ by more differ at 5% (Nemenyi; Demšar 2006, section 3.2.2).
-    data_sets
-        Number of data sets N.
+    Two mean ranks that differ by more than the critical difference differ at 5% (Nemenyi; Demšar 2006,
+    section 3.2.2).
     """
 
     mean_ranks: dict[str, float]

@@ -1,17 +1,25 @@
-"""A comparison as files that machines and pull requests read: JSON, CSV and Markdown."""
+"""A comparison as tables: JSON and CSV for programs, Markdown for pull requests, and on a terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
-from evenly.comparison.measures import MEASURES, WORST_GROUP
 from evenly.comparison.recommendation import recommendation, recommendations
+from evenly.comparison.techniques import MEASURES, WORST_GROUP
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
-from evenly.wording import decimal, markdown_table, signed_decimal
+from evenly.console import results_table
+from evenly.wording import csv_cell, decimal, markdown_table, signed_decimal
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+#: Characters of a technique's name in a line of a terminal.
+_NAME_WIDTH = 36
 #: Columns of the CSV besides those of the gains.
 _PLAIN = ("mean", "low", "high", "rank", "validation")
 _COSTS = ("gap", "making_seconds", "fit_seconds", "added_rows", "tokens", "money", "gain_per_money")
@@ -52,12 +60,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 def csv_columns() -> list[str]:
     """Name the columns of `csv_rows`."""
     gains = [f"{against}_{name}" for against in ("vs_none", "vs_rival", "log_loss") for name in _GAIN]
-    return [
-        *("dataset", "model", "metric", "technique", "cheap_rival", "seeds"),
-        *_PLAIN,
-        *gains,
-        *_COSTS,
-    ]
+    return ["dataset", "model", "metric", "technique", "cheap_rival", "seeds", *_PLAIN, *gains, *_COSTS]
 
 
 def csv_rows(comparison: Comparison) -> Iterator[list[Any]]:
@@ -68,14 +71,10 @@ def csv_rows(comparison: Comparison) -> Iterator[list[Any]]:
             yield [
                 *(board.field.dataset, board.field.model, board.metric, standing.name),
                 *("yes" if standing.cheap else "", len(standing.seeds)),
-                *(_cell(getattr(standing, name)) for name in _PLAIN),
-                *(_cell(getattr(gain, name) if gain else None) for gain in gains for name in _GAIN),
-                *(_cell(getattr(standing, name)) for name in _COSTS),
+                *(csv_cell(getattr(standing, name)) for name in _PLAIN),
+                *(csv_cell(getattr(gain, name) if gain else None) for gain in gains for name in _GAIN),
+                *(csv_cell(getattr(standing, name)) for name in _COSTS),
             ]
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
 
 
 Column = Callable[[Standing], str | None]
@@ -94,7 +93,7 @@ def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
         "vs best cheap rival": lambda s: (
             "(it is the rival)" if s.name == board.rival else _gain(s.against_rival)
         ),
-        "Won-tied-lost": lambda s: _record(s.against_baseline),
+        "Won-tied-lost": lambda s: record(s.against_baseline),
     }
 
 
@@ -132,46 +131,14 @@ def _gain(gain: Gain | None) -> str | None:
     return f"{mark}{signed_decimal(gain.mean)}{mark} ({decimal(gain.low)} to {decimal(gain.high)})"
 
 
-def _record(gain: Gain | None) -> str | None:
+def record(gain: Gain | None) -> str | None:
+    """Seeds won, tied and lost: `4-0-1`."""
     return None if gain is None else f"{gain.wins}-{gain.ties}-{gain.losses}"
 
 
-def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[str]]) -> str:
-    """Write a comparison for a pull request.
-
-    Parameters
-    ----------
-    comparison
-        What to tell.
-    pictures
-        By title of the leaderboard, addresses of its pictures relative to the file; "" has those of all.
-    """
-    parts = ["# Comparison of balancing techniques"]
-    for board in comparison.leaderboards:
-        parts += [f"## {board.field.title}", "\n".join(f"- {verdict}" for verdict in verdicts(board))]
-        parts += [f"![{board.field.title}]({address})" for address in pictures.get(board.field.title, ())]
-        parts += [_table(leaderboard_columns(board), board), _table(cost_columns(board), board)]
-    if comparison.across is not None:
-        said = verdicts_over_data_sets(comparison.across)
-        parts += ["## Over data sets", "\n".join(f"- {verdict}" for verdict in said)]
-        parts += [f"![critical difference]({address})" for address in pictures.get("", ())]
-        parts.append(_across_table(comparison.across))
-    if comparison.failures:
-        rows = [[failure.name, failure.reason] for failure in comparison.failures]
-        parts += ["## Failed runs", markdown_table(["Run", "Reason"], rows)]
-    parts.append(
-        "Bold: differs at 5% after Holm's adjustment, by the corrected resampled t-test over seeds (Nadeau & "
-        "Bengio 2003). The rival is chosen on validation rows, so that its own comparison with no balancing "
-        "is a single, planned one."
-    )
-    if advised := recommendations(comparison):
-        parts += ["## What to take", "\n\n".join(advised)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(columns: Mapping[str, Column], board: Leaderboard) -> str:
-    rows = [[cell(standing) for cell in columns.values()] for standing in board.standings]
-    return markdown_table(list(columns), rows)
+def column_rows(columns: Mapping[str, Column], board: Leaderboard) -> list[list[str | None]]:
+    """The cells of a leaderboard, a row for each technique."""
+    return [[cell(standing) for cell in columns.values()] for standing in board.standings]
 
 
 def across_columns(across: Across) -> list[str]:
@@ -193,5 +160,83 @@ def across_rows(across: Across) -> list[list[str | None]]:
     ]
 
 
-def _across_table(across: Across) -> str:
-    return markdown_table(across_columns(across), across_rows(across))
+def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[str]]) -> str:
+    """Write a comparison for a pull request.
+
+    `pictures` are the addresses of each leaderboard's pictures, relative to the file, by its title; "" has
+    those of all.
+    """
+
+    def bullets(sentences: Sequence[str]) -> str:
+        return "\n".join(f"- {sentence}" for sentence in sentences)
+
+    parts = ["# Comparison of balancing techniques"]
+    for board in comparison.leaderboards:
+        parts += [f"## {board.field.title}", bullets(verdicts(board))]
+        parts += [f"![{board.field.title}]({address})" for address in pictures.get(board.field.title, ())]
+        for columns in (leaderboard_columns(board), cost_columns(board)):
+            parts.append(markdown_table(list(columns), column_rows(columns, board)))
+    across = comparison.across
+    if across is not None:
+        parts += ["## Over data sets", bullets(verdicts_over_data_sets(across))]
+        parts += [f"![critical difference]({address})" for address in pictures.get("", ())]
+        parts.append(markdown_table(across_columns(across), across_rows(across)))
+    if comparison.failures:
+        rows = [[failure.name, failure.reason] for failure in comparison.failures]
+        parts += ["## Failed runs", markdown_table(["Run", "Reason"], rows)]
+    parts.append(
+        "Bold: differs at 5% after Holm's adjustment, by the corrected resampled t-test over seeds (Nadeau & "
+        "Bengio 2003). The rival is chosen on validation rows, so that its own comparison with no balancing "
+        "is a single, planned one."
+    )
+    if advised := recommendations(comparison):
+        parts += ["## What to take", "\n\n".join(advised)]
+    return "\n\n".join(parts) + "\n"
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print the leaderboards, what they say, and at the end what to take."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    for board in comparison.leaderboards:
+        console.print()
+        console.print(_leaderboard(board))
+        for verdict in verdicts(board):
+            console.print(f"• {escape(verdict)}")
+    across = comparison.across
+    if across is not None:
+        table = results_table("Over data sets", *map(escape, across_columns(across)))
+        for row in across_rows(across):
+            table.add_row(*(escape(cell or "") for cell in row))
+        console.print()
+        console.print(table)
+        for verdict in verdicts_over_data_sets(across):
+            console.print(f"• {escape(verdict)}")
+    for failure in comparison.failures:
+        console.print(f"[red]failed[/red] {escape(failure.name)}: {escape(failure.reason)}")
+    console.print()
+    for sentence in recommendations(comparison):
+        console.print(f"{escape(sentence)}\n", style="bold")
+
+
+def _leaderboard(board: Leaderboard) -> Table:
+    from rich.markup import escape
+
+    columns = leaderboard_columns(board)
+    technique, *numbers = columns
+    table = results_table(escape(board.field.title))
+    # Only names of techniques, which may bring settings along, are broken: numbers are not.
+    table.add_column(technique, overflow="fold", max_width=_NAME_WIDTH)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in column_rows(columns, board):
+        table.add_row(*(_bold(escape(cell or "")) for cell in row))
+    return table
+
+
+def _bold(cell: str) -> str:
+    """Markdown's bold as that of rich."""
+    first, *rest = cell.split("**")
+    return first if len(rest) != 2 else f"{first}[bold]{rest[0]}[/bold]{rest[1]}"

@@ -1,5 +1,5 @@
-"""Runs gathered into techniques: the same recipe and settings over seeds, and the decision rules that come
-free with the runs of `none`. What can be compared with what is decided here; nothing is tested.
+"""What is compared: runs gathered into techniques, the same recipe and settings over seeds, and the decision
+rules that come free with the runs of `none`; and the metrics to compare them by. Nothing is tested here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from evenly.comparison.measures import score_on_test
+from evenly.evaluation.evaluate import RULE_METRICS
+from evenly.evaluation.headline import HEADLINE, Metric
+from evenly.experiments.groups import RIVALS
 from evenly.experiments.runs import Run
 
 BASELINE = "none"
@@ -20,29 +22,39 @@ RULE_RIVALS = {
     "tuned_thresholds": "none + tuned thresholds",
     "temperature": "none + temperature",
 }
-#: Recipes that make no row and cost no more than `none`.
-RIVAL_RECIPES = frozenset({"class_weights", "logit_adjustment"})
+#: Of pairs of class and spurious attribute: runs on data with an attribute tell it, decision rules do not.
+WORST_GROUP = "worst_group_error"
+#: Metrics of test rows that runs can be compared by.
+MEASURES: dict[str, Metric] = {name: HEADLINE[name] for name in RULE_METRICS} | {
+    WORST_GROUP: Metric(
+        "Worst-group error", False, "error of the pair of class and attribute that is predicted worst"
+    )
+}
+
+
+def direction(metric: str) -> float:
+    """1 where more of a metric is better, else -1."""
+    return 1.0 if MEASURES[metric].higher_is_better else -1.0
+
+
+def metric_phrase(metric: str) -> str:
+    """What a metric is called within a sentence."""
+    label = MEASURES[metric].label
+    return label if label.startswith(("Brier", "AUROC", "G-mean")) else label[0].lower() + label[1:]
 
 
 @dataclass(frozen=True)
 class Technique:
-    """One technique on one data set with one model.
+    """One technique on one data set with one model, its runs by seed.
 
-    Attributes
-    ----------
-    name
-        Recipe, with what sets it apart from other uses of the recipe, or a rule on `none`.
-    runs
-        By seed.
-    rule
-        The decision rule that its scores are read out by.
-    cheap
-        Whether it is one of the rivals that any technique must beat to be worth its price.
+    `name` is the recipe with what sets it apart from other uses of the recipe, or a rule on `none`.
     """
 
     name: str
     runs: Mapping[int, Run]
+    #: The decision rule that its scores are read out by.
     rule: str = "argmax"
+    #: Whether it is one of the rivals that any technique must beat to be worth its price.
     cheap: bool = False
 
     @property
@@ -61,19 +73,19 @@ class Technique:
 
     def validation(self, metric: str) -> float | None:
         """Mean of a metric on validation rows over seeds; None where a run does not tell it."""
-        told = self.validation_scores(metric)
-        return sum(told.values()) / len(told) if told and len(told) == len(self.runs) else None
+        values = self.validation_scores(metric)
+        return sum(values.values()) / len(values) if values and len(values) == len(self.runs) else None
 
     def validation_scores(self, metric: str) -> dict[int, float]:
         """A metric on validation rows by seed, of the runs that tell it."""
         values: dict[int, float] = {}
         for seed in self.seeds:
             scores = self.runs[seed].scores
-            told = scores.get("decision_rules", {}).get(self.rule, {}).get("validation")
-            if told is None and not self.is_rule:
-                told = scores.get("validation")
-            if told and metric in told:
-                values[seed] = float(told[metric])
+            validation = scores.get("decision_rules", {}).get(self.rule, {}).get("validation")
+            if validation is None and not self.is_rule:
+                validation = scores.get("validation")
+            if validation and metric in validation:
+                values[seed] = float(validation[metric])
         return values
 
     def with_rule(self, rule: str) -> Technique:
@@ -82,29 +94,23 @@ class Technique:
 
     def _read(self, seed: int, metric: str) -> float | None:
         scores = self.runs[seed].scores
-        ruled = scores.get("decision_rules", {}).get(self.rule, {})
-        if metric in ruled:
-            return float(ruled[metric])
-        return None if self.is_rule else score_on_test(scores, metric)
+        by_rule = scores.get("decision_rules", {}).get(self.rule, {})
+        if metric in by_rule:
+            return float(by_rule[metric])
+        part = scores.get("groups", {}) if metric == WORST_GROUP else scores
+        value = None if self.is_rule else part.get("test", {}).get(metric)
+        return None if value is None else float(value)
 
 
 @dataclass(frozen=True)
 class Field:
-    """All techniques that were tried on one data set with one model: they can be compared.
-
-    Attributes
-    ----------
-    dataset, model
-        Of all runs.
-    techniques
-        By name: the baseline first, rules on it next, then in the order of the runs.
-    replaced
-        Number of runs that a later one with the same settings and seed has replaced.
-    """
+    """All techniques that were tried on one data set with one model: they can be compared."""
 
     dataset: str
     model: str
+    #: By name: the baseline first, rules on it next, then in the order of the runs.
     techniques: Mapping[str, Technique]
+    #: Number of runs that a later one with the same settings and seed has replaced.
     replaced: int = 0
     #: Settings that all runs share.
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -129,10 +135,10 @@ class Field:
         """Mean over the runs."""
         return sum(run.test_share for run in self.runs) / len(self.runs)
 
-    def best_rival(self, metric: str, higher_is_better: bool) -> Technique | None:
+    def best_rival(self, metric: str) -> Technique | None:
         """The cheap rival that is best on validation rows; None where there is none to choose from."""
         scored = [
-            (value if higher_is_better else -value, t)
+            (direction(metric) * value, t)
             for t in self.techniques.values()
             if t.cheap and (value := t.validation(metric)) is not None
         ]
@@ -157,9 +163,7 @@ def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:
             replaced += 1
         if run.seed not in members or members[run.seed].committed < run.committed:
             members[run.seed] = run
-    techniques = {
-        name: Technique(name, members, cheap=name in RIVAL_RECIPES) for name, members in by_name.items()
-    }
+    techniques = {name: Technique(name, members, cheap=name in RIVALS) for name, members in by_name.items()}
     baseline = techniques.pop(BASELINE, None)
     if baseline is not None:
         rules = (
@@ -179,21 +183,21 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     usual: dict[str, Any] = {}
     for key in sorted({key for run in runs for key in run.settings if not key.startswith("recipe.")}):
         # Of two values that are as frequent, the one of the runs of `none` is the usual one.
-        counts = Counter(_frozen(run.settings.get(key)) for run in runs)
-        plain = Counter(_frozen(run.settings.get(key)) for run in runs if run.recipe == BASELINE)
+        counts = Counter(repr(run.settings.get(key)) for run in runs)
+        plain = Counter(repr(run.settings.get(key)) for run in runs if run.recipe == BASELINE)
         usual[key] = max(counts, key=lambda value: (plain[value], counts[value]))
     own: dict[tuple[str, str], Any] = {}
     for recipe in {run.recipe for run in runs}:
         members = [run for run in runs if run.recipe == recipe]
         for key in {key for run in members for key in run.settings if key.startswith("recipe.")}:
-            counts = Counter(_frozen(run.settings.get(key)) for run in members)
+            counts = Counter(repr(run.settings.get(key)) for run in members)
             own[recipe, key] = counts.most_common(1)[0][0]
     labels = []
     for run in runs:
         apart = [
             (key, value)
             for key, value in sorted(run.settings.items())
-            if _frozen(value) != own.get((run.recipe, key), usual.get(key, _frozen(value)))
+            if repr(value) != own.get((run.recipe, key), usual.get(key, repr(value)))
             and key != "recipe.description"
         ]
         labels.append(run.recipe + "".join(_setting(key, value) for key, value in apart))
@@ -203,10 +207,6 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 def _setting(key: str, value: Any) -> str:
     # A loss is half of a technique: `smote + focal`.
     return f" + {value}" if key == "loss" else f", {key.removeprefix('recipe.')}={value}"
-
-
-def _frozen(value: Any) -> str:
-    return repr(value)
 
 
 def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from evenly.comparison.classes import ClassGains
-from evenly.comparison.findings import ALPHA, Across, Comparison, Gain, Leaderboard, Standing
-from evenly.comparison.measures import MEASURES
-from evenly.comparison.techniques import BASELINE
+from evenly.comparison.findings import ALPHA, Across, ClassGains, Comparison, Gain, Leaderboard, Standing
+from evenly.comparison.techniques import BASELINE, MEASURES, metric_phrase
 from evenly.wording import counted, decimal, sentence_list, signed_decimal
 
 #: With fewer seeds than this, a comparison is told to be weak.
@@ -21,13 +19,6 @@ FEW_DATA_SETS = 6
 def named(name: str) -> str:
     """What a technique is called within a sentence."""
     return "no balancing" if name == BASELINE else name
-
-
-def interval(gain: Gain) -> str:
-    """The interval of a gain, in brackets."""
-    if gain.low == gain.high:
-        return f"(the same in all {gain.seeds} seeds, so that its spread is unknown)"
-    return f"(95% {decimal(gain.low)} to {decimal(gain.high)})"
 
 
 def relation(gain: Gain) -> str:
@@ -42,9 +33,11 @@ def relation(gain: Gain) -> str:
         direction = "above" if gain.mean > 0 else "below"
         return (
             f"is {decimal(abs(gain.mean))} {direction} {reference} {_magnitude(gain)}, which does not stand "
-            f"up to the number of comparisons (Holm p {_p(gain.holm_p)})"
+            f"up to the number of comparisons (Holm p {p_phrase(gain.holm_p)})"
         )
-    return f"does not differ from {reference} ({signed_decimal(gain.mean)}, 95% {_ends(gain)})"
+    same = f"the same in all {gain.seeds} seeds"
+    ends = same if gain.low == gain.high else f"{decimal(gain.low)} to {decimal(gain.high)}"
+    return f"does not differ from {reference} ({signed_decimal(gain.mean)}, 95% {ends})"
 
 
 def verdicts(board: Leaderboard) -> list[str]:
@@ -67,9 +60,7 @@ def verdicts(board: Leaderboard) -> list[str]:
 
 
 def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
-    label = MEASURES[board.metric].label
-    metric = label if label.startswith("Brier") else label[0].lower() + label[1:]
-    best = _best(board)
+    metric, best = metric_phrase(board.metric), _best(board)
     if best is None or best.against_baseline is None:
         return (
             f"Nothing helps: by {metric}, none of the {counted(len(tested), 'alternative')} beats no "
@@ -128,12 +119,12 @@ def _where(gains: ClassGains | None) -> str:
     """Say which classes gain, where the seeds agree on it."""
     if gains is None:
         return ""
-    told = [
+    agreed = [
         f"{signed_decimal(group.gain)} in the {group.name}"
         for group in gains.by_size
         if abs(group.gain) >= 0.005 and (group.won == 0 or group.lost == 0)
     ]
-    return f" F1 by class size: {sentence_list(told)}." if told else ""
+    return f" F1 by class size: {sentence_list(agreed)}." if agreed else ""
 
 
 def _remarks(board: Leaderboard) -> Iterator[str]:
@@ -141,8 +132,8 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         s for s in board.standings if s.log_loss is not None and s.log_loss.differs and s.log_loss.mean < 0
     ]
     if worse:
-        told = [f"{s.name} (log loss +{decimal(-s.log_loss.mean)})" for s in worse if s.log_loss]
-        yield f"Probabilities pay for it: calibration gets worse with {sentence_list(told)}."
+        names = [f"{s.name} (log loss +{decimal(-s.log_loss.mean)})" for s in worse if s.log_loss]
+        yield f"Probabilities pay for it: calibration gets worse with {sentence_list(names)}."
     gains = [
         s.against_baseline
         for s in board.standings
@@ -182,9 +173,9 @@ def verdicts_over_data_sets(across: Across) -> list[str]:
     if ranks is not None:
         finding = "differ" if ranks.p_value < ALPHA else "do not differ"
         sentences.append(
-            f"Over {number} data sets the techniques {finding} in rank (Friedman p {_p(ranks.p_value)}); "
-            f"mean ranks that are less than {ranks.critical_difference:.2f} apart do not differ at 5% "
-            "(Nemenyi)."
+            f"Over {number} data sets the techniques {finding} in rank "
+            f"(Friedman p {p_phrase(ranks.p_value)}); mean ranks that are less than "
+            f"{ranks.critical_difference:.2f} apart do not differ at 5% (Nemenyi)."
         )
     if number < FEW_DATA_SETS:
         sentences.append(
@@ -196,12 +187,10 @@ def verdicts_over_data_sets(across: Across) -> list[str]:
             continue
         record = f"{row.wins} won, {row.ties} tied, {row.losses} lost"
         if row.holm_p < ALPHA:
-            verb = "beats" if row.wins > row.losses else "falls behind"
-            sentences.append(f"{row.name} {verb} no balancing ({record}; Holm p {_p(row.holm_p)}).")
+            finding = "beats" if row.wins > row.losses else "falls behind"
         else:
-            sentences.append(
-                f"{row.name} cannot be told from no balancing ({record}; Holm p {_p(row.holm_p)})."
-            )
+            finding = "cannot be told from"
+        sentences.append(f"{row.name} {finding} no balancing ({record}; Holm p {p_phrase(row.holm_p)}).")
     return sentences
 
 
@@ -213,8 +202,8 @@ def headline(comparison: Comparison) -> str:
     if len(boards) == 1:
         return verdicts(boards[0])[0]
     across = verdicts_over_data_sets(comparison.across)[:1] if comparison.across else []
-    told = [f"{board.field.title}: {_best_of(board)}" for board in boards]
-    return " ".join([*across, f"The best on each: {'; '.join(told)}."])
+    best = [f"{board.field.title}: {_best_of(board)}" for board in boards]
+    return " ".join([*across, f"The best on each: {'; '.join(best)}."])
 
 
 def _best_of(board: Leaderboard) -> str:
@@ -225,18 +214,13 @@ def _best_of(board: Leaderboard) -> str:
 
 
 def _magnitude(gain: Gain) -> str:
-    """The interval of the size of a gain: both ends lose their sign where it is a loss."""
+    """The interval of the size of a gain in brackets: both ends lose their sign where it is a loss."""
     if gain.low == gain.high:
-        return interval(gain)
+        return f"(the same in all {gain.seeds} seeds, so that its spread is unknown)"
     low, high = (gain.low, gain.high) if gain.mean > 0 else (-gain.high, -gain.low)
     return f"(95% {decimal(low)} to {decimal(high)})"
 
 
-def _ends(gain: Gain) -> str:
-    if gain.low == gain.high:
-        return f"the same in all {gain.seeds} seeds"
-    return f"{decimal(gain.low)} to {decimal(gain.high)}"
-
-
-def _p(value: float) -> str:
+def p_phrase(value: float) -> str:
+    """A p-value as papers print it."""
     return "< .001" if value < 0.001 else decimal(value)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from evenly.doctor.findings import Finding
 from evenly.errors import DataError
-from evenly.experiments.history import git
-from evenly.experiments.workspace import changed_stages
+from evenly.experiments.history import changed_stages, git
 
 _SHOWN = 4
 #: File names as they are, whatever letters they have.

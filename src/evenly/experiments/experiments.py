@@ -31,14 +31,11 @@ _PLUS = re.compile(r"\+(?=[A-Za-z_][\w.]*=)")
 
 @dataclass(frozen=True)
 class Technique:
-    """A recipe with settings, as it is asked for: `smote`, or `smote+loss=focal`.
-
-    `added` are entries that params.yaml does not have, such as a recipe that is only being tried: dotted key
-    to JSON.
-    """
+    """A recipe with settings, as it is asked for: `smote`, or `smote+loss=focal`."""
 
     recipe: str
     settings: tuple[tuple[str, str], ...] = ()
+    #: What params.yaml does not have, such as a recipe that is only being tried: dotted key to JSON.
     added: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -49,27 +46,18 @@ class Technique:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run of the pipeline.
-
-    Attributes
-    ----------
-    technique, dataset, seed
-        What is run.
-    name
-        Of the DVC experiment.
-    shared
-        Of the expensive work that it may share with others: two that share a key are not started at once
-        before one of them has ended.
-    until
-        The last stage to run; all of them where it is empty.
-    """
+    """One run of the pipeline; `name` is that of the DVC experiment."""
 
     technique: Technique
     dataset: str
     seed: int
     name: str
+    #: Keys of expensive work: of two that share one, the second starts when the first has ended.
     shared: frozenset[str]
+    #: The last stage to run; all of them where it is empty.
     until: str = ""
+    #: Whether its recipe asks a language model.
+    asks_llm: bool = False
 
     @property
     def overrides(self) -> list[str]:
@@ -84,25 +72,13 @@ class Experiment:
 
 
 def read_technique(text: str) -> Technique:
-    """Read `smote+loss=focal`.
-
-    Raises
-    ------
-    ParameterError
-        When a setting is not KEY=VALUE.
-    """
+    """Read `smote+loss=focal`."""
     recipe, *settings = _PLUS.split(text.strip())
     return Technique(recipe, tuple(sorted(read_setting(setting) for setting in settings)))
 
 
 def read_setting(text: str) -> tuple[str, str]:
-    """Read `KEY=VALUE`.
-
-    Raises
-    ------
-    ParameterError
-        When it is not.
-    """
+    """Read `KEY=VALUE`."""
     key, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", key.strip()):
         raise ParameterError(f"A setting is KEY=VALUE, such as loss=focal, not {text!r}.")
@@ -116,12 +92,7 @@ def read_setting(text: str) -> tuple[str, str]:
 class Workshop:
     """Makes experiments from what params.yaml, datasets.yaml, dvc.yaml and the source files say now.
 
-    Parameters
-    ----------
-    root
-        The project's folder.
-    keys
-        Names of environment variables to their values: whether an endpoint's key is there.
+    `keys` are the environment variables that may hold an endpoint's key.
     """
 
     def __init__(self, root: Path, keys: Mapping[str, str]) -> None:
@@ -131,14 +102,7 @@ class Workshop:
         self._code = code_digest(root)
 
     def experiment(self, technique: Technique, dataset: str, seed: int, until: str = "") -> Experiment:
-        """Make an experiment, after checking that it can be run.
-
-        Parameters
-        ----------
-        technique, dataset, seed
-            What to run.
-        until
-            The last stage to run. It is part of the name: what has been run in part is not finished.
+        """Make an experiment, after checking that it can be run, up to the stage `until`.
 
         Raises
         ------
@@ -151,7 +115,7 @@ class Workshop:
         params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
         entry = read_entry(dataset, self.root / DATASETS_FILE)
         check_recipe(params, entry, self._keys)
-        told = {key: value for key, value in values.items() if key != "recipes"}
+        settings = {key: value for key, value in values.items() if key != "recipes"}
         recipe = values["recipes"][technique.recipe]
         data = {
             "entry": read_yaml(self.root / DATASETS_FILE)[dataset],
@@ -162,21 +126,22 @@ class Workshop:
         makers = {key: recipe[key] for key in ("llm", "generate") if recipe.get(key)}
         shared = {digest(data)}
         if makers:
-            shared.add(digest([data, makers, told.get("llm")]))
-        key = digest([data, told, {k: v for k, v in recipe.items() if k != "description"}])
+            shared.add(digest([data, makers, settings.get("llm")]))
+        # What has been run up to a stage is not finished: `until` is part of the name.
+        key = digest([data, settings, {k: v for k, v in recipe.items() if k != "description"}])
         name = re.sub(r"[^a-z0-9_-]+", "-", f"{dataset}-{technique.label}-s{seed}-{until}".lower())
         return Experiment(
-            technique, dataset, seed, f"{name.rstrip('-')}-{key[:10]}", frozenset(shared), until
+            technique,
+            dataset,
+            seed,
+            name=f"{name.rstrip('-')}-{key[:10]}",
+            shared=frozenset(shared),
+            until=until,
+            asks_llm="llm" in makers,
         )
 
     def values(self, technique: Technique, dataset: str, seed: int) -> dict[str, Any]:
-        """Give params.yaml as it will be in the run.
-
-        Raises
-        ------
-        ParameterError
-            When a setting does not exist.
-        """
+        """Give params.yaml as it will be in the run."""
         values = copy.deepcopy(self.params)
         for key, text in technique.settings:
             *path, last = key.split(".")
@@ -194,13 +159,7 @@ class Workshop:
 
 
 def override_text(value: Any) -> str:
-    """Write a plain value as the grammar of `dvc exp run -S` has it.
-
-    Raises
-    ------
-    ParameterError
-        When a mapping has a key that the grammar cannot express, which has no quotes for keys.
-    """
+    """Write a plain value as the grammar of `dvc exp run -S` has it, which has no quotes for keys."""
     if isinstance(value, dict):
         for key in value:
             if not _PLAIN_KEY.fullmatch(str(key)):
@@ -247,12 +206,12 @@ def code_digest(root: Path) -> str:
 
 
 def _sources(stage: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterable[str]:
-    made = [
+    outputs = [
         _path(out) for other in stages.values() for key in ("outs", "metrics") for out in other.get(key, ())
     ]
     for dependency in stage.get("deps", ()):
         path = _path(dependency)
-        if not any(path == out or path.startswith(f"{out}/") for out in made):
+        if not any(path == out or path.startswith(f"{out}/") for out in outputs):
             yield path
 
 

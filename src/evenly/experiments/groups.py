@@ -11,18 +11,21 @@ from typing import Any
 from evenly.errors import ParameterError, RecipeError
 from evenly.experiments.experiments import Experiment, Technique, Workshop, read_technique
 
-#: Named groups; `llm`, `generative` and `all` are read from the recipes that there are.
+#: Recipes that change the loss or its weights, make no row and cost no more than `none`.
+RIVALS = ("class_weights", "logit_adjustment")
+#: Named sets of techniques, those of the literature; the other groups are read from the recipes themselves.
 GROUPS: dict[str, tuple[str, ...]] = {
     "baseline": ("none",),
     "resampling": ("random_oversampling", "smote", "adasyn"),
     "augmentation": ("offline_augmentation",),
     "loss_function": ("focal",),
     "combined": ("smote+loss=focal", "offline_augmentation+loss=focal"),
-    "rivals": ("none", "class_weights", "logit_adjustment"),
+    "rivals": ("none", *RIVALS),
     "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head"),
 }
 CLASSICAL = ("baseline", "resampling", "augmentation", "loss_function", "combined")
-_READ = ("classical", "llm", "generative", "all")
+#: Groups of the recipes that have this section.
+PRODUCERS = {"llm": "llm", "generative": "generate"}
 
 
 @dataclass(frozen=True)
@@ -35,31 +38,17 @@ class Plan:
 
 def group_names() -> list[str]:
     """All names of groups."""
-    return [*GROUPS, *_READ]
+    return [*GROUPS, "classical", *PRODUCERS, "all"]
 
 
 def techniques_of(name: str, recipes: Mapping[str, Any]) -> list[Technique]:
-    """The techniques of a group, or the single one that is no group's name.
-
-    Parameters
-    ----------
-    name
-        A group, a recipe, or a recipe with settings (`smote+loss=focal`).
-    recipes
-        Those of params.yaml.
-
-    Raises
-    ------
-    RecipeError
-        When it is none of these.
-    """
+    """The techniques of a group, or the single one (`smote`, `smote+loss=focal`) that is no group's name."""
     if name in GROUPS:
         return [read_technique(text) for text in GROUPS[name]]
     if name == "classical":
         return [t for group in CLASSICAL for t in techniques_of(group, recipes)]
-    if name in ("llm", "generative"):
-        producer = "llm" if name == "llm" else "generate"
-        return [Technique(recipe) for recipe, values in recipes.items() if values.get(producer)]
+    if name in PRODUCERS:
+        return [Technique(recipe) for recipe, values in recipes.items() if values.get(PRODUCERS[name])]
     if name == "all":
         return [Technique(recipe) for recipe in recipes] + techniques_of("combined", recipes)
     technique = read_technique(name)
@@ -79,28 +68,12 @@ def plan_sweep(
     seeds: Sequence[int],
     settings: Sequence[tuple[str, str]] = (),
 ) -> Plan:
-    """Say what to run.
+    """Say what to run: groups, recipes, and recipes with settings, each with all data sets and seeds.
 
     Techniques come in the order given, every one with all its seeds before the next, so that the baseline is
     there first and what the seeds share is made by it. `none` is always among them: nothing can be said
-    without it.
-
-    Parameters
-    ----------
-    workshop
-        Makes the experiments.
-    names
-        Groups, recipes, and recipes with settings.
-    datasets, seeds
-        To run each of them with.
-    settings
-        For all of them.
-
-    Returns
-    -------
-    Plan
-        A member of a group that does not go with the data set, the model or this installation is left out
-        with a sentence.
+    without it. A member of a group that does not go with the data set, the model or this installation is left
+    out with a sentence; what was named itself is refused.
 
     Raises
     ------
@@ -121,26 +94,20 @@ def plan_sweep(
                 technique.recipe, tuple(sorted({**dict(settings), **dict(technique.settings)}.items()))
             )
             try:
-                made = [workshop.experiment(chosen, dataset, seed) for seed in seeds]
+                runs = [workshop.experiment(chosen, dataset, seed) for seed in seeds]
             except RecipeError as error:
                 if by_name:
                     raise
                 left_out[f"{technique.label} on {dataset} is left out. {error}"] = None
                 continue
-            experiments |= {experiment.name: experiment for experiment in made}
+            experiments |= {experiment.name: experiment for experiment in runs}
     if not experiments:
         raise RecipeError("Nothing is left to run: " + " ".join(left_out))
     return Plan(tuple(experiments.values()), tuple(left_out))
 
 
 def read_seeds(text: str) -> list[int]:
-    """Read seeds: `1..10`, `3`, `1,2,5`, and any mixture of these.
-
-    Raises
-    ------
-    ParameterError
-        When it is none of these.
-    """
+    """Read seeds: `1..10`, `3`, `1,2,5`, and any mixture of these."""
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)

@@ -1,5 +1,5 @@
-"""What git and DVC remember of finished runs: experiments by name, and files of any revision, read without
-checking anything out and without starting DVC.
+"""What git and DVC remember of runs: finished experiments by name, and files of any revision, read without
+checking anything out and, but for the state of the workspace, without starting DVC.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +23,7 @@ _FIELDS = "%(refname)%09%(objectname)%09%(committerdate:unix)"
 
 
 def experiment_revisions(root: Path) -> dict[str, str]:
-    """Commit of every finished DVC experiment by name, the newest where a name is taken twice; oldest
-    first.
+    """Commit of every finished DVC experiment by name, oldest first; the newest where a name is taken twice.
 
     DVC writes an experiment's reference when it has finished: what is here has a result.
     """
@@ -38,17 +38,11 @@ def experiment_revisions(root: Path) -> dict[str, str]:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Give what a git command prints.
-
-    Raises
-    ------
-    DataError
-        With git's own first line, when it fails.
-    """
+    """Give what a git command prints; its own first line is the message where it fails."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[0]
-        raise DataError(f"git {arguments[0]} failed: {said.removeprefix('fatal: ')}.")
+        message = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise DataError(f"git {arguments[0]} failed: {message.removeprefix('fatal: ')}.")
     return done.stdout
 
 
@@ -56,14 +50,7 @@ def git(root: Path, *arguments: str) -> str:
 class Revision:
     """The project as it was at a commit, or as it is now.
 
-    Attributes
-    ----------
-    root
-        The project's folder.
-    name
-        What the user calls it: the name of an experiment, a branch, a tag, a commit.
-    commit
-        Its commit; None for the workspace.
+    `name` is what the user calls it (an experiment, a branch, a tag, a commit); the workspace has no commit.
     """
 
     root: Path
@@ -113,14 +100,7 @@ class Revision:
         return None if inside is None else inside.read_bytes()
 
     def files(self, path: str) -> dict[str, Path]:
-        """Where the files of an output that is a folder lie, by their name in it; empty where this revision
-        has no such output.
-
-        Raises
-        ------
-        DataError
-            When it has one, but the content of a file is not in DVC's cache.
-        """
+        """Where the files of an output folder lie, by their name in it; empty where there is none."""
         if self.commit is None:
             folder = self.root / path
             found = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -132,13 +112,7 @@ class Revision:
         return {one["relpath"]: self._cached(one["md5"], f"{path}/{one['relpath']}") for one in listed}
 
     def copy_folder(self, path: str, target: Path) -> None:
-        """Copy the files of an output that is a folder below `target`.
-
-        Raises
-        ------
-        DataError
-            When the revision has no such output, or its content is not in DVC's cache.
-        """
+        """Copy the files of an output that is a folder below `target`."""
         found = self.files(path)
         if not found:
             raise DataError(f"{self.name} has no {path}; run it again.")
@@ -195,13 +169,7 @@ def _configured_caches(root: Path) -> list[Path]:
 
 
 def find_revisions(root: Path, names: list[str]) -> list[Revision]:
-    """Resolve what the user named: experiments, branches, tags, commits, or `workspace`.
-
-    Raises
-    ------
-    DataError
-        Naming the first that is none of these.
-    """
+    """Resolve what the user named: experiments, branches, tags, commits, or `workspace`."""
     experiments = experiment_revisions(root)
     found = []
     for name in names:
@@ -224,6 +192,17 @@ def find_revisions(root: Path, names: list[str]) -> list[Revision]:
             commit = done.stdout.strip()
         found.append(Revision(root, name, commit))
     return found
+
+
+def changed_stages(root: Path) -> list[str]:
+    """Names of the stages and `.dvc` files of the workspace that DVC would run or commit again."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"], cwd=root, capture_output=True, encoding="utf-8"
+    )
+    lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+    if done.returncode:
+        raise DataError(f"dvc status failed: {lines[0].removeprefix('ERROR: ').rstrip('.')}.")
+    return sorted(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def read_cache(path: Path) -> dict[str, Any]:

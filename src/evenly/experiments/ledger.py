@@ -1,74 +1,67 @@
-"""What sweeps leave in `.cache/sweeps/`: what each run cost, for estimates, and which runs a sweep had.
+"""What sweeps leave in `.cache/sweeps/`: which runs a sweep had, and what each run cost, for estimates and
+comparisons.
 
 Nothing here decides whether a run is finished: DVC's experiments do.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evenly.errors import DataError
 from evenly.experiments.experiments import Experiment, digest
 from evenly.experiments.history import Revision, read_cache
-from evenly.experiments.runs import FIT_SECONDS, MAKING, SECOND_ROUND, STAGE_SECONDS, stage_key
 from evenly.files import write_json
 
 FOLDER = Path(".cache/sweeps")
 _COSTS = FOLDER / "costs.json"
+#: Seconds of the fit by the MD5 of the model that came out.
+FIT_SECONDS = FOLDER / "fit_seconds.json"
+#: Seconds of whole stages, by stage and MD5 of what came out.
+STAGE_SECONDS = FOLDER / "stage_seconds.json"
+#: The stages that make, screen or assemble rows, and the output that tells one run of theirs from another.
+MAKING = {
+    "llm_generate": "data/generated/llm.parquet",
+    "generate": "data/generated/model.parquet",
+    "filter": "data/filtered/kept.parquet",
+    "offline_augment": "data/augmented/augmented.parquet",
+    "resample": "data/balanced/train.parquet",
+}
+#: The stages of the second round, likewise.
+SECOND_ROUND = {"mine_hard_examples": "data/hard/hard.parquet", "finetune": "models/finetune"}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that was started: its id, what was asked for, the names of its experiments, and failures.
-
-    `failures` has the reason for each run that failed, by name.
-    """
+    """A sweep that was started: its id, its groups as typed, its experiments, and why some of them failed."""
 
     id: str
-    asked: str
+    groups: str
     names: tuple[str, ...]
-    failures: dict[str, str]
+    failures: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What experiments will take, from what such experiments have taken.
-
-    `seconds` is None where nothing is known; `money` sums up what is known, and `unpriced` are the techniques
-    that ask a language model at an unknown price.
-    """
-
-    seconds: float | None
-    money: float
-    unpriced: tuple[str, ...]
-
-
-def sweep_id(asked: str, experiments: Sequence[Experiment]) -> str:
+def sweep_id(groups: str, experiments: Sequence[Experiment]) -> str:
     """Name a sweep for what it runs: the same sweep has the same name."""
-    word = "".join(c if c.isalnum() else "-" for c in asked.split()[0].lower()).strip("-")
+    word = "".join(c if c.isalnum() else "-" for c in groups.split()[0].lower()).strip("-")
     return f"{word}-{digest([experiment.name for experiment in experiments])[:6]}"
 
 
 def record_sweep(root: Path, sweep: Sweep) -> None:
     """Remember a sweep, for `evenly compare --group`."""
     write_json(
-        {"asked": sweep.asked, "experiments": list(sweep.names), "failures": sweep.failures},
+        {"asked": sweep.groups, "experiments": list(sweep.names), "failures": sweep.failures},
         root / FOLDER / f"{sweep.id}.sweep.json",
     )
 
 
 def read_sweep(root: Path, id_: str | None) -> Sweep:
-    """Read a sweep back; the last one that was run where `id_` is None.
-
-    Raises
-    ------
-    DataError
-        When there is no such sweep, naming those there are.
-    """
+    """Read a sweep back; the last one that was run where `id_` is None."""
     files = sorted((root / FOLDER).glob("*.sweep.json"), key=lambda file: file.stat().st_mtime)
     names = [file.name.removesuffix(".sweep.json") for file in files]
     if id_ is None and names:
@@ -84,29 +77,69 @@ def read_sweep(root: Path, id_: str | None) -> Sweep:
 
 
 def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: float, logs: Path) -> None:
-    """Remember what a finished run took: for estimates, and its seconds for comparisons."""
-    costs = read_cache(root / _COSTS)
-    llm = _llm(revision)
-    costs[experiment.name] = {
+    """Remember what a finished run took; each stage has left its own seconds in `logs`."""
+    measured = {log.stem: read_cache(log) for log in logs.glob("*.json")}
+    llm = json.loads(_llm_metrics(revision) or "{}")
+    cost = {
         "technique": experiment.technique.label,
         "dataset": experiment.dataset,
         "wall_s": round(wall_s, 2),
-        "cpu_s": round(sum(read_cache(log).get("cpu_s", 0.0) for log in logs.glob("*.json")), 2),
+        "cpu_s": round(sum(stage.get("cpu_s", 0.0) for stage in measured.values()), 2),
         "money": llm.get("cost") if llm else 0.0,
         "asks": bool(llm),
     }
-    write_json(costs, root / _COSTS)
-    fit = read_cache(logs / "train.json").get("fit") or {}
+    _add(root / _COSTS, {experiment.name: cost})
     model = revision.outputs.get("models/train")
-    if model and "cpu_s" in fit:
-        write_json({**read_cache(root / FIT_SECONDS), model: round(fit["cpu_s"], 3)}, root / FIT_SECONDS)
+    fit = (measured.get("train", {}).get("fit") or {}).get("cpu_s")
+    if model and fit is not None:
+        _add(root / FIT_SECONDS, {model: round(fit, 3)})
     stages = {
-        stage_key(stage, output, revision): round(cpu, 3)
+        stage_key(stage, output, revision): round(measured[stage]["cpu_s"], 3)
         for stage, output in {**MAKING, **SECOND_ROUND}.items()
-        if (cpu := read_cache(logs / f"{stage}.json").get("cpu_s")) is not None
+        if measured.get(stage, {}).get("cpu_s") is not None
     }
     if stages:
-        write_json({**read_cache(root / STAGE_SECONDS), **stages}, root / STAGE_SECONDS)
+        _add(root / STAGE_SECONDS, stages)
+
+
+def _llm_metrics(revision: Revision) -> bytes | None:
+    try:
+        return revision.read("metrics/llm.json")
+    except DataError:
+        return None
+
+
+def _add(path: Path, values: Mapping[str, Any]) -> None:
+    write_json({**read_cache(path), **values}, path)
+
+
+def stage_key(stage: str, output: str, revision: Revision) -> str:
+    """What `STAGE_SECONDS` calls the run of a stage whose output a revision has."""
+    return f"{stage}:{revision.outputs.get(output, '')}"
+
+
+def fit_seconds(revision: Revision, *, second_round: bool) -> float | None:
+    """CPU seconds of fitting the model, of the second round too; None where they were not measured."""
+    first = read_cache(revision.root / FIT_SECONDS).get(revision.outputs.get("models/train", ""))
+    second = stage_seconds(revision, SECOND_ROUND) if second_round else 0.0
+    return None if first is None or second is None else first + second
+
+
+def stage_seconds(revision: Revision, stages: Mapping[str, str]) -> float | None:
+    """CPU seconds of stages together; None where one was not measured."""
+    measured = read_cache(revision.root / STAGE_SECONDS)
+    keys = [stage_key(stage, output, revision) for stage, output in stages.items()]
+    return sum(float(measured[key]) for key in keys) if all(key in measured for key in keys) else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What experiments will take: `seconds` is None where nothing is known, `money` sums up what is known."""
+
+    seconds: float | None
+    money: float
+    #: Techniques that ask a language model at an unknown price.
+    unpriced: tuple[str, ...]
 
 
 def estimate(root: Path, experiments: Iterable[Experiment], jobs: int) -> Estimate:
@@ -114,28 +147,23 @@ def estimate(root: Path, experiments: Iterable[Experiment], jobs: int) -> Estima
     data set, else of all runs so far.
     """
     costs = list(read_cache(root / _COSTS).values())
-    total, money = 0.0, 0.0
-    known, unpriced = bool(costs), []
+    total, money, unpriced = 0.0, 0.0, []
     for experiment in experiments:
-        label = experiment.technique.label
         alike, basis = _alike(costs, experiment)
         total += _median([cost["wall_s"] for cost in alike])
         same = alike if basis == "this technique" else []
-        if "llm" in experiment.technique.recipe or any(cost["asks"] for cost in same):
+        if experiment.asks_llm or any(cost["asks"] for cost in same):
             prices = [cost["money"] for cost in same if cost["money"] is not None]
             money += _median(prices)
             if not prices:
-                unpriced.append(label)
-    return Estimate(total / jobs if known else None, money, tuple(dict.fromkeys(unpriced)))
+                unpriced.append(experiment.technique.label)
+    return Estimate(total / jobs if costs else None, money, tuple(dict.fromkeys(unpriced)))
 
 
 def measured_seconds(root: Path, experiment: Experiment) -> tuple[float, str] | None:
-    """Wall seconds of a run from those that a sweep has measured on its data set, and of which of them.
+    """Median wall seconds of measured runs on a data set, and of which: `this technique`, `other techniques`.
 
-    Returns
-    -------
-    seconds, basis
-        `basis` is `this technique` or `other techniques`. None where nothing was measured on the data set.
+    None where nothing was measured on the data set.
     """
     alike, basis = _alike(list(read_cache(root / _COSTS).values()), experiment)
     if not alike or basis == "other data sets":
@@ -154,13 +182,3 @@ def _alike(costs: Sequence[dict[str, Any]], experiment: Experiment) -> tuple[lis
 
 def _median(values: Sequence[float]) -> float:
     return float(statistics.median(values)) if values else 0.0
-
-
-def _llm(revision: Revision) -> dict[str, Any]:
-    import json
-
-    try:
-        content = revision.read("metrics/llm.json")
-    except DataError:
-        return {}
-    return json.loads(content) if content else {}

@@ -7,26 +7,12 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from evenly.errors import DataError
-from evenly.experiments.history import Revision, read_cache
+from evenly.experiments.history import Revision
+from evenly.experiments.ledger import MAKING, fit_seconds, stage_seconds
 
-#: Seconds of the fit by the MD5 of the model that came out; a sweep writes it.
-FIT_SECONDS = Path(".cache/sweeps/fit_seconds.json")
-#: Seconds of whole stages, by stage and MD5 of what came out; a sweep writes it, too.
-STAGE_SECONDS = Path(".cache/sweeps/stage_seconds.json")
-#: The stages that make, screen or assemble rows, and the output that tells one run of theirs from another.
-MAKING = {
-    "llm_generate": "data/generated/llm.parquet",
-    "generate": "data/generated/model.parquet",
-    "filter": "data/filtered/kept.parquet",
-    "offline_augment": "data/augmented/augmented.parquet",
-    "resample": "data/balanced/train.parquet",
-}
-#: The stages of the second round, likewise.
-SECOND_ROUND = {"mine_hard_examples": "data/hard/hard.parquet", "finetune": "models/finetune"}
 #: Keys of params.yaml that say which run it is rather than how a technique is set.
 _IDENTITY = ("seed", "dataset", "balancing", "recipes")
 
@@ -42,54 +28,33 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the whole pipeline.
-
-    Attributes
-    ----------
-    name
-        Its experiment, or how else its revision is called.
-    committed
-        When, in seconds since 1970: of two equal runs the later one counts.
-    dataset, recipe, model, loss, seed
-        What was run; model and loss as resolved.
-    settings
-        Everything else that params.yaml said, as dotted key to value.
-    scores
-        `metrics/evaluate.json`.
-    classes
-        In class order.
-    test_share
-        Test rows over all other rows that the split is drawn from.
-    test_given
-        Whether the test split is the data set's own, so that seeds do not vary it.
-    added_rows
-        Rows of the training table that are not real.
-    tokens
-        Of a language model.
-    money
-        What they cost; None where the price is unknown.
-    fit_seconds
-        CPU seconds of fitting the model, those of a second round included; None where no sweep has measured
-        them.
-    making_seconds
-        CPU seconds of the stages that make, screen and assemble rows, likewise.
-    """
+    """A run of the whole pipeline, under the name of its experiment or of its revision."""
 
     name: str
+    #: When, in seconds since 1970: of two equal runs the later one counts.
     committed: int
     dataset: str
     recipe: str
+    #: Model and loss as resolved.
     model: str
     loss: str
     seed: int
+    #: Everything else that params.yaml says, as dotted key to value; the recipe's own begin with `recipe.`.
     settings: Mapping[str, Any]
+    #: `metrics/evaluate.json`.
     scores: Mapping[str, Any]
     classes: tuple[ClassScore, ...]
+    #: Test rows over all other rows that the split is drawn from.
     test_share: float
+    #: Whether the test split is the data set's own, so that seeds do not vary it.
     test_given: bool = False
+    #: Rows of the training table that are not real.
     added_rows: int = 0
+    #: Of a language model, with what they cost; None where the price is unknown.
     tokens: int = 0
     money: float | None = 0.0
+    #: CPU seconds of fitting the model, and of making, screening and assembling rows; None where no sweep has
+    #: measured them.
     fit_seconds: float | None = None
     making_seconds: float | None = None
 
@@ -128,8 +93,8 @@ def read_run(revision: Revision) -> Run:
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
         money=llm.get("cost") if llm else 0.0,
-        fit_seconds=_fit_seconds(revision, second_round=bool(identity["recipe"].get("finetune"))),
-        making_seconds=_stage_seconds(revision, MAKING),
+        fit_seconds=fit_seconds(revision, second_round=bool(identity["recipe"].get("finetune"))),
+        making_seconds=stage_seconds(revision, MAKING),
     )
 
 
@@ -166,22 +131,3 @@ def _test_share(split: Mapping[str, Any]) -> float:
     before = (split.get("imbalance") or {}).get("train_before")
     train = sum(before.values()) if before else rows["train"]
     return float(rows["test"] / max(1, train + rows["validation"]))
-
-
-def stage_key(stage: str, output: str, revision: Revision) -> str:
-    """What `STAGE_SECONDS` calls the run of a stage whose output a revision has."""
-    return f"{stage}:{revision.outputs.get(output, '')}"
-
-
-def _fit_seconds(revision: Revision, *, second_round: bool) -> float | None:
-    measured = read_cache(revision.root / FIT_SECONDS)
-    first = measured.get(revision.outputs.get("models/train", ""))
-    second = _stage_seconds(revision, SECOND_ROUND) if second_round else 0.0
-    return None if first is None or second is None else first + second
-
-
-def _stage_seconds(revision: Revision, stages: Mapping[str, str]) -> float | None:
-    """Sum over stages; None where one was not measured."""
-    measured = read_cache(revision.root / STAGE_SECONDS)
-    keys = [stage_key(stage, output, revision) for stage, output in stages.items()]
-    return sum(float(measured[key]) for key in keys) if all(key in measured for key in keys) else None

@@ -1,4 +1,5 @@
-"""Runs experiments as DVC experiments, several at a time, each in a temporary checkout of its own.
+"""Runs experiments as DVC experiments, several at a time, each in a temporary checkout of its own, and shows
+how they get on.
 
 What has finished is known from DVC alone, so that a sweep that was killed goes on where it was. A run that
 fails is an outcome with a reason, and the others go on.
@@ -12,15 +13,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from evenly.console import results_table
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import FOLDER, record_cost
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Status = Literal["cached", "started", "running", "done", "failed"]
 _POLL_S = 0.2
@@ -32,10 +38,7 @@ _STAGE = re.compile(r"^Running stage '(\w+)'", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Event:
-    """What has become of an experiment.
-
-    `stage` is the one that is running, `seconds` how long the run took or has taken, `reason` why it failed.
-    """
+    """What has become of an experiment: the stage it is in, its seconds so far, why it failed."""
 
     experiment: Experiment
     status: Status
@@ -58,21 +61,10 @@ class _Running:
 def run_experiments(
     root: Path, experiments: Sequence[Experiment], *, jobs: int, watch: Callable[[Event], None]
 ) -> dict[str, str]:
-    """Run the experiments that DVC does not have yet.
+    """Run the experiments that DVC does not have yet, `jobs` at once, and tell `watch` of all that happens.
 
-    Of experiments that share expensive work, one runs first. When this is interrupted, the runs in progress
-    are ended, and nothing of them stays.
-
-    Parameters
-    ----------
-    root
-        The project's folder.
-    experiments
-        In the order to start them.
-    jobs
-        At once, at most.
-    watch
-        Is told of everything that happens.
+    Of experiments that share expensive work, one runs first. When this is interrupted or killed, the runs in
+    progress are ended, and nothing of them stays.
 
     Returns
     -------
@@ -80,18 +72,16 @@ def run_experiments(
         Reason by name of the experiments that failed.
     """
     finished = experiment_revisions(root)
-    waiting: list[Experiment] = []
-    for experiment in experiments:
-        if experiment.name in finished:
-            watch(Event(experiment, "cached"))
-        else:
-            waiting.append(experiment)
-    made = {key for experiment in experiments if experiment.name in finished for key in experiment.shared}
+    cached = [experiment for experiment in experiments if experiment.name in finished]
+    waiting = [experiment for experiment in experiments if experiment.name not in finished]
+    for experiment in cached:
+        watch(Event(experiment, "cached"))
+    work_done = {key for experiment in cached for key in experiment.shared}
     running: list[_Running] = []
     failures: dict[str, str] = {}
     try:
         while waiting or running:
-            while len(running) < jobs and (chosen := _next(waiting, running, made)):
+            while len(running) < jobs and (chosen := _next(waiting, running, work_done)):
                 waiting.remove(chosen)
                 running.append(_start(root, chosen))
                 watch(Event(chosen, "started"))
@@ -106,7 +96,7 @@ def run_experiments(
                     running.append(_start(root, run.experiment, run.tries + 1))
                     continue
                 seconds = time.monotonic() - run.began
-                made |= run.experiment.shared
+                work_done |= run.experiment.shared
                 if reason:
                     failures[run.experiment.name] = reason
                     watch(Event(run.experiment, "failed", seconds=seconds, reason=reason))
@@ -118,9 +108,11 @@ def run_experiments(
     return failures
 
 
-def _next(waiting: Sequence[Experiment], running: Sequence[_Running], made: set[str]) -> Experiment | None:
+def _next(
+    waiting: Sequence[Experiment], running: Sequence[_Running], work_done: set[str]
+) -> Experiment | None:
     """Choose the first experiment that would not do what one in progress is doing."""
-    busy = {key for run in running for key in run.experiment.shared if key not in made}
+    busy = {key for run in running for key in run.experiment.shared if key not in work_done}
     return next((experiment for experiment in waiting if not experiment.shared & busy), None)
 
 
@@ -184,17 +176,86 @@ def failure_reason(log: str, code: int | None) -> str:
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     stage = (_STAGE.findall(log) or [""])[-1]
-    said = next((found[1] for line in reversed(lines) if (found := _SAID.match(line))), None)
-    raised = next((line for line in reversed(lines) if _RAISED.match(line)), None)
-    dvc = next((line.removeprefix("ERROR: ") for line in reversed(lines) if line.startswith("ERROR: ")), None)
-    reason = said or raised or dvc or f"`dvc exp run` exited with {code}."
-    return f"{stage}: {reason}" if stage and (said or raised) else reason
+    for pattern in (_SENTENCE, _EXCEPTION, _DVC_ERROR):
+        if found := next((match for line in reversed(lines) if (match := pattern.match(line))), None):
+            return f"{stage}: {found[1]}" if stage and pattern is not _DVC_ERROR else found[1]
+    return f"`dvc exp run` exited with {code}."
 
 
 # An EvenlyError, as `stages.run` prints it: path of the stage, then the sentence.
-_SAID = re.compile(r"(?:\S*/)?stages[/.]\w+(?:\.py)?: (.+)")
-_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b(?:: .*)?$")
+_SENTENCE = re.compile(r"(?:\S*/)?stages[/.]\w+(?:\.py)?: (.+)")
+_EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b(?:: .*)?)$")
+_DVC_ERROR = re.compile(r"ERROR: (.+)")
 
 
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+
+class SweepTable:
+    """What has become of each technique's runs, as a table for `rich.live.Live`."""
+
+    def __init__(self, experiments: Sequence[Experiment]) -> None:
+        self._rows = list(dict.fromkeys((e.dataset, e.technique.label) for e in experiments))
+        self._total = Counter((e.dataset, e.technique.label) for e in experiments)
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._running: dict[str, tuple[tuple[str, str], int, str]] = {}
+        self._seconds: dict[tuple[str, str], list[float]] = {}
+        self._reasons: dict[tuple[str, str], str] = {}
+        self._began = time.monotonic()
+
+    @property
+    def settled(self) -> int:
+        """Runs that are finished, were finished, or have failed."""
+        return sum(self._counts.values())
+
+    def update(self, event: Event) -> None:
+        """Take in what has happened."""
+        experiment = event.experiment
+        row = experiment.dataset, experiment.technique.label
+        if event.status in ("started", "running"):
+            self._running[experiment.name] = row, experiment.seed, event.stage
+            return
+        self._running.pop(experiment.name, None)
+        self._counts[(*row, event.status)] += 1
+        if event.status == "done":
+            self._seconds.setdefault(row, []).append(event.seconds)
+        if event.status == "failed":
+            self._reasons[row] = event.reason
+
+    def __rich__(self) -> Table:
+        from rich.markup import escape
+
+        total = sum(self._total.values())
+        elapsed = time.monotonic() - self._began
+        table = results_table(
+            f"{self.settled} of {total} runs, {elapsed / 60:.0f} min {elapsed % 60:02.0f} s"
+        )
+        several = len({dataset for dataset, _ in self._rows}) > 1
+        for name in (["data set"] if several else []) + ["technique"]:
+            table.add_column(name, no_wrap=True)
+        for name in ("done", "were there", "failed", "mean s"):
+            table.add_column(name, justify="right", min_width=len(name))
+        table.add_column("now", no_wrap=True)
+        for row in self._rows:
+            counts = [self._counts[(*row, status)] for status in ("done", "cached", "failed")]
+            now = [f"seed {seed} {stage}" for at, seed, stage in self._running.values() if at == row]
+            seconds = self._seconds.get(row)
+            cells = [*([escape(row[0])] if several else []), escape(row[1])]
+            cells += [str(count) if count else "" for count in counts]
+            cells.append(f"{sum(seconds) / len(seconds):.0f}" if seconds else "")
+            whole = sum(counts) == self._total[row]
+            state = ", ".join(now) or self._reasons.get(row) or ("[green]ready[/green]" if whole else "")
+            cells.append(state if state.startswith("[green]") else escape(state))
+            table.add_row(*cells)
+        return table
+
+
+def event_line(event: Event, settled: int, total: int) -> str:
+    """One line for a log, when a run has ended; empty for other events."""
+    name = f"{event.experiment.dataset} {event.experiment.technique.label} seed {event.experiment.seed}"
+    if event.status == "done":
+        return f"[{settled}/{total}] {name}: {event.seconds:.0f} s"
+    if event.status == "failed":
+        return f"[{settled}/{total}] {name}: failed: {event.reason}"
+    return ""

@@ -13,9 +13,8 @@ from typing import Any
 from evenly.classifiers.storage import MANIFEST
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
-from evenly.experiments.history import Revision, find_revisions
+from evenly.experiments.history import Revision, changed_stages, find_revisions
 from evenly.experiments.runs import Run, read_run
-from evenly.experiments.workspace import changed_stages
 from evenly.params.datasets import DATASETS_FILE
 from evenly.params.project import PARAMS_FILE
 
