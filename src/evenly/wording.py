@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 # What Markdown or HTML would take for its own in a table's cell.
-_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "`": "\\`", "_": "\\_"})
+_ESCAPES = str.maketrans(
+    {letter: f"\\{letter}" for letter in "\\`*_{}[]|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+_BARE_PIPE = re.compile(r"(?<!\\)\|")
 
 
 def sentence_list(parts: Sequence[str]) -> str:
@@ -52,11 +56,15 @@ def csv_cell(value: Any) -> Any:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
 
 
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
-    """Lay out a table whose cells are Markdown; the first column is text, the others are numbers."""
-    lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+def markdown_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | None]], text_columns: Collection[str] = ()
+) -> str:
+    """Lay out a table whose cells are Markdown; the first and `text_columns` are text, the rest numbers."""
+    text = {columns[0], *text_columns}
+    lines = ["| " + " | ".join(columns) + " |"]
+    lines.append("".join("|---" if column in text else "|---:" for column in columns) + "|")
     for row in rows:
-        cells = ("" if cell is None else " ".join(cell.split()).replace("|", "\\|") for cell in row)
+        cells = ("" if cell is None else _BARE_PIPE.sub(r"\\|", " ".join(cell.split())) for cell in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
