@@ -149,9 +149,9 @@ def _prompts(count: int) -> list[str]:
 
 def _engine(folder: str, values: dict[str, Any], count: int) -> dict[str, Any]:
     started, cpu = time.perf_counter(), time.process_time()
-    from evenly.llm.chat import Answer, ChatRequest
-    from evenly.llm.engine import Engine
-    from evenly.llm.journal import Journal, journal_path
+    from evenly.llm.engine.engine import Engine
+    from evenly.llm.engine.journal import Journal, journal_path
+    from evenly.llm.engine.messages import Answer, ChatRequest
     from evenly.params.llm import EngineSettings
 
     start, start_cpu = time.perf_counter() - started, time.process_time() - cpu

@@ -10,7 +10,7 @@ def main() -> None:
     from evenly.files import write_json
     from evenly.groups import group_counts
     from evenly.imbalance import group_measures, imbalance_measures, tiers
-    from evenly.llm.keys import keys_from
+    from evenly.llm.engine.endpoint import keys_from
     from evenly.params.datasets import read_entry
     from evenly.params.project import read_params
     from evenly.planning import make_plans

@@ -26,12 +26,12 @@ def main() -> None:
 
     from rich.console import Console
 
+    from evenly.llm.engine.endpoint import journal_folder, keys_from
     from evenly.llm.generate import generate_samples
-    from evenly.llm.keys import journal_folder, keys_from
     from evenly.llm.panel import watching
     from evenly.llm.preview import plan_estimate
-    from evenly.llm.prompts import Prompts
-    from evenly.llm.result import shortfalls
+    from evenly.llm.writing.prompts import Prompts
+    from evenly.llm.writing.result import shortfalls
     from evenly.params.generation import read_engine_settings
 
     train, prompts = read_samples("data/split/train.parquet"), Prompts(Path("prompts"))

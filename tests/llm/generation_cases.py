@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.llm.generate import Generation, generate_samples
-from evenly.llm.prompts import Prompts
+from evenly.llm.writing.prompts import Prompts
 from evenly.params.generation import AskingSettings
 from evenly.params.llm import EngineSettings
 from evenly.plans import AskedModel, LlmPlan

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.llm.crew import GenerationError
-from evenly.llm.generate import prepared
-from evenly.llm.prompts import Prompts
+from evenly.llm.generate import GenerationError, prepared
+from evenly.llm.writing.prompts import Prompts
 from evenly.params.datasets import ClassNote
 from evenly.samples import concatenate, samples_from_columns, write_samples
 from tests.llm.generation_cases import (

@@ -15,14 +15,22 @@ from hypothesis import strategies as st
 
 from evenly.errors import ParameterError
 from evenly.features.ngramsets import character_ngrams
-from evenly.llm.columns import MisfitError, columns_of, fitted_row, row_as_sentence, row_schema
-from evenly.llm.examples import farthest_point_order, in_turn, nearest_classes, row_vectors
-from evenly.llm.facts import facts, missing_facts
-from evenly.llm.keys import journal_folder, keys_from
-from evenly.llm.keywords import distinctive_terms, terms
-from evenly.llm.nearness import Shaping, TextIndex, ngram_frequencies
-from evenly.llm.prompts import Prompts
-from evenly.llm.training_rows import Cell, TrainingRows, random_stream
+from evenly.llm.engine.endpoint import journal_folder, keys_from
+from evenly.llm.writing.answers import facts, missing_facts
+from evenly.llm.writing.columns import MisfitError, columns_of, fitted_row, row_as_sentence, row_schema
+from evenly.llm.writing.prompts import Prompts
+from evenly.llm.writing.quota import Shaping, TextIndex, ngram_frequencies
+from evenly.llm.writing.training_rows import (
+    Cell,
+    TrainingRows,
+    distinctive_terms,
+    farthest_point_order,
+    in_turn,
+    nearest_classes,
+    random_stream,
+    row_vectors,
+    terms,
+)
 from tests.llm.generation_cases import PROMPTS, TEXTS, mixed_table, text_table
 
 # --- examples ------------------------------------------------------------------------------------------
@@ -111,7 +119,7 @@ def test_distinctive_terms_are_those_of_the_class():
 
 
 def test_log_odds_agree_with_the_formula_of_the_paper():
-    from evenly.llm.keywords import _log_odds_z
+    from evenly.llm.writing.training_rows import _log_odds_z
 
     inside, outside, n, total = 4.0, 6.0, 50, 1000
     weight = math.sqrt(n * total)

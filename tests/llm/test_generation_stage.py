@@ -17,7 +17,7 @@ from rich.console import Console
 from evenly.llm.generate import generate_samples
 from evenly.llm.panel import progress_line, progress_panel, watching
 from evenly.llm.preview import plan_estimate
-from evenly.llm.prompts import Prompts
+from evenly.llm.writing.prompts import Prompts
 from evenly.plans import write_plan
 from evenly.samples import read_samples, write_samples
 from tests.llm.generation_cases import (

@@ -12,7 +12,7 @@ import pytest
 
 from evenly.errors import ParameterError, RecipeError
 from evenly.llm.judging import JudgingError, LlmJudge, llm_judge
-from evenly.llm.prompts import Prompts
+from evenly.llm.writing.prompts import Prompts
 from evenly.params.datasets import ClassNote
 from evenly.params.llm import EngineSettings
 from evenly.samples import SampleTable

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.llm.answers import parse_items
+from evenly.llm.writing.answers import parse_items
 
 ROWS = [{"text": "one"}, {"text": "two, with [brackets] and {braces}"}, {"text": 'a "quote"'}]
 PLAIN = json.dumps(ROWS)

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from evenly.errors import ParameterError
-from evenly.llm.chat import Answer, ChatRequest
-from evenly.llm.engine import Engine, complete_all
-from evenly.llm.journal import Journal, journal_path
+from evenly.llm.engine.engine import Engine, complete_all
+from evenly.llm.engine.journal import Journal, journal_path
+from evenly.llm.engine.messages import Answer, ChatRequest
 from evenly.params.llm import EngineSettings
 
 Settings = Callable[..., EngineSettings]
@@ -375,8 +375,8 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from evenly.params.llm import EngineSettings
-from evenly.llm.chat import ChatRequest
-from evenly.llm.engine import complete_all
+from evenly.llm.engine.messages import ChatRequest
+from evenly.llm.engine.engine import complete_all
 settings, folder, count = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 many = [ChatRequest(messages=({"role": "user", "content": f"row #{i}"},)) for i in range(count)]
 def good(answer):

@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 
 from evenly.errors import DataError, EvenlyError
-from evenly.llm.batch import run_batches
-from evenly.llm.chat import ChatRequest, Usage
-from evenly.llm.engine import complete_all
-from evenly.llm.estimate import estimate
-from evenly.llm.journal import Journal, Slot, journal_path
-from evenly.llm.journal_files import (
+from evenly.llm.engine.batch import run_batches
+from evenly.llm.engine.engine import complete_all
+from evenly.llm.engine.journal import Journal, Slot, journal_path
+from evenly.llm.engine.journal_files import (
     export_journals,
     import_journals,
     journal_summaries,
     prune_journals,
 )
-from evenly.llm.tokens import guessed_tokens, worst_usage
+from evenly.llm.engine.messages import ChatRequest, Usage, guessed_tokens, worst_usage
+from evenly.llm.preview import estimate
 from evenly.params.llm import EngineSettings
 
 Settings = Callable[..., EngineSettings]

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.llm.limits import Admission
-from evenly.llm.rates import Ticket, TokenWindow, retry_after_seconds, seconds_of
+from evenly.llm.engine.limits import Admission, Ticket, TokenWindow, retry_after_seconds, seconds_of
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from evenly.llm.chat import Answer, ChatRequest
-from evenly.llm.engine import Engine
+from evenly.llm.engine.engine import Engine
+from evenly.llm.engine.messages import Answer, ChatRequest
 from evenly.params.llm import EngineSettings
 
 pytest.importorskip("fastapi", reason='needs pip install "transformers[serving]"')

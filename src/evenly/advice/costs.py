@@ -86,7 +86,7 @@ def _asking(
     if plans.llm is None or params.llm is None:
         return 0, 0.0
     from evenly.llm.preview import plan_estimate
-    from evenly.llm.prompts import Prompts
+    from evenly.llm.writing.prompts import Prompts
 
     told = plan_estimate(plans.llm, train, Prompts(root / "prompts"), params.llm, journals)
     return told.prompt_tokens + told.completion_tokens, told.cost

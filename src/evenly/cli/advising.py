@@ -35,7 +35,7 @@ def advise(
     from evenly.datasets.load import load_splits
     from evenly.errors import RecipeError
     from evenly.experiments.experiments import Experiment, Workshop, read_technique
-    from evenly.llm.keys import journal_folder, keys_from
+    from evenly.llm.engine.endpoint import journal_folder, keys_from
     from evenly.params.datasets import read_entry
     from evenly.params.generation import require_endpoint
     from evenly.params.project import read_params

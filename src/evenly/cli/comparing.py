@@ -58,7 +58,7 @@ def sweep(
     from evenly.experiments.history import experiment_revisions
     from evenly.experiments.ledger import Sweep, record_sweep, sweep_id
     from evenly.experiments.sweeping import run_experiments
-    from evenly.llm.keys import keys_from
+    from evenly.llm.engine.endpoint import keys_from
 
     root = Path()
     asked = groups or ["classical", "rivals"]

@@ -27,9 +27,9 @@ def estimate(
     import os
     from itertools import islice
 
-    from evenly.llm.keys import journal_folder
+    from evenly.llm.engine.endpoint import journal_folder
     from evenly.llm.preview import plan_estimate, planned_requests
-    from evenly.llm.prompts import Prompts
+    from evenly.llm.writing.prompts import Prompts
     from evenly.params.generation import read_engine_settings
     from evenly.params.project import PARAMS_FILE
     from evenly.plans import LlmPlan, read_plan
@@ -63,10 +63,10 @@ def batch(
     import asyncio
     import os
 
-    from evenly.llm.batch import run_batches
-    from evenly.llm.keys import journal_folder, keys_from
+    from evenly.llm.engine.batch import run_batches
+    from evenly.llm.engine.endpoint import journal_folder, keys_from
     from evenly.llm.preview import planned_requests
-    from evenly.llm.prompts import Prompts
+    from evenly.llm.writing.prompts import Prompts
     from evenly.params.generation import read_engine_settings
     from evenly.params.project import PARAMS_FILE
     from evenly.plans import LlmPlan, read_plan
@@ -96,8 +96,8 @@ def list_journals() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from evenly.llm.journal_files import journal_summaries
-    from evenly.llm.keys import journal_folder
+    from evenly.llm.engine.endpoint import journal_folder
+    from evenly.llm.engine.journal_files import journal_summaries
 
     folder = journal_folder(os.environ)
     summaries = journal_summaries(folder)
@@ -121,8 +121,8 @@ def export(target: Annotated[Path, typer.Argument(help="The .jsonl file to write
     """Write all answers to a file that others can import. It holds the prompts, training rows included."""
     import os
 
-    from evenly.llm.journal_files import export_journals
-    from evenly.llm.keys import journal_folder
+    from evenly.llm.engine.endpoint import journal_folder
+    from evenly.llm.engine.journal_files import export_journals
 
     typer.echo(f"{export_journals(journal_folder(os.environ), target)} answers written to {target}.")
 
@@ -132,8 +132,8 @@ def import_(source: Annotated[Path, typer.Argument(help="A file that `export` wr
     """Take in answers that somebody else has paid for."""
     import os
 
-    from evenly.llm.journal_files import import_journals
-    from evenly.llm.keys import journal_folder
+    from evenly.llm.engine.endpoint import journal_folder
+    from evenly.llm.engine.journal_files import import_journals
 
     new, known = import_journals(source, journal_folder(os.environ))
     typer.echo(f"{new} answers taken in, {known} were there already.")
@@ -151,8 +151,8 @@ def prune(
     import os
 
     from evenly.errors import ParameterError
-    from evenly.llm.journal_files import prune_journals
-    from evenly.llm.keys import journal_folder
+    from evenly.llm.engine.endpoint import journal_folder
+    from evenly.llm.engine.journal_files import prune_journals
 
     if days is None and not failures and not everything:
         raise ParameterError("Say which answers to forget: --days N, --failures, or --all.")

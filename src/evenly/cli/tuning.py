@@ -120,7 +120,7 @@ def _bench(
 
     from evenly.experiments.experiments import Technique, Workshop, read_setting
     from evenly.experiments.groups import read_seeds
-    from evenly.llm.keys import keys_from
+    from evenly.llm.engine.endpoint import keys_from
     from evenly.params.base import read_yaml, settings_from
     from evenly.params.datasets import DATASETS_FILE, read_entry
     from evenly.params.project import PARAMS_FILE, Params

@@ -11,8 +11,7 @@ from typing import Any
 
 from evenly.doctor.findings import Finding
 from evenly.errors import EvenlyError
-from evenly.llm.endpoint import Endpoint, endpoints_from, is_loopback
-from evenly.llm.keys import keys_from
+from evenly.llm.engine.endpoint import Endpoint, endpoints_from, is_loopback, keys_from
 from evenly.params.generation import read_engine_settings, require_endpoint
 from evenly.params.project import PARAMS_FILE
 

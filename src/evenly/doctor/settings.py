@@ -10,7 +10,7 @@ from evenly.doctor.findings import Finding
 from evenly.errors import DataError, EvenlyError
 from evenly.experiments.experiments import Technique, Workshop
 from evenly.experiments.history import git
-from evenly.llm.keys import keys_from
+from evenly.llm.engine.endpoint import keys_from
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries
 from evenly.params.project import PARAMS_FILE, read_params
 

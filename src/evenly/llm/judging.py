@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from evenly.errors import EvenlyError, RecipeError
-from evenly.llm.answers import parse_items
-from evenly.llm.chat import Answer, ChatRequest
-from evenly.llm.columns import row_as_json
-from evenly.llm.engine import Engine
-from evenly.llm.examples import farthest_point_order, nearest_classes, row_vectors
-from evenly.llm.keys import journal_folder, keys_from
-from evenly.llm.prompts import Prompts
+from evenly.llm.engine.endpoint import journal_folder, keys_from
+from evenly.llm.engine.engine import Engine
+from evenly.llm.engine.messages import Answer, ChatRequest
+from evenly.llm.writing.answers import parse_items
+from evenly.llm.writing.columns import row_as_json
+from evenly.llm.writing.prompts import Prompts
+from evenly.llm.writing.training_rows import farthest_point_order, nearest_classes, row_vectors
 from evenly.params.datasets import ClassNote
 from evenly.params.llm import EngineSettings
 from evenly.payloads import feature_rows

@@ -18,7 +18,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from evenly.llm.generate import Progress, Watch
-    from evenly.llm.quota import Quota
+    from evenly.llm.writing.quota import Quota
 
 #: Seconds between two lines of a log.
 LINE_SECONDS = 15.0

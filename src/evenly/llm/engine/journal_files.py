@@ -13,7 +13,7 @@ from typing import Any
 
 from evenly.errors import DataError
 from evenly.files import atomic_write
-from evenly.llm.journal import Journal, journal_path
+from evenly.llm.engine.journal import Journal, journal_path
 
 _FIELDS = "key, ordinal, ask, tag, created, seconds, text, finish_reason, failure"
 _FIELDS += ", prompt_tokens, completion_tokens, exact, prompt_guess"
@@ -119,7 +119,7 @@ def prune_journals(folder: Path, older_than_days: float | None = None, failures_
 
 
 def _checked_lines(source: Path) -> Iterator[dict[str, Any]]:
-    from evenly.llm.endpoint import content_key
+    from evenly.llm.engine.endpoint import content_key
 
     with source.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):

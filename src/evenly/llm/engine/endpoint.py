@@ -1,5 +1,4 @@
-"""An endpoint as the engine sees it: identity, key, and the body of a request in the dialect the server
-speaks.
+"""An endpoint as the engine sees it: address, key, and the body of a request in the dialect it speaks.
 
 No request is sent here.
 """
@@ -10,11 +9,39 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from evenly.errors import ParameterError
-from evenly.llm.chat import ChatRequest
+from evenly.llm.engine.messages import ChatRequest
 from evenly.params.llm import EndpointSettings, EngineSettings
+
+
+def keys_from(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables by name; those of `.env` where the environment has none.
+
+    Parameters
+    ----------
+    environment
+        `os.environ`. DVC names the original workspace there as `DVC_ROOT`, also in the temporary checkouts of
+        queued experiments, which lack `.env`; elsewhere the current folder is taken.
+    """
+    from dotenv import dotenv_values
+
+    file = project_root(environment) / ".env"
+    written = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    return {name: value for name, value in written.items() if value is not None} | dict(environment)
+
+
+def journal_folder(environment: Mapping[str, str]) -> Path:
+    """Where the journals lie: below the original workspace, so that all experiments share them."""
+    return project_root(environment) / ".cache" / "llm"
+
+
+def project_root(environment: Mapping[str, str]) -> Path:
+    """The original workspace."""
+    return Path(environment.get("DVC_ROOT") or ".")
+
 
 Structure = Literal["json_schema", "json_object", "none"]
 #: Coprime to any sensible number of ordinals, so that asking again never meets the seed of another ordinal.

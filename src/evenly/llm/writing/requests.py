@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenly.llm.chat import ChatRequest
-from evenly.llm.columns import row_as_json, row_as_sentence, row_schema, statistics_of
-from evenly.llm.examples import in_turn
-from evenly.llm.prompts import Prompts
-from evenly.llm.training_rows import Cell, TrainingRows, random_stream
+from evenly.llm.engine.messages import ChatRequest
+from evenly.llm.writing.columns import row_as_json, row_as_sentence, row_schema, statistics_of
+from evenly.llm.writing.prompts import Prompts
+from evenly.llm.writing.training_rows import Cell, TrainingRows, in_turn, random_stream
 from evenly.plans import LlmPlan
 
 #: A call whose answer is cut asks for the rest in further parts, each a request of its own.

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from evenly.errors import DataError, EvenlyError
-from evenly.llm.budget import Budget
-from evenly.llm.chat import NO_USAGE, ChatRequest
-from evenly.llm.endpoint import Dialect, Endpoint, content_key, endpoints_from
-from evenly.llm.journal import Entry, Journal, Slot, journal_path
-from evenly.llm.tokens import guessed_prompt_tokens, worst_usage
-from evenly.llm.transport import Transport, failure_of, read_completion
+from evenly.llm.engine.budget import Budget
+from evenly.llm.engine.endpoint import Dialect, Endpoint, content_key, endpoints_from
+from evenly.llm.engine.journal import Entry, Journal, Slot, journal_path
+from evenly.llm.engine.messages import NO_USAGE, ChatRequest, guessed_prompt_tokens, worst_usage
+from evenly.llm.engine.transport import Transport, failure_of, read_completion
 from evenly.params.llm import EngineSettings
 
 #: What OpenAI takes in one file; others take as much.

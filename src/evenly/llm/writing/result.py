@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from evenly.llm.asking import Asking
-from evenly.llm.quota import Quota, Taken
-from evenly.llm.training_rows import Cell
+from evenly.llm.writing.quota import Quota, Taken
+from evenly.llm.writing.requests import Asking
+from evenly.llm.writing.training_rows import Cell
 from evenly.plans import LlmPlan
 from evenly.samples import SampleTable, samples_from_columns
 
 if TYPE_CHECKING:
-    from evenly.llm.engine import Engine
+    from evenly.llm.engine.engine import Engine
 
 #: The origin of samples by mode.
 ORIGINS = {"generate": "llm", "table": "llm", "paraphrase": "paraphrase", "boundary": "boundary"}

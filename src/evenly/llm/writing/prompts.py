@@ -1,7 +1,7 @@
 """Prompt files: Jinja templates that users edit, rendered to messages in a sandbox.
 
 A prompt file has the blocks `system` (may be left out) and `user`. What they are filled with is decided in
-`evenly.llm.asking`.
+`evenly.llm.writing.requests`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from evenly.errors import ParameterError
-from evenly.llm.chat import Message
+from evenly.llm.engine.messages import Message
 
 PROMPTS_FOLDER = Path("prompts")
 

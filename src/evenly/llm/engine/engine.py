@@ -16,13 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from evenly.llm.budget import Budget
-from evenly.llm.chat import NO_USAGE, PAID, Answer, ChatRequest
-from evenly.llm.endpoint import endpoints_from
-from evenly.llm.journal import HEARTBEAT_SECONDS, Journal, journal_path
-from evenly.llm.lane import Lane, Question
-from evenly.llm.statistics import Statistics
-from evenly.llm.transport import Transport
+from evenly.llm.engine.budget import Budget, Statistics
+from evenly.llm.engine.endpoint import endpoints_from
+from evenly.llm.engine.journal import HEARTBEAT_SECONDS, Journal, journal_path
+from evenly.llm.engine.lane import Lane, Question
+from evenly.llm.engine.messages import NO_USAGE, PAID, Answer, ChatRequest
+from evenly.llm.engine.transport import Transport
 from evenly.params.llm import EngineSettings
 
 Accept = Callable[[Answer], bool]

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import aiohttp
 
-from evenly.llm.chat import FailureKind, Usage
-from evenly.llm.endpoint import Endpoint, is_loopback
+from evenly.llm.engine.endpoint import Endpoint, is_loopback
+from evenly.llm.engine.messages import FailureKind, Usage
 
 #: More than this of one reply is not read: something is wrong on the other side.
 LARGEST_REPLY = 256 * 2**20

@@ -1,0 +1,1 @@
+"""How a request travels to an endpoint: limited, paid once, tried again, journalled."""
