@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
-def results_table(title: str, first: str | None = None, *numbers: str) -> Table:
+def output_console(width: int = 160) -> Console:
+    """Give what prints to standard output: as wide as the terminal, `width` where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+
+
+def results_table(title: str | None, first: str | None = None, *numbers: str) -> Table:
     """Give an empty table: a column of names, and columns of numbers, none of them wrapped.
 
     Parameters

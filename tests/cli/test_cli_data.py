@@ -56,7 +56,7 @@ def test_datasets_lists_what_there_is_what_is_here_and_under_which_terms(tmp_pat
     for part in ("train", "test"):
         (tmp_path / f"data/raw/banking77/{part}.csv").write_text("text,category\nx,a\ny,b\n")
     monkeypatch.chdir(tmp_path)
-    lines = {line.split()[0]: line for line in run("datasets").splitlines()}
+    lines = {line.split()[0]: line for line in run("datasets").splitlines() if line.strip()}
     assert "1,797" in lines["digits_lt"]
     assert "yes" in lines["banking77"]
     assert " 4 " in lines["banking77"]

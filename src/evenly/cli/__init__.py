@@ -10,20 +10,7 @@ import sys
 
 import typer
 
-from evenly.cli import (
-    advising,
-    comparing,
-    curving,
-    data,
-    doctor,
-    export,
-    llm,
-    model,
-    review,
-    reviewing,
-    tracking,
-    tuning,
-)
+from evenly.cli import advising, comparing, data, doctor, export, llm, model, review, tuning
 from evenly.errors import EvenlyError
 
 app = typer.Typer(
@@ -41,11 +28,11 @@ app.command("summary")(model.summary)
 app.command("sweep")(comparing.sweep)
 app.command("compare")(comparing.compare)
 app.command("tune")(tuning.tune)
-app.command("track")(tracking.track)
+app.command("track")(export.track)
 app.command("doctor")(doctor.doctor)
-app.command("diff")(reviewing.diff)
+app.command("diff")(comparing.diff)
 app.command("advise")(advising.advise)
-app.command("curve")(curving.curve)
+app.command("curve")(advising.curve)
 app.add_typer(llm.app, name="llm")
 app.add_typer(review.app, name="review")
 app.add_typer(export.app, name="export")

@@ -1,21 +1,19 @@
-"""Commands about many runs: sweeps over techniques and seeds, and the comparison of what came out."""
+"""Commands about many runs: sweeps over techniques and seeds, the comparison of what came out, and what one
+revision changes against another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evenly.cli.interruption import terminated_as_interrupted
+from evenly.cli.terminal import SETTINGS, check_metric, live_table, resumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from evenly.experiments.groups import Plan
-    from evenly.experiments.sweeping import Event
 
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
 OUTPUT = typer.Option(help="Folder for comparison.md, .html, .csv, .json, and the pictures.")
@@ -36,10 +34,7 @@ def sweep(
     ] = "1..5",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-S", metavar="KEY=VALUE", help="A setting of params.yaml for all runs."),
-    ] = None,
+    set_: SETTINGS = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(help="Entry of datasets.yaml; several for a comparison over data sets."),
@@ -52,40 +47,44 @@ def sweep(
     A sweep that is interrupted goes on where it was when it is started again.
     """
     import os
+    from dataclasses import replace
 
+    from evenly.comparison.techniques import MEASURES
     from evenly.experiments.experiments import Workshop, read_setting
     from evenly.experiments.groups import plan_sweep, read_seeds
     from evenly.experiments.history import experiment_revisions
     from evenly.experiments.ledger import Sweep, record_sweep, sweep_id
-    from evenly.experiments.sweeping import run_experiments
+    from evenly.experiments.sweeping import SweepTable, event_line, run_experiments
     from evenly.llm.engine.endpoint import keys_from
 
     root = Path()
-    asked = groups or ["classical", "rivals"]
-    check_metric(metric)
+    names = groups or ["classical", "rivals"]
+    check_metric(metric, MEASURES)
     settings = [read_setting(text) for text in set_ or []]
     workshop = Workshop(root, keys_from(os.environ))
     datasets = dataset or [str(workshop.params.get("dataset"))]
-    plan = plan_sweep(workshop, asked, datasets=datasets, seeds=read_seeds(seeds), settings=settings)
+    plan = plan_sweep(workshop, names, datasets=datasets, seeds=read_seeds(seeds), settings=settings)
+    experiments = plan.experiments
     for sentence in plan.left_out:
         typer.echo(sentence)
-    _say_plan(root, plan, jobs)
+    _print_plan(root, plan, jobs)
     if dry_run:
         return
-    names = tuple(experiment.name for experiment in plan.experiments)
-    swept = Sweep(sweep_id(" ".join(asked), plan.experiments), " ".join(asked), names, {})
-    record_sweep(root, swept)
-    try:
-        with terminated_as_interrupted(), _watching(plan) as watch:
-            failures = run_experiments(root, plan.experiments, jobs=jobs, watch=watch)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; the same command goes on where this one was.", err=True)
-        raise typer.Exit(130) from None
-    swept = Sweep(swept.id, swept.groups, names, failures)
-    record_sweep(root, swept)
-    typer.echo(f"\nSweep {swept.id}: `evenly compare --group {swept.id}` shows it again.")
+    typed = " ".join(names)
+    this = Sweep(sweep_id(typed, experiments), typed, tuple(experiment.name for experiment in experiments))
+    record_sweep(root, this)
+    table = SweepTable(experiments)
+    with (
+        resumable(),
+        live_table(
+            table, table.update, lambda event: event_line(event, table.settled, len(experiments))
+        ) as watch,
+    ):
+        failures = run_experiments(root, experiments, jobs=jobs, watch=watch)
+    record_sweep(root, replace(this, failures=failures))
+    typer.echo(f"\nSweep {this.id}: `evenly compare --group {this.id}` shows it again.")
     finished = experiment_revisions(root)
-    _compare(root, [name for name in names if name in finished], metric, output, failures)
+    _compare(root, [name for name in this.names if name in finished], metric, output, failures)
 
 
 def compare(
@@ -103,19 +102,20 @@ def compare(
 
     Without arguments, the last sweep.
     """
+    from evenly.comparison.techniques import MEASURES
     from evenly.experiments.history import experiment_revisions
     from evenly.experiments.ledger import read_sweep
 
     root = Path()
-    check_metric(metric)
+    check_metric(metric, MEASURES)
     names = list(revisions or [])
     failures: dict[str, str] = {}
     if group or not names:
         finished = experiment_revisions(root)
         for id_ in group or (None,):
-            swept = read_sweep(root, id_)
-            names += [name for name in swept.names if name in finished]
-            failures |= swept.failures
+            sweep = read_sweep(root, id_)
+            names += [name for name in sweep.names if name in finished]
+            failures |= sweep.failures
     _compare(root, list(dict.fromkeys(names)), metric, output, failures)
 
 
@@ -139,22 +139,7 @@ def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failur
     typer.echo(f"Report   {output / 'comparison.html'}\nMarkdown {output / 'comparison.md'}")
 
 
-def check_metric(metric: str) -> None:
-    """Refuse a name that is no metric of a comparison.
-
-    Raises
-    ------
-    ParameterError
-        Naming those there are.
-    """
-    from evenly.comparison.techniques import MEASURES
-    from evenly.errors import ParameterError
-
-    if metric not in MEASURES:
-        raise ParameterError(f"--metric is one of {', '.join(MEASURES)}, not {metric!r}.")
-
-
-def _say_plan(root: Path, plan: Plan, jobs: int) -> None:
+def _print_plan(root: Path, plan: Plan, jobs: int) -> None:
     """Tell the number of runs, how many are there already, and what the others will take."""
     from evenly.experiments.history import experiment_revisions
     from evenly.experiments.ledger import estimate
@@ -180,15 +165,22 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-@contextmanager
-def _watching(plan: Plan) -> Iterator[Callable[[Event], None]]:
-    from evenly.cli.live import shown_live
-    from evenly.experiments.sweeping import SweepTable, event_line
+def diff(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="Branch, tag, commit or experiment.")] = "main",
+    revision: Annotated[
+        str, typer.Argument(metavar="REV", help="The same, or workspace: what lies here now.")
+    ] = "workspace",
+    output: Annotated[Path, typer.Option(help="The Markdown file; its pictures go beside it.")] = Path(
+        "reports/diff.md"
+    ),
+) -> None:
+    """Say what changes between two revisions: settings, scores with paired intervals, classes, plots."""
+    from evenly.comparison.changes import find_changes
+    from evenly.comparison.changes_report import verdicts, write_changes
+    from evenly.experiments.history import find_revisions
 
-    table = SweepTable(plan.experiments)
-
-    def line(event: Event) -> str:
-        return event_line(event, table.settled, len(plan.experiments))
-
-    with shown_live(table, table.update, line) as watch:
-        yield watch
+    changes = find_changes(*find_revisions(Path(), [base, revision]))
+    write_changes(changes, output)
+    for sentence in verdicts(changes):
+        typer.echo(f"- {sentence}")
+    typer.echo(f"Report   {output}")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evenly.cli.terminal import progress_bar
+from evenly.console import output_console, results_table
+
 if TYPE_CHECKING:
-    from evenly.datasets.fetch import Progress
     from evenly.params.datasets import DatasetEntry
 
 
@@ -27,16 +26,15 @@ class Kind(StrEnum):
 
 def datasets() -> None:
     """List the data sets of datasets.yaml, and which of them are here."""
-    from rich.console import Console
-    from rich.table import Table
-
     from evenly.params.datasets import read_entries
 
-    table = Table("name", "modality", "here", "rows", "licence", box=None, pad_edge=False)
+    table = results_table(None, "name")
+    for column in ("modality", "here", "rows", "licence"):
+        table.add_column(column)
     for name, entry in read_entries().items():
         here, rows = _presence(entry, name)
         table.add_row(name, entry.modality, here, "" if rows is None else f"{rows:,}", entry.licence)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    output_console().print(table)
 
 
 def _presence(entry: DatasetEntry, name: str) -> tuple[str, int | None]:
@@ -70,12 +68,14 @@ def fetch(name: Annotated[str, typer.Argument(help="An entry of datasets.yaml th
     if not is_tracked(path):
         raise DataError(f"datasets.yaml: {name}.path is {path!r}; `evenly fetch` writes below data/raw only.")
     typer.echo(f"{name}: {entry.source}\nLicence: {entry.licence}.")
-    with _progress() as progress:
-        for url, target, sha256 in files:
-            new = fetch_file(url, Path(target), sha256, PARTIAL_FOLDER, progress)
-            typer.echo(f"{target}: {'fetched and verified' if new else 'here already, verified'}")
+    for url, target, sha256 in files:
+        with progress_bar("B") as progress:
+            new = fetch_file(
+                url, Path(target), sha256, PARTIAL_FOLDER, lambda _, here, total: progress(here, total)
+            )
+        typer.echo(f"{target}: {'fetched and verified' if new else 'here already, verified'}")
     track(path, Path())
-    _say_next(name, path)
+    _print_next(name, path)
 
 
 def add(
@@ -106,19 +106,13 @@ def add(
 
     if not path.exists():
         raise DataError(f"{path} does not exist.")
-    columns = {
-        "label": label,
-        "text": text,
-        "image": image,
-        "id": id_,
-        "group": group,
-        "attribute": attribute,
-    }
+    columns = {"label": label, "text": text, "image": image, "id": id_}
+    columns |= {"group": group, "attribute": attribute}
     files = {"train": train, "validation": validation, "test": test}
-    given: dict[str, Any] = {"modality": str(modality) if modality else None, "licence": licence}
-    given["columns"] = {key: value for key, value in columns.items() if value is not None}
-    given["files"] = {key: value for key, value in files.items() if value is not None}
-    changes = {key: value for key, value in given.items() if value}
+    options: dict[str, Any] = {"modality": str(modality) if modality else None, "licence": licence}
+    options["columns"] = {key: value for key, value in columns.items() if value is not None}
+    options["files"] = {key: value for key, value in files.items() if value is not None}
+    changes = {key: value for key, value in options.items() if value}
     existing = read_yaml(DATASETS_FILE).get(name)
     if existing is None:
         changes = _new_entry(name, path, changes)
@@ -137,7 +131,7 @@ def add(
     relative = copy_in(path, name, Path())
     write_entry(name, {**changes, "path": relative}, DATASETS_FILE)
     track(relative, Path())
-    _say_next(name, relative)
+    _print_next(name, relative)
 
 
 def _new_entry(name: str, path: Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -175,29 +169,8 @@ def _refuse_filled(name: str, existing: dict[str, Any] | None) -> None:
             )
 
 
-def _say_next(name: str, path: str) -> None:
+def _print_next(name: str, path: str) -> None:
     typer.echo(
         f"Next: git add datasets.yaml {path}.dvc && git commit -m 'Data set {name}', then\n"
         f"dvc exp run -S dataset={name}"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(file: str, here: int, total: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file)
-            bars.update(tasks[file], completed=here, total=total)
-
-        yield show

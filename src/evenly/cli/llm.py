@@ -90,12 +90,9 @@ def batch(
 def list_journals() -> None:
     """Show every journal: endpoint, model, answers, tokens and dates."""
     import os
-    import sys
     from datetime import datetime
 
-    from rich.console import Console
-    from rich.table import Table
-
+    from evenly.console import output_console, results_table
     from evenly.llm.engine.endpoint import journal_folder
     from evenly.llm.engine.journal_files import journal_summaries
 
@@ -104,7 +101,8 @@ def list_journals() -> None:
     if not summaries:
         typer.echo(f"There is no journal in {folder}.")
         return
-    table = Table("model", "endpoint", box=None, pad_edge=False)
+    table = results_table(None, "model")
+    table.add_column("endpoint")
     for name in ("answers", "failures", "calls", "tokens", "unseen", "MiB"):
         table.add_column(name, justify="right")
     table.add_column("last answer")
@@ -113,7 +111,7 @@ def list_journals() -> None:
         numbers = (one.answers, one.failures, one.calls, one.prompt_tokens + one.completion_tokens)
         cells = [f"{number:,}" for number in (*numbers, one.uncertain_calls)]
         table.add_row(one.model, one.base_url, *cells, f"{one.bytes / 2**20:.1f}", last)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    output_console().print(table)
 
 
 @journal.command("export")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from evenly.cli.terminal import progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from evenly.evaluation.decisions import DecisionRule
 
 #: Classes that the closing line of `predict` names.
-_SHOWN = 12
+_MOST_CLASSES = 12
 #: Networks score so many rows at a time, and matrix products round alike in all rows of full blocks: batches
 #: of whole units give the same bytes, whatever their size.
 _BATCH_UNIT = 256
@@ -131,13 +132,12 @@ def _adjustment(prior: str, classifier: Classifier) -> DecisionRule:
 def _probabilities(classifier: Classifier, rows: Unlabelled, batch: int) -> np.ndarray:
     """Class probabilities of all rows, float64 (n, k), with a progress bar on a terminal."""
     import numpy as np
-    from tqdm import tqdm
 
-    parts = []
-    with tqdm(total=len(rows), unit="rows", leave=False, disable=not sys.stderr.isatty()) as bar:
+    parts: list[np.ndarray] = []
+    with progress_bar("rows") as progress:
         for samples in rows.batches(batch):
             parts.append(classifier.predict_proba(samples))
-            bar.update(len(samples))
+            progress(sum(map(len, parts)), len(rows))
     return np.concatenate(parts)
 
 
@@ -145,7 +145,9 @@ def _counted(classes: Sequence[str], probabilities: np.ndarray) -> str:
     """Rows of each predicted class, the most frequent first."""
     import numpy as np
 
+    from evenly.wording import first_names
+
     counts = np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
     order = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
-    shown = ", ".join(f"{classes[k]} {counts[k]:,}" for k in order[:_SHOWN])
-    return f"{shown} and {len(order) - _SHOWN} more classes" if len(order) > _SHOWN else shown
+    listed = first_names((f"{classes[k]} {counts[k]:,}" for k in order), _MOST_CLASSES)
+    return f"{listed} classes" if len(order) > _MOST_CLASSES else listed

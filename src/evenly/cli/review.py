@@ -45,9 +45,11 @@ def status() -> None:
     candidates = _candidates()
     reviews = read_reviews(VERDICTS) if Path(VERDICTS).exists() else {}
     counts = Counter(review.verdict for review in reviews.values())
-    said = ", ".join(f"{name} {counts[name]:,}" for name in ("keep", "drop", "relabel"))
+    by_verdict = ", ".join(f"{name} {counts[name]:,}" for name in ("keep", "drop", "relabel"))
     here = len(applicable(reviews, candidates))
-    typer.echo(f"{len(reviews):,} verdicts ({said}), {here:,} on the present {len(candidates):,} candidates.")
+    typer.echo(
+        f"{len(reviews):,} verdicts ({by_verdict}), {here:,} on the present {len(candidates):,} candidates."
+    )
 
 
 def _candidates() -> SampleTable:

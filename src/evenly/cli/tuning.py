@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evenly.cli.interruption import terminated_as_interrupted
+from evenly.cli.terminal import SETTINGS, check_metric, live_table, resumable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +59,7 @@ def tune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what varies and what a search takes, and stop.")
     ] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-S", metavar="KEY=VALUE", help="A setting of params.yaml for all runs."),
-    ] = None,
+    set_: SETTINGS = None,
     dataset: Annotated[str | None, typer.Option(help="Entry of datasets.yaml.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for the recipe and the table of trials.")] = Path(
         "reports"
@@ -79,8 +76,7 @@ def tune(
     from evenly.tuning.studies import Study
     from evenly.tuning.terminal import print_space
 
-    if metric not in METRICS:
-        raise ParameterError(f"--metric is one of {', '.join(METRICS)}, not {metric!r}.")
+    check_metric(metric, METRICS)
     if confirm == 1:
         raise ParameterError("--confirm is 0, or at least 2: one seed has no spread.")
     root = Path()
@@ -90,18 +86,14 @@ def tune(
         trials or (None if minutes is not None else TRIALS), None if minutes is None else 60 * minutes
     )
     id_ = bench.study_id(seed)
-    _say_plan(bench, budget, confirm)
+    _print_plan(bench, budget, confirm)
     if dry_run:
         return
     study = Study(root, id_, bench.space, seed)
-    try:
-        with study.held(), terminated_as_interrupted():
-            with _watching(bench.space, metric, f"{recipe} on {bench.dataset}") as watch:
-                searched = search(bench, study, budget, watch)
-            _conclude(bench, study, searched, confirm, output)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; the same command goes on where this one was.", err=True)
-        raise typer.Exit(130) from None
+    with resumable(), study.held():
+        with _watching(bench.space, metric, f"{recipe} on {bench.dataset}") as watch:
+            searched = search(bench, study, budget, watch)
+        _conclude(bench, study, searched, confirm, output)
 
 
 def _bench(
@@ -152,7 +144,7 @@ def _bench(
     )
 
 
-def _say_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
+def _print_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
     """Tell what a search would run, and what that takes."""
     from evenly.experiments.ledger import estimate
 
@@ -198,10 +190,10 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
     if best.number and confirm:
         with _watching(bench.space, bench.metric, f"{bench.origin.name} on new seeds") as watch:
             result = replace(result, confirmed=confirm_best(bench, best.assignment, confirm, watch))
-    told = verdicts(result)
-    print_verdicts(told)
+    sentences = verdicts(result)
+    print_verdicts(sentences)
     if best.number:
-        text = entry(bench.origin, bench.candidate(best.assignment), told)
+        text = entry(bench.origin, bench.candidate(best.assignment), sentences)
         file = output / f"{bench.origin.name}_tuned.yaml"
         write_text(text, file)
         typer.echo("\nFor params.yaml, under the keys of these names:\n")
@@ -212,9 +204,8 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
 
 @contextmanager
 def _watching(space: Space, metric: str, title: str) -> Iterator[Callable[[Moment], None]]:
-    from evenly.cli.live import shown_live
     from evenly.tuning.terminal import TrialTable
 
     table = TrialTable(space, metric, title)
-    with shown_live(table, table.update, table.line) as watch:
+    with live_table(table, table.update, table.line) as watch:
         yield watch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, St
 from evenly.comparison.recommendation import recommendation, recommendations
 from evenly.comparison.techniques import MEASURES, WORST_GROUP
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
-from evenly.console import results_table
+from evenly.console import output_console, results_table
 from evenly.wording import csv_cell, decimal, markdown_table, signed_decimal
 
 if TYPE_CHECKING:
@@ -196,10 +195,9 @@ def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Print the leaderboards, what they say, and at the end what to take."""
-    from rich.console import Console
     from rich.markup import escape
 
-    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    console = console or output_console()
     for board in comparison.leaderboards:
         console.print()
         console.print(_leaderboard(board))
