@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from evenly.classifiers.devices import deterministic
 from evenly.classifiers.images import ImageInputs
-from evenly.classifiers.networks.image_network import ImageNetwork
-from evenly.classifiers.networks.small_cnn import small_cnn_body
-from evenly.classifiers.objective import build_objective
-from evenly.classifiers.training import Rows, deterministic, train_network
+from evenly.classifiers.networks.bodies import small_cnn_body
+from evenly.classifiers.networks.modalities import ImageNetwork
+from evenly.classifiers.training.loop import train_network
+from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.steps import Rows
 from evenly.params.losses import LossSettings
 from evenly.params.training import TrainingSettings
 

@@ -6,7 +6,7 @@ from stages import run, vector_cache
 def main() -> None:
     from pathlib import Path
 
-    from evenly.classifiers.storage import read_manifest
+    from evenly.classifiers.classifier import read_manifest
     from evenly.evaluation.evaluate import evaluate
     from evenly.evaluation.remarks import summary
     from evenly.evaluation.robustness import robustness

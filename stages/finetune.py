@@ -25,10 +25,9 @@ def main() -> None:
     from contextlib import nullcontext
     from pathlib import Path
 
-    from evenly.classifiers.checkpoints import training_key
-    from evenly.classifiers.environment import training_environment
-    from evenly.classifiers.progress import headline, training_log, write_metrics
-    from evenly.classifiers.protocol import no_log
+    from evenly.classifiers.classifier import no_log
+    from evenly.classifiers.progress import headline, training_environment, training_log, write_metrics
+    from evenly.classifiers.training.checkpoints import training_key
     from evenly.finetuning import finetune, write_finetuned
     from evenly.samples import read_samples
 

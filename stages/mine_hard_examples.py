@@ -25,8 +25,8 @@ def main() -> None:
 
     from pathlib import Path
 
-    from evenly.classifiers.building import load_classifier
-    from evenly.classifiers.storage import read_manifest
+    from evenly.classifiers import load_classifier
+    from evenly.classifiers.classifier import read_manifest
     from evenly.features import load_featurizer
     from evenly.mining.mine import mine
     from evenly.mining.outputs import mining_metrics, summary, write_plots, write_suspects

@@ -17,10 +17,9 @@ FEATURIZER = "data/features/featurizer"
 def main() -> None:
     """Plan, balanced train and validation in; model folder and training metrics out."""
     from evenly.classifiers import build_classifier
-    from evenly.classifiers.checkpoints import training_key
-    from evenly.classifiers.environment import training_environment
-    from evenly.classifiers.progress import headline, training_log, write_metrics
-    from evenly.classifiers.protocol import no_log
+    from evenly.classifiers.classifier import no_log
+    from evenly.classifiers.progress import headline, training_environment, training_log, write_metrics
+    from evenly.classifiers.training.checkpoints import training_key
     from evenly.classifiers.weights import origin_weights
     from evenly.errors import DataError
     from evenly.features import load_featurizer

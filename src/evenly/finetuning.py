@@ -8,15 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from evenly.classifiers.building import build_classifier, load_classifier
-from evenly.classifiers.protocol import Classifier, FitSummary, FurtherTrainable, Log, no_log
-from evenly.classifiers.sampling import Mixture
-from evenly.classifiers.storage import FEATURIZER, MANIFEST, read_manifest
+from evenly.classifiers import build_classifier, load_classifier
+from evenly.classifiers.classifier import (
+    FEATURIZER,
+    MANIFEST,
+    Classifier,
+    FitSummary,
+    Log,
+    no_log,
+    read_manifest,
+)
+from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.weights import origin_weights
 from evenly.evaluation.intervals import bootstrap_weights
 from evenly.evaluation.metrics import macro_f1, outcomes
 from evenly.features import load_featurizer
 from evenly.files import atomic_folder, read_json, write_json
+from evenly.params.models import MODELS
 from evenly.plans import FinetunePlan, TrainPlan
 from evenly.samples import SampleTable, concatenate
 
@@ -121,7 +129,10 @@ def finetune(
     before = load_classifier(folder)
     after: Classifier
     model = load_classifier(folder)
-    if isinstance(model, FurtherTrainable):
+    if MODELS[trained.model].is_network:
+        from evenly.classifiers.networkclassifier import NetworkClassifier
+
+        assert isinstance(model, NetworkClassifier)
         second = trained.model_copy(
             update={"training": plan.training, "seed": plan.seed, "threads": plan.threads}
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +14,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from evenly.classifiers.network import ParameterGroup
-from evenly.classifiers.objective import build_objective
-from evenly.classifiers.training import Rows, Training, deterministic, train_network
+from evenly.classifiers.devices import Processes, deterministic
+from evenly.classifiers.networks.network import Inputs, Network, ParameterGroup
+from evenly.classifiers.training.loop import Training, train_network
+from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.steps import Rows
 from evenly.params.losses import LossSettings
 from evenly.params.training import TrainingSettings
 
 
-class Vectors:
+class Vectors(Inputs):
     """Vectors as inputs of a network."""
 
     def __init__(self, x: np.ndarray) -> None:
@@ -32,7 +36,7 @@ class Vectors:
         return self.x[rows].to(device)
 
 
-class LayeredNetwork(nn.Module):
+class LayeredNetwork(Network):
     """Two hidden layers, dropout, and a head."""
 
     def __init__(self, dropout: float = 0.2) -> None:
@@ -47,13 +51,6 @@ class LayeredNetwork(nn.Module):
         self.passes += 1
         out: Tensor = self.second(self.first(x))
         return out
-
-    def classify(self, features: Tensor) -> Tensor:
-        out: Tensor = self.head(self.dropout(features))
-        return out
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.features(x))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return [
@@ -77,15 +74,18 @@ def new_network(dropout: float = 0.2) -> LayeredNetwork:
 
 
 def trained(
-    network: nn.Module,
+    network: Network,
     settings: TrainingSettings,
     *,
     weight: np.ndarray | None = None,
     checkpoints: Path | None = None,
     stop_after: int | None = None,
+    killed_after: int | None = None,
     history: list[dict[str, float]] | None = None,
 ) -> Training:
-    """Train on 200 rows; `stop_after` ends it with an exception when that epoch is logged."""
+    """Train on 200 rows; `stop_after` ends it with an exception when that epoch is logged, `killed_after` the
+    process with it.
+    """
     x, codes = made_rows(200, 1)
     held_out, held_out_codes = made_rows(90, 2)
     counts = np.bincount(codes, minlength=3).astype(float)
@@ -98,6 +98,8 @@ def trained(
             history.append(dict(metrics))
         if step == stop_after:
             raise KeyboardInterrupt
+        if step == killed_after:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return train_network(
         network,
@@ -118,8 +120,6 @@ if __name__ == "__main__":
     network = new_network(dropout=0.0)
     network.first[1] = nn.Identity()  # batch statistics are those of a process's share
     training = trained(network, TrainingSettings(**steps), weight=made_rows(200, 1)[0][:, 0] ** 2)
-    from evenly.classifiers.processes import Processes
-
     processes = Processes()
     if processes.is_main:
         save_file(network.state_dict(), target / "weights.safetensors")

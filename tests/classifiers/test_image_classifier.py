@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from evenly.classifiers import build_classifier, load_classifier
-from evenly.classifiers.images import AugmentedImageInputs, ImageClassifier
+from evenly.classifiers.devices import uses_bf16
+from evenly.classifiers.images import ImageClassifier, ImageInputs
 from evenly.classifiers.monitoring import macro_f1
-from evenly.classifiers.objective import build_objective
-from evenly.classifiers.training import Rows, train_network, uses_bf16
+from evenly.classifiers.networks.network import Inputs, Network, ParameterGroup
+from evenly.classifiers.training.loop import train_network
+from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.steps import Rows
 from evenly.classifiers.weights import origin_weights
 from evenly.errors import ModelError
 from evenly.features.images import decode_images
@@ -38,7 +41,7 @@ class Steps:
         self.metrics.append(dict(metrics))
 
 
-class Table:
+class Table(Inputs):
     """Vectors as inputs of a network."""
 
     def __init__(self, x: np.ndarray) -> None:
@@ -151,14 +154,29 @@ def test_the_log_gets_every_epoch_and_the_summary_the_best(digits: Digits, plan_
     }  # fmt: skip
 
 
+class LinearNetwork(Network):
+    """A head and nothing before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Identity()
+        self.head = nn.Linear(2, 2)
+
+    def features(self, batch: Tensor) -> Tensor:
+        return batch
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [self.head_group()]
+
+
 def test_early_stopping_restores_the_best_epoch() -> None:
     # Validation labels contradict what training teaches, so that every epoch of training makes them worse.
     x = np.random.default_rng(0).normal(size=(64, 2))
     codes = (x[:, 0] > 0).astype(np.int64)
-    network = nn.Linear(2, 2)
+    network = LinearNetwork()
     with torch.no_grad():
-        network.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
-        network.bias.zero_()
+        network.head.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        network.head.bias.zero_()
     settings = TrainingSettings(
         epochs=30, patience=3, monitor="loss", min_steps_per_epoch=1, learning_rate=0.02
     )
@@ -168,14 +186,14 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     states: list[Tensor] = []
 
     def log(step: int, metrics: object) -> None:
-        states.append(network.weight.detach().clone())
+        states.append(network.head.weight.detach().clone())
 
     training = train_network(
         network, objective, Rows(Table(x), codes), Rows(Table(x), 1 - codes), settings, "uniform", 0, log
     )
     assert training.best == 0
     assert len(training.history) == 4
-    torch.testing.assert_close(network.weight.detach(), states[0])
+    torch.testing.assert_close(network.head.weight.detach(), states[0])
     assert not torch.equal(states[0], states[-1])
 
 
@@ -282,7 +300,7 @@ def test_augmentation_draws_other_pixels_in_every_epoch_and_the_same_ones_again(
     train, validation, _ = digits
     policy = Policy(modality="image", shift=Shift(share=0.2), rotate=Rotate(degrees=15))
     pixels = decode_images([image for image in train.images if image is not None], (8, 8), 1)
-    inputs = AugmentedImageInputs(pixels, policy)
+    inputs = ImageInputs(pixels, policy)
     rows, cpu = np.arange(40), torch.device("cpu")
     drawn = [inputs.augmented_batch(rows, cpu, np.random.default_rng([7, epoch])) for epoch in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])

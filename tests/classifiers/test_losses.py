@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional
 
-from evenly.classifiers import losses
-from evenly.classifiers.objective import build_objective
+from evenly.classifiers.training import losses
+from evenly.classifiers.training.losses import build_objective
 from evenly.params.losses import (
     LOSSES,
     FocalSettings,
@@ -124,7 +124,7 @@ def test_every_cross_entropy_can_smooth_its_labels(loss: LossName) -> None:
             "uniform",
             1,  # type: ignore[arg-type]
         )
-        return objective.row_losses(logits, targets, 0) / torch.tensor(objective.class_weights(0))[targets]
+        return objective.row_losses(logits, targets, 0) / torch.tensor(objective.weights_in(0))[targets]
 
     # (1 − ε) of the loss of its own class, and ε / k of that of each class, under the weight of its own.
     each = torch.stack([row_losses(0.0, logits, torch.full((3,), c)) for c in range(3)])
@@ -136,12 +136,12 @@ def test_deferred_reweighting_begins_after_its_share_of_the_epochs() -> None:
     wanted = LossSettings(ldam=LdamSettings(reweight_after=0.8))
     objective = build_objective("ldam", wanted, ("a", "b"), np.array([90.0, 10.0]), "uniform", epochs=10)
     assert objective.settled_from == 8
-    np.testing.assert_array_equal(objective.class_weights(7), [1, 1])
-    assert objective.class_weights(8)[1] > 5 * objective.class_weights(8)[0]
+    np.testing.assert_array_equal(objective.weights_in(7), [1, 1])
+    assert objective.weights_in(8)[1] > 5 * objective.weights_in(8)[0]
     never = LossSettings(ldam=LdamSettings(reweight_after=1.0))
     objective = build_objective("ldam", never, ("a", "b"), np.array([90.0, 10.0]), "uniform", epochs=10)
     assert objective.settled_from == 0
-    np.testing.assert_array_equal(objective.class_weights(9), [1, 1])
+    np.testing.assert_array_equal(objective.weights_in(9), [1, 1])
 
 
 def test_effective_prior_is_what_sampler_and_loss_leave_of_the_class_shares() -> None:

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loops import new_network, trained
 
-from evenly.classifiers.mixing import draw_mixing
-from evenly.classifiers.objective import build_objective
-from evenly.classifiers.processes import Processes
-from evenly.classifiers.steps import batch_loss
+from evenly.classifiers.devices import Processes
+from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.sampling import draw_mixing
+from evenly.classifiers.training.steps import batch_loss
 from evenly.params.losses import LossSettings
 from evenly.params.training import MixSettings, TrainingSettings
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from evenly.classifiers.networks.image_network import CosineHead, ImageNetwork, Normalise
-from evenly.classifiers.networks.shufflenet import channel_shuffle, shufflenet_v2_body
-from evenly.classifiers.networks.small_cnn import small_cnn_body
+from evenly.classifiers.networks.bodies import channel_shuffle, shufflenet_v2_body, small_cnn_body
+from evenly.classifiers.networks.modalities import CosineHead, ImageNetwork, Normalise
 
 
 def parameters(network: nn.Module) -> int:

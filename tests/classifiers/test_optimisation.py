@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from evenly.classifiers.network import parameter_groups
-from evenly.classifiers.optimisation import (
+from evenly.classifiers.networks.network import ParameterGroup
+from evenly.classifiers.training.schedule import (
     best_epoch,
     learning_rate_factor,
     make_optimizer,
@@ -81,7 +81,8 @@ def test_patience_is_not_lost_before_the_loss_has_settled() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_weight_decay_spares_biases_and_normalisation(name: str) -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    optimizer = make_optimizer(parameter_groups(network), TrainingSettings(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
+    groups = [ParameterGroup("head", tuple(network.parameters()), "head")]
+    optimizer = make_optimizer(groups, TrainingSettings(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
     decayed, spared = optimizer.param_groups
     assert decayed["weight_decay"] == 0.3 and spared["weight_decay"] == 0
     assert {id(p) for p in decayed["params"]} == {id(network[0].weight)}

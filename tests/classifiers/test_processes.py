@@ -39,7 +39,7 @@ def train_in_two_processes(folder: Path) -> None:
             subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         )
     for child in children:
-        _, errors = child.communicate(timeout=120)
+        _, errors = child.communicate(timeout=1800)
         assert child.returncode == 0, errors.decode()[-2000:]
 
 

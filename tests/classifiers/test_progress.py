@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from evenly.classifiers.classifier import FitSummary
 from evenly.classifiers.progress import training_log, write_metrics
-from evenly.classifiers.protocol import FitSummary
 
 
 def run_log(folder: Path) -> list[str]:

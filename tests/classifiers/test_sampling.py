@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.classifiers.sampling import Mixture, epoch_batches
+from evenly.classifiers.training.sampling import Mixture, epoch_batches
 
 CODES = np.repeat([0, 1, 2], [80, 18, 2])
 

@@ -13,8 +13,7 @@ import torch
 
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.monitoring import macro_f1
-from evenly.classifiers.texts import TextClassifier
-from evenly.classifiers.vocabulary import trained_tokenizer
+from evenly.classifiers.texts import TextClassifier, trained_tokenizer
 from evenly.errors import ModelError
 from evenly.features.pretrained import MINILM_PACKAGE
 from evenly.params.losses import LossSettings
@@ -130,7 +129,7 @@ def test_the_same_seed_gives_the_same_bytes(
 def test_another_process_trains_the_same_tokenizer() -> None:
     texts = [" ".join(WORDS["bank"]), "".join(WORDS["货币"]), "naïve café 🙂"] * 3
     code = (
-        "import json, sys; from evenly.classifiers.vocabulary import trained_tokenizer;"
+        "import json, sys; from evenly.classifiers.texts import trained_tokenizer;"
         "sys.stdout.write(trained_tokenizer(json.loads(sys.argv[1]), 400).to_str())"
     )
     other = subprocess.run(

@@ -5,10 +5,9 @@ import torch
 from loops import LayeredNetwork, new_network, trained
 from torch import nn
 
-from evenly.classifiers.network import parameter_groups
-from evenly.classifiers.networks.image_network import ImageNetwork
-from evenly.classifiers.networks.small_cnn import small_cnn_body
-from evenly.classifiers.unfreezing import Unfreezing, freeze
+from evenly.classifiers.networks.bodies import small_cnn_body
+from evenly.classifiers.networks.modalities import ImageNetwork
+from evenly.classifiers.training.schedule import Unfreezing, freeze
 from evenly.params.training import (
     TrainingSettings,
     UnfreezeSettings,
@@ -21,7 +20,7 @@ COMMON = {"min_steps_per_epoch": 3, "batch_size": 32, "learning_rate": 0.01}
 
 def unfreezing(**wanted: object) -> Unfreezing:
     settings = TrainingSettings(unfreeze=wanted, monitor="macro_f1")  # type: ignore[arg-type]
-    return Unfreezing(parameter_groups(LayeredNetwork()), settings)
+    return Unfreezing(LayeredNetwork().parameter_groups(), settings)
 
 
 def test_everything_is_trained_from_the_start_by_default() -> None:
@@ -109,14 +108,10 @@ def test_head_and_body_have_their_own_learning_rates() -> None:
 def test_the_layers_of_an_image_network_are_groups_that_hold_every_parameter_once() -> None:
     body, dimension = small_cnn_body(1, 8, 4)
     network = ImageNetwork(body, dimension, 1, 3)
-    groups = parameter_groups(network)
+    groups = network.parameter_groups()
     assert [group.name for group in groups] == [*(f"layer {n}" for n in range(1, 7)), "head"]
     listed = [id(p) for group in groups for p in group.parameters]
     assert sorted(listed) == sorted(id(p) for p in network.parameters())
-
-
-def test_a_network_without_groups_is_one_body_and_one_head() -> None:
-    assert [group.role for group in parameter_groups(nn.Linear(2, 2))] == ["head"]
 
 
 @pytest.mark.parametrize(("pretrained", "method"), [(True, "probe_then_finetune"), (False, "all")])

@@ -29,7 +29,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny encoder with random weights."""
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    from evenly.classifiers.vocabulary import trained_tokenizer
+    from evenly.classifiers.texts import trained_tokenizer
 
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = trained_tokenizer(TEXTS, 300)

@@ -1,8 +1,91 @@
-"""Classifiers: fitted on a sample table, give class probabilities for others, saved as folders."""
+"""Classifiers: fitted on a sample table, give class probabilities for others, saved as folders.
+
+Read in the order of use: `classifier` says what every one can do and keeps in its folder; `vectors` and
+`networkclassifier` (with `images` and `texts`) are the kinds there are; `networks/` and `training/` are what
+the latter are made of.
+"""
 
 from __future__ import annotations
 
-from evenly.classifiers.building import build_classifier, load_classifier
-from evenly.classifiers.protocol import Classifier, FitSummary, Log
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evenly.classifiers.classifier import Classifier, FitSummary, Log, read_manifest
+from evenly.errors import ModelError, RecipeError
+from evenly.params.models import MODELS, check_combination
+from evenly.plans import TrainPlan
+from evenly.samples import Schema
+
+if TYPE_CHECKING:
+    from evenly.features import Featurizer
 
 __all__ = ["Classifier", "FitSummary", "Log", "build_classifier", "load_classifier"]
+
+
+def build_classifier(plan: TrainPlan, schema: Schema, featurizer: Featurizer | None) -> Classifier:
+    """Make the unfitted classifier of a plan.
+
+    Parameters
+    ----------
+    plan
+        Model, settings, loss and optimisation.
+    schema
+        Of the samples that it will be fitted on.
+    featurizer
+        What turns these samples into vectors. Vector models need it, image networks take its shape over.
+
+    Raises
+    ------
+    RecipeError
+        When model, loss, sampler and modality do not go together, or a vector model gets no featurizer.
+    """
+    check_combination(plan.model, schema.modality, plan.loss, plan.sampler, plan.losses)
+    alpha = plan.losses.focal.alpha
+    if plan.loss == "focal" and isinstance(alpha, dict):
+        unknown = sorted(set(alpha) - set(schema.classes))
+        if unknown:
+            raise RecipeError(
+                f"losses.focal.alpha names {unknown[0]!r}; classes are {', '.join(schema.classes)}."
+            )
+    reads = MODELS[plan.model].reads
+    if reads == "texts":
+        from evenly.classifiers.texts import TextClassifier
+
+        return TextClassifier(plan, schema)
+    if reads == "images":
+        from evenly.classifiers.images import ImageClassifier
+
+        return ImageClassifier(plan, schema, featurizer)
+    from evenly.classifiers.vectors import VectorClassifier
+
+    if featurizer is None:
+        raise RecipeError(f"The model {plan.model} works on vectors; give it the featurizer of the data set.")
+    return VectorClassifier(plan, schema, featurizer)
+
+
+def load_classifier(folder: str | Path) -> Classifier:
+    """Read a classifier that `save` wrote; the folder needs nothing beside it.
+
+    Raises
+    ------
+    ModelError
+        When the folder holds no model, or one that is damaged, of another format, or not to be trusted.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(
+            f"{folder} does not exist; give the folder of a trained model, such as models/train."
+        )
+    manifest = read_manifest(folder)
+    reads = MODELS[manifest.plan.model].reads
+    if reads == "texts":
+        from evenly.classifiers.texts import TextClassifier
+
+        return TextClassifier.load(manifest, folder)
+    if reads == "images":
+        from evenly.classifiers.images import ImageClassifier
+
+        return ImageClassifier.load(manifest, folder)
+    from evenly.classifiers.vectors import VectorClassifier
+
+    return VectorClassifier.load(manifest, folder)

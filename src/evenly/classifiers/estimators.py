@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import warnings
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenly.classifiers.canonical import canonical_skops
 from evenly.errors import ModelError
 from evenly.params.models import (
     CatBoostSettings,
@@ -58,9 +61,9 @@ class Fitted:
 
     estimator: Any
     present: np.ndarray
-    best_round: int | None
-    rounds: int
-    notes: tuple[str, ...]
+    best_round: int | None = None
+    rounds: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def fit_estimator(plan: TrainPlan, train: Weighted, validation: Weighted) -> Fitted:
@@ -76,23 +79,8 @@ def fit_estimator(plan: TrainPlan, train: Weighted, validation: Weighted) -> Fit
         Rows of classes that training has; they only choose the number of boosting rounds. May be empty.
     """
     present = np.unique(train[1])
-    train = (train[0], np.searchsorted(present, train[1]), train[2])
-    validation = (validation[0], np.searchsorted(present, validation[1]), validation[2])
-    settings = plan.settings
-    if isinstance(settings, LogisticRegressionSettings):
-        return _logistic_regression(settings, train, present)
-    if isinstance(settings, RandomForestSettings):
-        return _random_forest(settings, plan, train, present)
-    if isinstance(settings, HistGradientBoostingSettings):
-        return _hist_gradient_boosting(settings, plan, train, validation, present)
-    if isinstance(settings, CatBoostSettings):
-        return _catboost(settings, plan, train, validation, present)
-    raise TypeError(f"{plan.model} is no vector model")
-
-
-def estimator_libraries(model: ModelName) -> tuple[str, ...]:
-    """Distributions whose versions a saved estimator depends on."""
-    return ("catboost",) if model == "catboost" else ("scikit-learn", "skops")
+    numbered = [(x, np.searchsorted(present, codes), weight) for x, codes, weight in (train, validation)]
+    return _FITS[type(plan.settings)](plan.settings, plan, *numbered, present)
 
 
 def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
@@ -102,7 +90,7 @@ def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
         return
     import skops.io
 
-    (folder / SKOPS_FILE).write_bytes(canonical_skops(skops.io.dumps(estimator)))
+    (folder / SKOPS_FILE).write_bytes(_canonical_skops(skops.io.dumps(estimator)))
 
 
 def load_estimator(model: ModelName, folder: Path) -> Any:
@@ -141,7 +129,7 @@ def load_estimator(model: ModelName, folder: Path) -> Any:
 
 
 def _logistic_regression(
-    settings: LogisticRegressionSettings, train: Weighted, present: np.ndarray
+    settings: LogisticRegressionSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
 ) -> Fitted:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -157,11 +145,11 @@ def _logistic_regression(
             f"Logistic regression had not converged after {settings.max_iter} iterations; raise "
             "models.logistic_regression.max_iter.",
         )
-    return Fitted(model, present, None, 0, notes)
+    return Fitted(model, present, notes=notes)
 
 
 def _random_forest(
-    settings: RandomForestSettings, plan: TrainPlan, train: Weighted, present: np.ndarray
+    settings: RandomForestSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
 ) -> Fitted:
     from sklearn.ensemble import RandomForestClassifier
 
@@ -173,7 +161,7 @@ def _random_forest(
         n_jobs=plan.threads,
     )
     vectors, codes, weight = train
-    return Fitted(model.fit(vectors, codes, weight), present, None, 0, ())
+    return Fitted(model.fit(vectors, codes, weight), present)
 
 
 def _hist_gradient_boosting(
@@ -252,7 +240,7 @@ def _catboost(
         del metadata[key]
     best = int(model.get_best_iteration()) if stops else int(model.tree_count_) - 1
     rounds = len(model.get_evals_result()["learn"]["MultiClass"])
-    return Fitted(model, present, best, rounds, ())
+    return Fitted(model, present, best, rounds)
 
 
 def _catboost_library() -> Any:
@@ -263,3 +251,57 @@ def _catboost_library() -> Any:
             "The model catboost is not installed; run `pip install 'evenly[catboost]'` or choose another."
         ) from None
     return catboost
+
+
+_FITS: dict[type, Callable[..., Fitted]] = {
+    LogisticRegressionSettings: _logistic_regression,
+    RandomForestSettings: _random_forest,
+    HistGradientBoostingSettings: _hist_gradient_boosting,
+    CatBoostSettings: _catboost,
+}
+
+
+def _canonical_skops(content: bytes) -> bytes:
+    """Compress a skops file, its object ids numbered in order of appearance, and without times.
+
+    skops names objects and array files by their address in memory, and the archive dates its members.
+    """
+    source = zipfile.ZipFile(io.BytesIO(content))
+    numbers: dict[str, int] = {}
+
+    def number(identifier: str) -> int:
+        return numbers.setdefault(identifier, len(numbers))
+
+    members: dict[str, str] = {}
+
+    def renumbered(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renumbered(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        out: dict[str, Any] = {}
+        for key, value in node.items():
+            if key == "__id__":
+                # Which constants Python keeps one copy of is chance: none of them shares its number.
+                constant = node.get("__loader__") == "JsonNode"
+                out[key] = number(f"constant {len(numbers)}" if constant else str(value))
+            elif key == "file" and isinstance(value, str):
+                stem, dot, ending = value.partition(".")
+                members[value] = out[key] = f"{number(stem)}{dot}{ending}"
+            else:
+                out[key] = renumbered(value)
+        return out
+
+    schema = json.dumps(renumbered(json.loads(source.read("schema.json"))), indent=1)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for old, new in members.items():
+            archive.writestr(_member(new), source.read(old))
+        archive.writestr(_member("schema.json"), schema)
+    return target.getvalue()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info

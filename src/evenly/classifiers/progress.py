@@ -1,4 +1,4 @@
-"""What a fit shows and writes while it runs: dvclive's files, and a progress bar or lines.
+"""What a fit shows and writes: dvclive's files, a progress bar or lines, its metrics, what it ran on.
 
 Fitting itself knows none of this: it calls a log. Only stages and commands use this module.
 """
@@ -6,19 +6,35 @@ Fitting itself knows none of this: it calls a log. Only stages and commands use 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
 import os
+import platform
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evenly.classifiers.protocol import FitSummary, Log
+from evenly.classifiers.classifier import FitSummary, Log
 from evenly.files import write_json
 
 #: In the folder of a fit: the metrics of what was kept, for `dvc metrics`.
 METRICS = "metrics.json"
+#: Modules whose versions can matter, and the distributions that they come in.
+_LIBRARIES = {
+    "numpy": "numpy",
+    "torch": "torch",
+    "accelerate": "accelerate",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
+    "sklearn": "scikit-learn",
+    "catboost": "catboost",
+    "cv2": "opencv-python-headless",
+    "pyarrow": "pyarrow",
+}
 
 
 @contextmanager
@@ -88,6 +104,26 @@ def headline(summary: FitSummary) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
 
 
+def training_environment(threads: int) -> dict[str, Any]:
+    """Describe this process after a training, JSON-ready.
+
+    Parameters
+    ----------
+    threads
+        How many the training was held to.
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": threads,
+        "device": _device(),
+        "libraries": {
+            name: _version(name) for module, name in sorted(_LIBRARIES.items()) if module in sys.modules
+        },
+    }
+
+
 def _open_live(folder: Path) -> Any:
     """Open dvclive on a folder, for metrics alone: it makes no experiments, reports, or dvc.yaml of its own.
 
@@ -114,3 +150,17 @@ def _progress_bar(epochs: int) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=epochs, unit="epoch", leave=False)
+
+
+def _device() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "cpu"
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -6,33 +6,35 @@ from pathlib import Path
 
 import numpy as np
 
-from evenly.classifiers.estimators import (
-    Fitted,
-    estimator_libraries,
-    fit_estimator,
-    load_estimator,
-    save_estimator,
+from evenly.classifiers.classifier import (
+    FEATURIZER,
+    FitSummary,
+    Log,
+    Manifest,
+    library_versions,
+    no_log,
+    write_manifest,
 )
+from evenly.classifiers.devices import pinned_threads
+from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator, save_estimator
 from evenly.classifiers.monitoring import prediction_scores
-from evenly.classifiers.protocol import FitSummary, Log, no_log
-from evenly.classifiers.storage import FEATURIZER, Manifest, library_versions, write_manifest
-from evenly.classifiers.threads import pinned_threads
 from evenly.classifiers.weights import (
     as_trained_weights,
     check_rows,
-    class_weights,
+    loss_weights,
     reweighted_prior,
     rows_per_class,
 )
 from evenly.errors import ModelError
 from evenly.features import Featurizer, load_featurizer
 from evenly.files import atomic_folder
+from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
 
 class VectorClassifier:
-    """An estimator on vectors, as an `evenly.classifiers.protocol.Classifier`.
+    """An estimator on vectors, as an `evenly.classifiers.Classifier`.
 
     Losses that weigh classes become weights of rows. Classes without a training row get the probability 0.
 
@@ -77,7 +79,7 @@ class VectorClassifier:
         check_rows(train)
         plan, k = self.plan, len(self.classes)
         counts = rows_per_class(train.codes, k, sample_weight)
-        by_class = class_weights(plan.loss, plan.losses, self.classes, counts)
+        by_class = loss_weights(plan.loss, plan.losses, self.classes, counts)
         weight = by_class[train.codes] if sample_weight is None else by_class[train.codes] * sample_weight
         self._prior = reweighted_prior(counts, by_class)
         # Rows of classes that training does not know cannot say when to stop.
@@ -111,7 +113,7 @@ class VectorClassifier:
             self.plan,
             self.schema,
             self.effective_prior,
-            library_versions("numpy", *estimator_libraries(self.plan.model)),
+            library_versions(MODELS[self.plan.model].libraries),
             {"present": [int(code) for code in self._fitted.present]},
         )
         with atomic_folder(folder) as temporary:
@@ -132,9 +134,8 @@ class VectorClassifier:
             raise ModelError(f"{folder / FEATURIZER} does not exist; train the model again.")
         classifier = cls(manifest.plan, manifest.schema, load_featurizer(folder / FEATURIZER))
         classifier._prior = manifest.effective_prior
-        estimator = load_estimator(manifest.plan.model, folder)
         present = np.asarray(manifest.details["present"], dtype=np.int64)
-        classifier._fitted = Fitted(estimator, present, None, 0, ())
+        classifier._fitted = Fitted(load_estimator(manifest.plan.model, folder), present)
         return classifier
 
     def _vectors(self, samples: SampleTable) -> np.ndarray:

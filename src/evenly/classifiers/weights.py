@@ -14,13 +14,7 @@ from evenly.samples import SampleTable
 
 
 def check_rows(train: SampleTable) -> None:
-    """Refuse a training table that has rows of fewer than two classes.
-
-    Raises
-    ------
-    ModelError
-        Saying which class is the only one.
-    """
+    """Refuse a training table that has rows of fewer than two classes, naming the only one."""
     present = [name for name, count in train.counts.items() if count]
     if len(present) < 2:
         found = f"rows of the class {present[0]!r} alone" if present else "no rows"
@@ -28,44 +22,19 @@ def check_rows(train: SampleTable) -> None:
 
 
 def rows_per_class(codes: np.ndarray, classes: int, sample_weight: np.ndarray | None = None) -> np.ndarray:
-    """Rows of each class, or the sum of their weights.
-
-    Parameters
-    ----------
-    codes
-        Classes of the rows as positions, int64 (n,).
-    classes
-        Number of classes k.
-    sample_weight
-        Weight of each row, float (n,), or None for one each.
-
-    Returns
-    -------
-    counts : float64 (k,)
-    """
+    """Rows of each of k classes, or the sum of their weights, float64 (k,), from codes int64 (n,)."""
     return np.bincount(codes, weights=sample_weight, minlength=classes).astype(np.float64)
 
 
 def origin_weights(rows: SampleTable, synthetic_weight: float) -> np.ndarray | None:
-    """Weights by origin: `synthetic_weight` for rows that are neither real nor copies, 1 for the others.
-
-    Returns
-    -------
-    weights : float64 (n,), or None where every row weighs 1
-    """
+    """Weigh rows that are neither real nor copies, float64 (n,); None where every row weighs 1."""
     if synthetic_weight == 1:
         return None
     return np.where(np.isin(rows.origins, ("real", "duplicate")), 1.0, synthetic_weight)
 
 
 def smoothed_prior(counts: np.ndarray) -> np.ndarray:
-    """Class shares in which a class without a row counts as half a row, so that its logarithm exists.
-
-    Returns
-    -------
-    prior : float64 (k,)
-        Positive, sums to 1.
-    """
+    """Class shares in which a class without a row counts as half a row, so that its logarithm exists."""
     return normalised_prior(np.where(counts > 0, counts, 0.5))
 
 
@@ -83,19 +52,14 @@ def sampled_counts(counts: np.ndarray, sampler: SamplerName) -> np.ndarray:
     """
     exponent = {"uniform": 1.0, "square_root": 0.5, "class_balanced": 0.0}[sampler]
     shares = np.where(counts > 0, np.maximum(counts, 1e-12) ** exponent, 0.0)
-    shown: np.ndarray = counts.sum() * shares / shares.sum()
-    return shown
+    drawn: np.ndarray = counts.sum() * shares / shares.sum()
+    return drawn
 
 
 def inverse_frequency_weights(counts: np.ndarray, power: float = 1.0) -> np.ndarray:
     """Class weights n_c^−power, normalised to a mean of 1 over the rows: Σ_c n_c w_c = Σ_c n_c.
 
-    With `power` 1 these are the weights n / (k n_c) of the classes that have rows.
-
-    Returns
-    -------
-    weights : float64 (k,)
-        1 for a class without a row.
+    With `power` 1 these are the weights n / (k n_c) of the classes that have rows; 1 for a class without.
     """
     return _normalised(np.where(counts > 0, counts, 1.0) ** -power, counts)
 
@@ -116,7 +80,7 @@ def effective_number_weights(counts: np.ndarray, beta: float) -> np.ndarray:
     return _normalised(1.0 / covered, counts)
 
 
-def class_weights(
+def loss_weights(
     loss: LossName, settings: LossSettings, classes: tuple[str, ...], counts: np.ndarray
 ) -> np.ndarray:
     """Constant class weights of a loss, float64 (k,), with a mean of 1 over the rows; ones where it has none.
@@ -146,20 +110,9 @@ def reweighted_prior(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def as_trained_weights(prior: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Weights of held-out rows that give every class the share that it has in what is minimised.
+    """Weights of held-out rows that give every class the share that it has in what is minimised, the `prior`.
 
     With natural shares, boosting would stop before it has learnt the tail of balanced training rows.
-
-    Parameters
-    ----------
-    prior
-        Class prior that the scores carry, float64 (k,), positive.
-    codes
-        Classes of the held-out rows as positions, int64 (n,).
-
-    Returns
-    -------
-    weights : float64 (n,)
     """
     shares = smoothed_prior(rows_per_class(codes, len(prior)))
     return np.asarray((prior / shares)[codes])

@@ -96,7 +96,7 @@ def predict(
 
 def _kept(folder: Path) -> Path:
     """The folder of the model that is meant: that of `train` where the second round was not kept."""
-    from evenly.classifiers.storage import MANIFEST
+    from evenly.classifiers.classifier import MANIFEST
     from evenly.files import read_json
 
     try:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimators import fit_estimator
-from evenly.classifiers.threads import pinned_threads
 from evenly.classifiers.weights import as_trained_weights, rows_per_class, smoothed_prior
 from evenly.curves.findings import Curve, Curves
 from evenly.curves.settings import CurveSettings, MetricName, SourceName, Variant, variants

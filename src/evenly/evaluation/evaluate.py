@@ -33,7 +33,7 @@ from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.samples import SampleTable
 
 if TYPE_CHECKING:
-    from evenly.classifiers.protocol import Classifier
+    from evenly.classifiers.classifier import Classifier
 
 #: Fewer rows than this tell nothing about the accuracy in a bin.
 _ROWS_A_BIN = 20

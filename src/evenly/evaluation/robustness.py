@@ -22,7 +22,7 @@ from evenly.samples import SampleTable
 from evenly.wording import csv_cell
 
 if TYPE_CHECKING:
-    from evenly.classifiers.protocol import Classifier
+    from evenly.classifiers.classifier import Classifier
 
 METRICS = ("accuracy", "macro_f1", "calibration_error")
 #: Of larger test sets so many rows are taken: enough to tell changes of two points, cheap even for large

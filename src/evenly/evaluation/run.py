@@ -18,7 +18,7 @@ from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_json, write_quality
 
 if TYPE_CHECKING:
-    from evenly.classifiers.protocol import Classifier
+    from evenly.classifiers.classifier import Classifier
 
 
 def model_folders(models: str | Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from evenly.classifiers.protocol import Log
+from evenly.classifiers.classifier import Log
 from evenly.errors import ModelError
 from evenly.params.generative import GeneratorTraining
 

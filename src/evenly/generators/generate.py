@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.classifiers.protocol import Log, no_log
-from evenly.classifiers.threads import pinned_threads
-from evenly.classifiers.training import deterministic
+from evenly.classifiers.classifier import Log, no_log
+from evenly.classifiers.devices import deterministic, pinned_threads
 from evenly.errors import RecipeError
 from evenly.features import Featurizer, fit_featurizer
 from evenly.generators.collapse import RealClassifier, class_outcomes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenly.classifiers.storage import MANIFEST
+from evenly.classifiers.classifier import MANIFEST
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
 from evenly.experiments.history import Revision, changed_stages, find_revisions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evenly.classifiers import Classifier, build_classifier
-from evenly.classifiers.threads import pinned_threads
+from evenly.classifiers.devices import pinned_threads
 from evenly.features import Featurizer
 from evenly.mining.families import family_folds, family_names, independent_rows, is_spare_copy
 from evenly.mining.guard import Suspicion, suspicion

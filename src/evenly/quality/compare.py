@@ -148,7 +148,7 @@ def quality_of(
     rows of each class from both sides. Where there are many rows, a sample of 2,000 is compared, which keeps
     the time linear in their number.
     """
-    from evenly.classifiers.threads import pinned_threads
+    from evenly.classifiers.devices import pinned_threads
 
     real, held_out = train.take(train.is_real).sorted_by_id(), held_out.sorted_by_id()
     if not len(held_out) or len(np.unique(real.codes)) < 2:

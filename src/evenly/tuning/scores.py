@@ -89,7 +89,7 @@ def validation_predictions(revision: Revision, cache: Path) -> tuple[np.ndarray,
     if kept.is_file():
         with np.load(kept) as arrays:
             return arrays["y"], arrays["predicted"]
-    from evenly.classifiers.building import load_classifier
+    from evenly.classifiers import load_classifier
     from evenly.samples import read_samples
 
     with tempfile.TemporaryDirectory() as folder:

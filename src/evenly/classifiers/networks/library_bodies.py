@@ -23,9 +23,14 @@ from evenly.features.pretrained import (
     pretrained_folder,
 )
 from evenly.files import read_json
-from evenly.params.models import ImageTransformerSettings, TimmSettings, TorchvisionSettings
+from evenly.params.models import (
+    ImageNetworkSettings,
+    ImageTransformerSettings,
+    LibraryImageSettings,
+    TimmSettings,
+    TorchvisionSettings,
+)
 
-LibrarySettings = ImageTransformerSettings | TorchvisionSettings | TimmSettings
 #: Mean and deviation of channels with values 0 to 1.
 Channels = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -57,7 +62,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class LibraryBody:
+class Body:
     """A body, and what is needed to build it again without its weights.
 
     Attributes
@@ -68,14 +73,17 @@ class LibraryBody:
         d.
     config
         JSON-ready; empty where settings and shape are enough.
+    bf16_pays
+        Whether bfloat16 is faster than float32 on a CPU with matrix units.
     """
 
     network: nn.Module
     dimension: int
     config: dict[str, Any] = field(default_factory=dict)
+    bf16_pays: bool = False
 
 
-def wanted_input(settings: LibrarySettings) -> Wanted:
+def wanted_input(settings: ImageNetworkSettings) -> Wanted:
     """What the images of a model have to be like, before there is one.
 
     Raises
@@ -83,36 +91,31 @@ def wanted_input(settings: LibrarySettings) -> Wanted:
     ModelError
         When its library or its weights cannot be had.
     """
+    if not isinstance(settings, LibraryImageSettings):
+        return Wanted(settings.image_size)
     side, channels, given = None, None, None
     if isinstance(settings, ImageTransformerSettings):
         if settings.pretrained is not None:
             side, given = _trained_with(pretrained_folder(settings.pretrained, _key(settings)))
             channels = 3
-    else:
-        channels = 3 if isinstance(settings, TorchvisionSettings) or settings.pretrained else None
-        if settings.pretrained:
-            side, given = USUAL_SIDE, IMAGENET
-            if isinstance(settings, TimmSettings):
-                trained = _library("timm").get_pretrained_cfg(settings.name)
-                side, given = int(trained.input_size[-1]), (tuple(trained.mean), tuple(trained.std))
+    elif settings.is_pretrained:
+        side, channels, given = USUAL_SIDE, 3, IMAGENET
+        if isinstance(settings, TimmSettings):
+            trained = _library("timm").get_pretrained_cfg(settings.name)
+            side, given = int(trained.input_size[-1]), (tuple(trained.mean), tuple(trained.std))
+    elif isinstance(settings, TorchvisionSettings):
+        channels = 3
     fixed = {"auto": given, "training": None, "imagenet": IMAGENET, "half": HALF}[settings.normalisation]
     return Wanted(settings.image_size or side, channels, fixed)
 
 
 def library_body(
-    settings: LibrarySettings, shape: tuple[int, int, int], config: dict[str, Any] | None = None
-) -> LibraryBody:
-    """Build a body.
-
-    Parameters
-    ----------
-    settings
-        Of the model.
-    shape
-        (height, width, channels) of the images.
-    config
-        Of a body that was built before: it is built again without pretrained weights, to be filled with its
-        own. None builds what the settings say.
+    settings: LibraryImageSettings,
+    shape: tuple[int, int, int],
+    config: dict[str, Any] | None,
+    bf16_pays: bool,
+) -> Body:
+    """Build a body from another library; see `evenly.classifiers.networks.bodies.image_body`.
 
     Raises
     ------
@@ -127,8 +130,11 @@ def library_body(
         made = config_values(network.network.config)
     elif isinstance(settings, TorchvisionSettings):
         network = _torchvision_body(settings, settings.pretrained and config is None)
-    else:
+    elif isinstance(settings, TimmSettings):
         network = _timm_body(settings, channels, settings.pretrained and config is None)
+    else:
+        raise TypeError(f"{settings.kind} is of no library known here")
+    family = settings.architecture if isinstance(settings, ImageTransformerSettings) else settings.name
     network.eval()
     try:
         with torch.no_grad():
@@ -139,13 +145,7 @@ def library_body(
             f"{channels} channels ({_first(error)}); set models.{settings.kind}.image_size to another side, "
             "or features.image.channels to colour."
         ) from error
-    return LibraryBody(network, dimension, made)
-
-
-def bf16_pays(settings: LibrarySettings) -> bool:
-    """Whether a model's family is faster in bfloat16 on a CPU with matrix units."""
-    name = settings.architecture if isinstance(settings, ImageTransformerSettings) else settings.name
-    return name.startswith(BF16_FAMILIES)
+    return Body(network, dimension, made, bf16_pays and family.startswith(BF16_FAMILIES))
 
 
 class TransformersBody(nn.Module):

@@ -1,13 +1,15 @@
-"""Which rows an epoch shows, and in which order: a function of seed and epoch, so that it can be repeated."""
+"""Which rows an epoch shows, in which order and how mixed: functions of seed and epoch, which repeat."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from evenly.classifiers.weights import sampled_counts
-from evenly.params.training import SamplerName
+from evenly.params.training import MixSettings, SamplerName
 
 #: Rows are sorted by length within so many batches: enough that padding all but goes away, few enough that
 #: batches still differ from epoch to epoch.
@@ -48,9 +50,9 @@ class Mixture:
 
     def shares(self, total: int) -> np.ndarray:
         """How often an epoch shows each row on average, float64 (total,)."""
-        shown = np.ones(total)
-        shown[: self.originals] = self.drawn(total) / max(1, self.originals)
-        return shown
+        shares = np.ones(total)
+        shares[: self.originals] = self.drawn(total) / max(1, self.originals)
+        return shares
 
 
 def epoch_batches(
@@ -75,12 +77,6 @@ def epoch_batches(
         `uniform` shows every row equally often (within one); `class_balanced` every class; `square_root`
         classes in proportion to the root of their size. Within a class every row is shown equally often
         (within one).
-    batch_size
-        The most rows in a batch.
-    min_steps
-        The fewest batches.
-    seed, epoch
-        What the order depends on, and nothing else.
     lengths
         Size of each row, int64 (n,): batches then hold rows of similar size, in random order, the largest
         first so that memory runs out at once or not at all. Which rows an epoch shows stays the same.
@@ -101,6 +97,58 @@ def epoch_batches(
         rows = generator.permutation(np.concatenate(drawn))
     batches = np.array_split(rows, -(-total // batch_size))
     return batches if lengths is None else _of_similar_length(batches, lengths, generator)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Which rows of a batch are mixed, and how.
+
+    Attributes
+    ----------
+    partner
+        Position in the batch of the row that each row is mixed with, int64 (n,).
+    share
+        λ of the inputs: what of itself a row keeps.
+    label_share
+        λ of the labels, float32 (n,): what of the loss is that of its own class.
+    """
+
+    partner: Tensor
+    share: float
+    label_share: Tensor
+
+    def mixed(self, inputs: Tensor) -> Tensor:
+        """Give λ x + (1 − λ) x′ of inputs, float (n, …)."""
+        return self.share * inputs + (1 - self.share) * inputs[self.partner]
+
+
+def draw_mixing(
+    codes: np.ndarray,
+    counts: np.ndarray,
+    settings: MixSettings,
+    generator: np.random.Generator,
+    device: torch.device,
+) -> Mixing:
+    """Draw how the rows of one batch are mixed; their classes and the `counts` of all decide for remix.
+
+    References
+    ----------
+    Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018 (1710.09412), equations 1 and 2: one λ
+    a batch, and partners of the same batch. Chou et al., Remix: Rebalanced Mixup, ECCV Workshops 2020
+    (2007.03943), equation 8.
+    """
+    share = float(generator.beta(settings.alpha, settings.alpha))
+    partner = generator.permutation(len(codes))
+    label_share = np.full(len(codes), share)
+    if settings.method == "remix":
+        own, other = counts[codes], counts[codes[partner]]
+        label_share[(own >= settings.kappa * other) & (share < settings.tau)] = 0.0
+        label_share[(other >= settings.kappa * own) & (1 - share < settings.tau)] = 1.0
+    return Mixing(
+        torch.as_tensor(partner, device=device),
+        share,
+        torch.as_tensor(label_share, dtype=torch.float32, device=device),
+    )
 
 
 def _of_similar_length(

@@ -144,7 +144,7 @@ def training_key(plan: Settings, files: Iterable[str | Path]) -> str:
     from importlib.metadata import version
 
     digest = hashlib.sha256(json.dumps([plan.model_dump(mode="json"), version("torch")]).encode())
-    for given in (*map(Path, files), Path(__file__).parent):
+    for given in (*map(Path, files), Path(__file__).parents[1]):
         for path in [given] if given.is_file() else sorted(given.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
                 content = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""One training between its epochs: what it has learnt so far, and what the next epoch does.
+"""The one training loop of all networks: batches in, the state of the best epoch out.
 
 Nothing is remembered from epoch to epoch but the state of network and optimiser, the metrics, and the best
 state: everything else is a function of these, the seed, and the number of the epoch.
@@ -10,38 +10,47 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evenly.classifiers.checkpoints import Checkpoint, Checkpoints, optimizer_tensors, restore_optimizer
-from evenly.classifiers.devices import deterministic, uses_bf16
-from evenly.classifiers.losses import mean_loss
-from evenly.classifiers.mixing import Mixing, draw_mixing
+from evenly.classifiers.classifier import Log
+from evenly.classifiers.devices import Processes, deterministic, uses_bf16
 from evenly.classifiers.monitoring import balanced_accuracy, macro_f1
-from evenly.classifiers.network import (
-    AugmentingInputs,
-    FeatureNetwork,
-    Inputs,
-    MixableNetwork,
-    parameter_groups,
+from evenly.classifiers.networks.network import Inputs, Network
+from evenly.classifiers.training.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    checkpoints_in,
+    optimizer_tensors,
+    restore_optimizer,
 )
-from evenly.classifiers.objective import Objective
-from evenly.classifiers.optimisation import (
+from evenly.classifiers.training.losses import Objective, mean_loss
+from evenly.classifiers.training.sampling import draw_mixing, epoch_batches
+from evenly.classifiers.training.schedule import (
+    Unfreezing,
     base_learning_rate,
     best_epoch,
+    freeze,
     learning_rate_factor,
     make_optimizer,
     should_stop,
     warmup_factor,
 )
-from evenly.classifiers.processes import Processes
-from evenly.classifiers.scoring import shared_features, shared_logits
-from evenly.classifiers.steps import FeatureInputs, FrozenBody, Rows, Scores, batch_loss
-from evenly.classifiers.unfreezing import Unfreezing, freeze
+from evenly.classifiers.training.steps import (
+    FeatureInputs,
+    FrozenBody,
+    Rows,
+    Scores,
+    batch_loss,
+    shared_features,
+    shared_logits,
+)
 from evenly.errors import ModelError
-from evenly.params.training import TrainingSettings
+from evenly.params.training import SamplerName, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +66,82 @@ class Training:
     best: int
 
 
+def train_network(
+    network: Network,
+    objective: Objective,
+    train: Rows,
+    validation: Rows,
+    settings: TrainingSettings,
+    sampler: SamplerName,
+    seed: int,
+    log: Log,
+    *,
+    batches: Batches | None = None,
+    checkpoints: Path | None = None,
+) -> Training:
+    """Train a network in place and leave it with the state of its best epoch.
+
+    The best epoch is the first with the best `settings.monitor` on the validation rows; without validation
+    rows it is the last. Every epoch is a function of the state before it, `seed`, and its number: its order
+    of rows, its dropout and its transforms do not depend on what was drawn earlier. So a training that goes
+    on from a checkpoint ends as one that was never cut short.
+
+    Several processes share every batch. The same batches are then trained on with the same loss; results
+    differ by rounding, by dropout, and on CPUs by batch statistics, which are those of a process's share.
+
+    Parameters
+    ----------
+    network
+        Inputs to scores (n, k).
+    objective
+        The loss.
+    train, validation
+        Rows with their classes. `validation` is never trained on.
+    settings, sampler, seed
+        From the plan.
+    log
+        Receives the metrics of every epoch, also of those that a checkpoint remembers.
+    batches
+        Gives the batches of an epoch; None draws them with the sampler.
+    checkpoints
+        Folder for the state after every epoch; None keeps none.
+
+    Returns
+    -------
+    Training
+        Metrics: `train/loss` (mean over the epoch's batches), `val/loss` (the same loss), `val/macro_f1`,
+        `val/balanced_accuracy`, `learning_rate` and, where it is another, `head_learning_rate` (both before
+        warm-up), `trainable_parameters`.
+    """
+    if batches is None:
+        batches = partial(
+            epoch_batches,
+            train.codes,
+            sampler,
+            settings.batch_size,
+            settings.min_steps_per_epoch,
+            seed,
+            lengths=train.inputs.lengths,
+        )
+    run = Run(network, objective, train, validation, settings, batches, seed)
+    with checkpoints_in(checkpoints if run.processes.is_main else None) as store:
+        run.resume(store)
+        for epoch, metrics in enumerate(run.history):
+            log(epoch, metrics)
+        while not run.finished():
+            run.train_epoch()
+            log(len(run.history) - 1, run.history[-1])
+            if store is not None:
+                store.write(run.checkpoint())
+    return run.result()
+
+
 class Run:
-    """One training; see `evenly.classifiers.training.train_network`."""
+    """One training; see `train_network`."""
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         objective: Objective,
         train: Rows,
         validation: Rows,
@@ -78,7 +157,7 @@ class Run:
         self.settings = settings
         self.batches = batches
         self.seed = seed
-        self.unfreezing = Unfreezing(parameter_groups(network), settings)
+        self.unfreezing = Unfreezing(network.parameter_groups(), settings)
         self.optimizer = make_optimizer(self.unfreezing.groups, settings)
         self.history: list[dict[str, float]] = []
         self.best: int | None = None
@@ -188,15 +267,10 @@ class Run:
         weight = None if train.weight is None else train.weight[own]
         if not len(own):  # fewer rows than processes: take part with a row that weighs nothing
             own, weight = rows[:1], np.zeros(1)
-        if isinstance(part.train, AugmentingInputs):
-            batch = part.train.augmented_batch(own, device, generator)
-        else:
-            batch = part.train.batch(own, device)
-        mixing: Mixing | None = None
-        if self.settings.mix is not None:
-            mixing = draw_mixing(
-                train.codes[own], self.objective.counts, self.settings.mix, generator, device
-            )
+        batch = part.train.augmented_batch(own, device, generator)
+        mix = self.settings.mix
+        counts = self.objective.counts
+        mixing = None if mix is None else draw_mixing(train.codes[own], counts, mix, generator, device)
         scores = part.scores(batch, mixing)
         targets = torch.as_tensor(train.codes[own], device=device)
         weights = None if weight is None else torch.as_tensor(weight, dtype=torch.float32, device=device)
@@ -231,12 +305,10 @@ class Run:
         network, processes = self.network, self.processes
         bf16 = uses_bf16(self.settings, network, processes.device)
         train, validation = self.train.inputs, self.validation.inputs
-        changing = isinstance(train, AugmentingInputs) or (
-            self.settings.mix is not None and isinstance(network, MixableNetwork)
-        )
+        changing = train.augments or (self.settings.mix is not None and network.mixes_inputs)
         only_head = first > 0 and first == len(self.unfreezing.groups) - self.unfreezing.heads
-        trained: nn.Module = network
-        if only_head and not changing and isinstance(network, FeatureNetwork):
+        trained: Network = network
+        if only_head and not changing:
             train = FeatureInputs(shared_features(network, train, processes))
             if len(validation):
                 validation = FeatureInputs(shared_features(network, validation, processes))
@@ -263,7 +335,7 @@ class Part:
     """
 
     first: int
-    network: nn.Module
+    network: Network
     scores: nn.Module
     train: Inputs
     validation: Inputs

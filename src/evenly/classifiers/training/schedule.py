@@ -1,32 +1,27 @@
-"""Optimisers, learning-rate schedules and early stopping.
+"""How fast which layers are trained, and until when.
 
-Schedules and stopping are functions of the epoch and of the monitored values so far, without a state of their
-own.
+All of it is a function of the epoch and of the monitored values so far, without a state of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
-from evenly.classifiers.network import ParameterGroup, Role
+from evenly.classifiers.networks.network import ParameterGroup, Role
 from evenly.params.training import TrainingSettings
 
 
 def make_optimizer(groups: Sequence[ParameterGroup], settings: TrainingSettings) -> torch.optim.Optimizer:
     """Make the optimiser; weight decay leaves biases and the scales of normalisation alone.
 
-    Parameters
-    ----------
-    groups
-        Parameters from the input side to the head. Those that have the same learning rate in every step share
-        a group of the optimiser, which costs less; its key `layer` is the number of one of them. Parameters
-        that are frozen have no gradient and stay as they are.
-    settings
-        Optimiser, learning rates and weight decay.
+    Parameters with the same learning rate in every step share a group of the optimiser, which costs less; its
+    key `layer` is the number of one of their layers. Frozen parameters have no gradient and stay as they are.
     """
     staged = settings.warmup > 0 and settings.unfreeze.method not in ("auto", "all")
     parts: dict[tuple[bool, float, int], dict[str, Any]] = {}
@@ -97,16 +92,9 @@ def should_stop(monitored: Sequence[float], settings: TrainingSettings, settled_
 def learning_rate_factor(settings: TrainingSettings, epoch: int, monitored: Sequence[float]) -> float:
     """Tell what the learning rate is multiplied by in an epoch.
 
-    Parameters
-    ----------
-    settings
-        `step`: `decay` to the power of epochs ÷ `step_epochs`. `linear`: a line from 1 down towards 0 over
-        `epochs`. `cosine`: half a cosine over them. `plateau`: once more × `decay` whenever
-        `plateau_patience` epochs brought nothing better. `none`: 1.
-    epoch
-        From 0.
-    monitored
-        Monitored values of the epochs before this one, of length >= `epoch`.
+    `step`: `decay` to the power of epochs ÷ `step_epochs`. `linear`: a line from 1 down towards 0 over
+    `epochs`. `cosine`: half a cosine over them. `plateau`: once more × `decay` whenever `plateau_patience` of
+    the `monitored` epochs before this one brought nothing better. `none`: 1.
     """
     if settings.schedule == "step":
         return float(settings.decay ** (epoch // settings.step_epochs))
@@ -132,3 +120,67 @@ def stalls(monitored: Sequence[float], patience: int, settings: TrainingSettings
         if waited == patience:
             found, waited = found + 1, 0
     return found
+
+
+@dataclass(frozen=True)
+class Unfreezing:
+    """The layer groups of a network, from the input side to the head, and when each is trained."""
+
+    groups: Sequence[ParameterGroup]
+    settings: TrainingSettings
+
+    @property
+    def heads(self) -> int:
+        """Groups that are trained from the start: those of the head, or the last one."""
+        return max(1, sum(group.role == "head" for group in self.groups))
+
+    def first_trained(self, epoch: int, monitored: Sequence[float]) -> int:
+        """Give the first group that is trained in an epoch; all after it are too.
+
+        Without validation rows nothing is `monitored`, and `every` counts although `by` is `metric`.
+        """
+        rule, total = self.settings.unfreeze, len(self.groups)
+        if rule.method in ("auto", "all"):
+            return 0
+        if rule.method == "probe_then_finetune":
+            more = 0 if epoch < rule.probe_epochs else total
+        elif rule.by == "epoch" or len(monitored) < epoch:
+            more = epoch // rule.every
+        else:
+            more = stalls(monitored[:epoch], rule.patience, self.settings)
+        return max(0, total - self.heads - more)
+
+    def trained_since(self, epoch: int, monitored: Sequence[float]) -> list[int]:
+        """Epoch from which each group has been trained; of frozen ones, `epoch` + 1."""
+        since = [epoch + 1] * len(self.groups)
+        for earlier in range(epoch, -1, -1):
+            first = self.first_trained(earlier, monitored)
+            since[first:] = [earlier] * (len(since) - first)
+        return since
+
+    def settled_from(self, epoch: int, monitored: Sequence[float]) -> int:
+        """Give the epoch from which everything has been trained; `epoch` + 1 if that is still to come."""
+        return max(self.trained_since(epoch, monitored))
+
+
+def freeze(network: nn.Module, groups: Sequence[ParameterGroup], first: int) -> int:
+    """Train the groups from `first` on and no others; give the number of parameters trained.
+
+    Parts of the network without a trained parameter are put into evaluation mode, the others into training
+    mode: frozen layers neither drop out nor update their statistics.
+    """
+    for number, group in enumerate(groups):
+        for parameter in group.parameters:
+            parameter.requires_grad_(number >= first)
+    network.train()
+    _still(network)
+    return sum(p.numel() for group in groups[first:] for p in group.parameters)
+
+
+def _still(module: nn.Module) -> None:
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        _still(child)

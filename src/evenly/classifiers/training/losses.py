@@ -1,14 +1,21 @@
-"""Loss functions for imbalanced classes, each the equation of its paper and nothing else.
+"""Losses for imbalanced classes, each the equation of its paper, and the objective of a training.
 
 Every loss takes logits (n, k) and targets (n,) and gives one loss a row, float (n,); `mean_loss` reduces
-them. Which loss with which numbers a run uses is decided in `evenly.classifiers.objective`.
+them. An `Objective` is the loss of a plan with its numbers filled in from the training rows.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from evenly.classifiers import weights
+from evenly.params.losses import LossName, LossSettings, SmoothedSettings
+from evenly.params.training import SamplerName
 
 
 def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -67,8 +74,7 @@ def focal(logits: Tensor, targets: Tensor, gamma: float, alpha: Tensor | None = 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017 (1708.02002), equation 5.
     """
     log_p = functional.log_softmax(logits, dim=1).gather(1, targets[:, None]).squeeze(1)
-    # 1 − p = −expm1(log p) keeps its digits near p = 1. A floor keeps the gradient of x^γ at 0 finite for γ <
-    # 1.
+    # 1 − p = −expm1(log p) keeps its digits near p = 1; the floor keeps the gradient at 0 finite for γ < 1.
     miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(logits.dtype).eps)
     losses = -(miss**gamma) * log_p
     return losses if alpha is None else alpha[targets] * losses
@@ -153,3 +159,104 @@ def balanced_softmax(logits: Tensor, targets: Tensor, counts: Tensor, label_smoo
     3 and 4.
     """
     return logit_adjusted(logits, targets, counts / counts.sum(), 1.0, label_smoothing)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a run, which may change once between epochs.
+
+    Attributes
+    ----------
+    loss, settings
+        The loss by name, and the settings of all
+    counts
+        Training rows per class, or the sum of their weights, float64 (k,).
+    batch_counts
+        The same as the batches show it, after the sampler: what priors and weights are computed from, so that
+        a sampler and a loss do not correct the same imbalance twice.
+    constant_weights
+        Class weights of the losses that weigh, float64 (k,).
+    reweighted_from
+        The epoch in which the deferred re-weighting of LDAM begins; None where there is none.
+    """
+
+    loss: LossName
+    settings: LossSettings
+    counts: np.ndarray
+    batch_counts: np.ndarray
+    constant_weights: np.ndarray
+    reweighted_from: int | None = None
+
+    @property
+    def settled_from(self) -> int:
+        """The first epoch from which the loss stays the same: until then no epoch counts as the best one."""
+        return self.reweighted_from or 0
+
+    def weights_in(self, epoch: int) -> np.ndarray:
+        """Weight of a row by its class in this epoch, float64 (k,), with a mean of 1 over the batches."""
+        if self.reweighted_from is not None and epoch >= self.reweighted_from:
+            return weights.effective_number_weights(self.batch_counts, self.settings.ldam.beta)
+        return self.constant_weights
+
+    def effective_prior(self, epoch: int) -> np.ndarray:
+        """Give the class prior that scores carry after this epoch, float64 (k,), positive, sums to 1."""
+        if self.loss in ("balanced_softmax", "logit_adjusted"):
+            tau = 1.0 if self.loss == "balanced_softmax" else self.settings.logit_adjusted.tau
+            return weights.normalised_prior(weights.smoothed_prior(self.batch_counts) ** (1.0 - tau))
+        return weights.reweighted_prior(self.batch_counts, self.weights_in(epoch))
+
+    def row_losses(self, logits: Tensor, targets: Tensor, epoch: int) -> Tensor:
+        """One loss a row, float32 (n,), for logits (n, k) and targets (n,)."""
+        logits = logits.float()
+        by_class = self._tensor(self.weights_in(epoch), logits)
+        if self.loss == "focal":
+            return focal(logits, targets, self.settings.focal.gamma, by_class)
+        if self.loss == "ldam":
+            margins = ldam_margins(self._tensor(self.counts, logits), self.settings.ldam.max_margin)
+            return ldam(logits, targets, margins, self.settings.ldam.scale, by_class)
+        own = getattr(self.settings, self.loss)
+        smoothing = own.label_smoothing if isinstance(own, SmoothedSettings) else 0.0
+        prior = self._tensor(weights.smoothed_prior(self.batch_counts), logits)
+        if self.loss == "balanced_softmax":
+            return balanced_softmax(logits, targets, prior, smoothing)
+        if self.loss == "logit_adjusted":
+            return logit_adjusted(logits, targets, prior, self.settings.logit_adjusted.tau, smoothing)
+        return cross_entropy(logits, targets, by_class, smoothing)
+
+    @staticmethod
+    def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+
+def build_objective(
+    loss: LossName,
+    settings: LossSettings,
+    classes: tuple[str, ...],
+    counts: np.ndarray,
+    sampler: SamplerName,
+    epochs: int,
+    batch_counts: np.ndarray | None = None,
+) -> Objective:
+    """Fill in the numbers of a loss from the training counts.
+
+    Parameters
+    ----------
+    loss, settings
+        From the plan.
+    classes
+        Class names in order.
+    counts
+        Training rows per class, or the sum of their weights, float64 (k,).
+    sampler
+        How batches are drawn.
+    epochs
+        The most epochs there will be, which the deferred re-weighting of LDAM is a share of.
+    batch_counts
+        `counts` as the batches show them, where it is not the sampler that decides on it.
+    """
+    if batch_counts is None:
+        batch_counts = weights.sampled_counts(counts, sampler)
+    after = round(settings.ldam.reweight_after * epochs)
+    reweighted_from = after if loss == "ldam" and after < epochs else None
+    constant = weights.loss_weights(loss, settings, classes, batch_counts)
+    return Objective(loss, settings, counts, batch_counts, constant, reweighted_from)

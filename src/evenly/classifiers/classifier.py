@@ -1,0 +1,211 @@
+"""What every classifier can do, and the folder that it is saved as.
+
+`model.json` says what the model is; `featurizer/` is a copy of what turns its samples into vectors, where it
+needs one. Nothing in the folder is a pickle, and nothing in it is a time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from evenly.errors import ModelError
+from evenly.files import read_json, write_json
+from evenly.params.base import settings_from
+from evenly.plans import TrainPlan
+from evenly.samples import SampleTable, Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+MANIFEST = "model.json"
+FEATURIZER = "featurizer"
+
+
+class Log(Protocol):
+    """Receives the numbers of a fit: once an epoch for networks, once at the end for other models."""
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of a step, counted from 0. Names have the form `train/loss`, `val/macro_f1`."""
+
+
+def no_log(step: int, metrics: Mapping[str, float]) -> None:
+    """Forget the metrics."""
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What a fit came to.
+
+    Attributes
+    ----------
+    best_step
+        The epoch (networks, from 0) or boosting round whose state was kept; None where a model has no steps.
+    steps
+        Epochs or boosting rounds that were run; 0 where a model has no steps.
+    metrics
+        Train and validation metrics of what was kept: `train/loss`, `val/loss`, `val/macro_f1`,
+        `val/balanced_accuracy` and so on. Without validation rows there are none of the latter.
+    notes
+        What was done otherwise than asked, and why, each one sentence.
+    """
+
+    best_step: int | None
+    steps: int
+    metrics: dict[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+
+class Classifier(Protocol):
+    """Fits sample tables and gives class probabilities.
+
+    `save` writes a folder that stands alone (the featurizer is in it), and
+    `evenly.classifiers.load_classifier` reads it back.
+    """
+
+    @property
+    def schema(self) -> Schema:
+        """Of the samples that it takes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; column j of every probability matrix is class j, also if training saw no row of it."""
+
+    @property
+    def effective_prior(self) -> np.ndarray:
+        """The class prior that the scores carry, float64 (k,), positive, sums to 1.
+
+        The class shares of the training table, changed by the sampler and by a loss that weighs or adjusts:
+        what a score is to be divided by when the model is used under another prior. A class without a
+        training row counts as half a row.
+        """
+
+    def fit(
+        self,
+        train: SampleTable,
+        validation: SampleTable,
+        log: Log = no_log,
+        sample_weight: np.ndarray | None = None,
+        checkpoints: Path | None = None,
+    ) -> FitSummary:
+        """Fit on the training rows; the validation rows choose when to stop and nothing else.
+
+        Parameters
+        ----------
+        train
+            Rows of at least two classes.
+        validation
+            May be empty: then all epochs or rounds are run and the last is kept.
+        log
+            Receives metrics while fitting.
+        sample_weight
+            Non-negative weight of each training row, float (n,), or None for one each.
+        checkpoints
+            Folder for the state after every epoch, from which a fit that was killed goes on; the caller
+            removes it when it has the model. Models that are not trained in epochs leave it alone.
+
+        Raises
+        ------
+        ModelError
+            When the rows cannot train the model, naming what is missing.
+        """
+
+    def predict_proba(self, samples: SampleTable) -> np.ndarray:
+        """Class probabilities, float64 (n, k); rows sum to 1."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model as a folder, atomically; the same fit gives the same bytes."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `model.json` holds.
+
+    Attributes
+    ----------
+    plan
+        How the model was trained; `plan.model` is its kind.
+    schema
+        Of the samples that it takes: modality, classes, features.
+    effective_prior
+        The class prior that its scores carry, float64 (k,).
+    libraries
+        Versions of what fitted it.
+    details
+        What its kind needs besides, JSON-ready.
+    """
+
+    plan: TrainPlan
+    schema: Schema
+    effective_prior: np.ndarray
+    libraries: dict[str, str]
+    details: dict[str, Any]
+
+
+def library_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of installed distributions, by name."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `model.json` into a folder."""
+    content = {
+        "format": FORMAT,
+        "kind": manifest.plan.model,
+        "plan": manifest.plan.model_dump(mode="json"),
+        "schema": manifest.schema.to_json(),
+        "effective_prior": [float(share) for share in manifest.effective_prior],
+        "libraries": manifest.libraries,
+        "details": manifest.details,
+    }
+    write_json(content, folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `model.json`, and warn where a library that fitted the model is now there in another version.
+
+    Raises
+    ------
+    ModelError
+        When the folder holds no model, or one of another format.
+    """
+    path = folder / MANIFEST
+    import numpy as np
+
+    try:
+        content = read_json(path)
+        if content["format"] != FORMAT:
+            raise ModelError(
+                f"{path} has format {content['format']}, this version reads {FORMAT}; train the model again."
+            )
+        manifest = Manifest(
+            plan=settings_from(TrainPlan, content["plan"], str(path)),
+            schema=Schema.from_json(content["schema"]),
+            effective_prior=np.asarray(content["effective_prior"], dtype=np.float64),
+            libraries=dict(content["libraries"]),
+            details=dict(content["details"]),
+        )
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder} holds no model: there is no {MANIFEST} in it; give a folder such as models/train."
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{path} is damaged ({error}); train the model again with `dvc repro train`."
+        ) from error
+    here = library_versions(name for name in manifest.libraries if name != "python")
+    changed = [
+        f"{name} {old}, now {here[name]}" for name, old in manifest.libraries.items() if old != here[name]
+    ]
+    if changed:
+        logger.warning("%s was fitted with %s; probabilities may differ.", folder, "; ".join(changed))
+    return manifest

@@ -1,0 +1,213 @@
+"""What the networks have in common as classifiers: fitting, going on, scoring, saving and reading back.
+
+How samples become inputs, and where the network comes from, is said by the classifiers of images and of
+texts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from evenly.classifiers.classifier import (
+    FitSummary,
+    Log,
+    Manifest,
+    library_versions,
+    no_log,
+    write_manifest,
+)
+from evenly.classifiers.devices import pinned_threads, place
+from evenly.classifiers.networks.network import Inputs, Network
+from evenly.classifiers.training.fitting import fit_network
+from evenly.classifiers.training.sampling import Mixture
+from evenly.classifiers.training.steps import Rows, predict_logits
+from evenly.classifiers.weights import check_rows
+from evenly.errors import ModelError
+from evenly.files import atomic_folder
+from evenly.params.models import MODELS
+from evenly.plans import TrainPlan
+from evenly.samples import SampleTable, Schema
+
+WEIGHTS = "weights.safetensors"
+
+
+class NetworkClassifier(ABC):
+    """A network as an `evenly.classifiers.Classifier`, which can also be trained on.
+
+    Parameters
+    ----------
+    plan
+        With a network as its model.
+    schema
+        Of the samples.
+    """
+
+    def __init__(self, plan: TrainPlan, schema: Schema) -> None:
+        self.plan = plan
+        self.schema = schema
+        self._network: Network | None = None
+        self._prior: np.ndarray | None = None
+
+    @abstractmethod
+    def _started(self, train: SampleTable) -> tuple[Network, Inputs]:
+        """Build the network before its training, and give the training rows as it takes them."""
+
+    @abstractmethod
+    def _inputs(self, samples: SampleTable, training: bool = False) -> Inputs:
+        """Samples as the network takes them; under the plan's transforms where they are trained on."""
+
+    @abstractmethod
+    def _parts(self, folder: Path) -> dict[str, Any]:
+        """Write what a saved model has beside its weights, and give what else `_rebuilt` needs, as JSON."""
+
+    @abstractmethod
+    def _rebuilt(self, details: Mapping[str, Any], folder: Path) -> Network:
+        """Build the network of a saved model, without its weights."""
+
+    def _notes(self, inputs: Inputs) -> tuple[str, ...]:
+        """Say what was done otherwise than asked, given the training rows."""
+        return ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in order."""
+        return self.schema.classes
+
+    @property
+    def effective_prior(self) -> np.ndarray:
+        """The class prior that the scores carry, float64 (k,)."""
+        if self._prior is None:
+            raise RuntimeError("the classifier has not been fitted")
+        return self._prior
+
+    @property
+    def network(self) -> Network:
+        """The fitted network."""
+        if self._network is None:
+            raise RuntimeError("the classifier has not been fitted")
+        return self._network
+
+    def fit(
+        self,
+        train: SampleTable,
+        validation: SampleTable,
+        log: Log = no_log,
+        sample_weight: np.ndarray | None = None,
+        checkpoints: Path | None = None,
+    ) -> FitSummary:
+        """Train the network; see `Classifier.fit`."""
+        check_rows(train)
+        with pinned_threads(self.plan.threads):
+            network, inputs = self._started(train)
+            place(network)
+            return self._train(network, inputs, train, validation, log, sample_weight, checkpoints)
+
+    def fit_further(
+        self,
+        plan: TrainPlan,
+        train: SampleTable,
+        validation: SampleTable,
+        mixture: Mixture,
+        log: Log = no_log,
+        sample_weight: np.ndarray | None = None,
+        checkpoints: Path | None = None,
+    ) -> FitSummary:
+        """Train the fitted network on as another plan asks; from here on that is the classifier's plan.
+
+        Parameters
+        ----------
+        plan
+            With the same model and head; other rates, batches, epochs.
+        train
+            Original rows, then hard ones.
+        mixture
+            Which of them an epoch shows.
+        validation, log, sample_weight, checkpoints
+            As for `Classifier.fit`.
+        """
+        self.plan = plan
+        with pinned_threads(plan.threads):
+            inputs = self._inputs(train, training=True)
+            return self._train(
+                self.network, inputs, train, validation, log, sample_weight, checkpoints, mixture
+            )
+
+    def _train(
+        self,
+        network: Network,
+        inputs: Inputs,
+        train: SampleTable,
+        validation: SampleTable,
+        log: Log,
+        sample_weight: np.ndarray | None,
+        checkpoints: Path | None,
+        mixture: Mixture | None = None,
+    ) -> FitSummary:
+        fit = fit_network(
+            network,
+            self.plan,
+            self.classes,
+            Rows(inputs, train.codes, sample_weight),
+            Rows(self._inputs(validation), validation.codes),
+            log,
+            attributes=train.column("attribute"),
+            mixture=mixture,
+            checkpoints=checkpoints,
+        )
+        self._network, self._prior = network, fit.prior
+        return dataclasses.replace(fit.summary, notes=self._notes(inputs))
+
+    def predict_proba(self, samples: SampleTable) -> np.ndarray:
+        """Class probabilities, float64 (n, k)."""
+        if not len(samples):
+            return np.zeros((0, len(self.classes)))
+        with pinned_threads(self.plan.threads):
+            logits = predict_logits(self.network, self._inputs(samples))
+        return torch.softmax(logits.double(), dim=1).numpy()
+
+    def save(self, folder: str | Path) -> None:
+        """Write `model.json`, the weights, and what belongs to them, atomically."""
+        versions = library_versions(MODELS[self.plan.model].libraries)
+        state = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
+        with atomic_folder(folder) as temporary:
+            details = self._parts(temporary)
+            manifest = Manifest(self.plan, self.schema, self.effective_prior, versions, details)
+            write_manifest(manifest, temporary)
+            save_file(state, temporary / WEIGHTS)
+
+    @classmethod
+    def load(cls, manifest: Manifest, folder: Path) -> Self:
+        """Read what `save` wrote, without a network.
+
+        Raises
+        ------
+        ModelError
+            When a part is missing, damaged, or does not belong to this model.
+        """
+        classifier = cls(manifest.plan, manifest.schema)
+        network = classifier._rebuilt(manifest.details, folder)
+        _load_weights(network, folder / WEIGHTS)
+        place(network)
+        classifier._network, classifier._prior = network.eval(), manifest.effective_prior
+        return classifier
+
+
+def _load_weights(network: Network, path: Path) -> None:
+    try:
+        network.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise ModelError(f"{path} does not exist; train the model again with `dvc repro train`.") from None
+    except (SafetensorError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(
+            f"{path} does not hold the weights of this model ({first}); train it again."
+        ) from error

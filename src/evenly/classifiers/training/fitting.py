@@ -1,0 +1,224 @@
+"""From a network and rows to a fitted network: all of it trained, and then its head anew where that is asked.
+
+Either way the loss is filled in from the training rows, as the batches show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from evenly.classifiers.classifier import FitSummary, Log
+from evenly.classifiers.devices import Processes
+from evenly.classifiers.networks.network import Network
+from evenly.classifiers.training.loop import Batches, Training, train_network
+from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.sampling import Mixture, epoch_batches
+from evenly.classifiers.training.schedule import freeze
+from evenly.classifiers.training.steps import FeatureInputs, FrozenBody, Rows, shared_features
+from evenly.classifiers.weights import rows_per_class
+from evenly.errors import ModelError
+from evenly.params.training import UnfreezeSettings
+from evenly.plans import TrainPlan
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit came to: the class prior that the scores now carry, float64 (k,), and a summary."""
+
+    prior: np.ndarray
+    summary: FitSummary
+
+
+def fit_network(
+    network: Network,
+    plan: TrainPlan,
+    classes: tuple[str, ...],
+    train: Rows,
+    validation: Rows,
+    log: Log,
+    attributes: np.ndarray | None = None,
+    mixture: Mixture | None = None,
+    checkpoints: Path | None = None,
+) -> Fit:
+    """Train a network in place as a plan asks, and leave it with the state of its best epoch.
+
+    Parameters
+    ----------
+    network
+        Inputs to scores (n, k).
+    plan
+        Loss, sampler, optimisation and seed.
+    classes
+        Class names in order.
+    train, validation
+        Rows with their classes.
+    log
+        Receives the metrics of every epoch.
+    attributes
+        Spurious attribute of each training row, object (n,), None where unknown: what `retrain_head: group`
+        balances.
+    mixture
+        Which of the training rows an epoch shows, drawn uniformly; None leaves it to the sampler.
+    checkpoints
+        Folder for the state after every epoch, from which a training that was killed goes on; None keeps
+        none.
+    """
+    strata = balanced_strata(plan, train.codes, attributes)
+    weight, batches = train.weight, None
+    if mixture is not None:
+        shares = mixture.shares(len(train.codes))
+        weight = shares if weight is None else shares * weight
+        batches = _mixed_batches(train, mixture, plan)
+    counts = rows_per_class(train.codes, len(classes), weight)
+    objective = build_objective(plan.loss, plan.losses, classes, counts, plan.sampler, plan.training.epochs)
+    trained = train_network(
+        network,
+        objective,
+        train,
+        validation,
+        plan.training,
+        plan.sampler,
+        plan.seed,
+        log,
+        batches=batches,
+        checkpoints=checkpoints,
+    )
+    first = Fit(objective.effective_prior(trained.best), _summary(trained))
+    if strata is None:
+        return first
+    epochs = first.summary.steps
+
+    def later(step: int, metrics: Mapping[str, float]) -> None:
+        log(epochs + step, metrics)
+
+    head = _retrain_head(network, plan, classes, train, validation, later, strata)
+    return Fit(head.prior, _summary(head.training, epochs))
+
+
+def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray | None) -> np.ndarray | None:
+    """What the batches for the head show equally often, int64 (n,); None where it is not trained anew.
+
+    `retrain_head: class` balances classes, `group` pairs of class and spurious attribute, of which unknown is
+    a value like others.
+
+    Raises
+    ------
+    ModelError
+        When groups shall be balanced and no row says which it belongs to.
+    """
+    if plan.training.retrain_head == "none":
+        return None
+    if plan.training.retrain_head == "class":
+        return codes
+    if attributes is None or all(value is None for value in attributes):
+        raise ModelError(
+            "train.retrain_head is group, but no training row has a spurious attribute; name its column "
+            "in datasets.yaml (columns: attribute), or use retrain_head: class."
+        )
+    pairs = list(zip(codes.tolist(), attributes.tolist(), strict=True))
+    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+    return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """How the head was trained, and the class prior that scores carry since, float64 (k,)."""
+
+    training: Training
+    prior: np.ndarray
+
+
+def _retrain_head(
+    network: Network,
+    plan: TrainPlan,
+    classes: tuple[str, ...],
+    train: Rows,
+    validation: Rows,
+    log: Log,
+    strata: np.ndarray,
+) -> _Head:
+    """Train the head of a fitted network on, on balanced batches, and leave everything before it as it is.
+
+    The features of all rows are computed once, so that this costs little beside the training before it. The
+    head starts from what it is. The loss and the optimisation are those of the plan.
+
+    References
+    ----------
+    Kirichenko et al., Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations, ICLR 2023
+    (2204.02937); Kang et al., Decoupling Representation and Classifier, ICLR 2020 (1910.09217).
+    """
+    settings = plan.training.model_copy(update={"unfreeze": UnfreezeSettings(method="all"), "warmup": 0.0})
+    counts = rows_per_class(train.codes, len(classes), train.weight)
+    objective = build_objective(
+        plan.loss,
+        plan.losses,
+        classes,
+        counts,
+        plan.sampler,
+        settings.epochs,
+        batch_counts=_balanced_counts(strata, train.codes, counts),
+    )
+    seed = int(np.random.SeedSequence([plan.seed, 1]).generate_state(1)[0])
+    batches = partial(
+        epoch_batches, strata, "class_balanced", settings.batch_size, settings.min_steps_per_epoch, seed
+    )
+    groups = network.parameter_groups()
+    freeze(network, groups, sum(group.role == "body" for group in groups))
+    processes = Processes()
+    features = FeatureInputs(shared_features(network, train.inputs, processes))
+    held_out = validation.inputs
+    if len(held_out):
+        held_out = FeatureInputs(shared_features(network, held_out, processes))
+    training = train_network(
+        FrozenBody(network),
+        objective,
+        Rows(features, train.codes, train.weight),
+        Rows(held_out, validation.codes),
+        settings,
+        plan.sampler,
+        seed,
+        log,
+        batches=batches,
+    )
+    freeze(network, groups, 0)
+    network.eval()
+    return _Head(training, objective.effective_prior(training.best))
+
+
+def _summary(training: Training, earlier: int = 0) -> FitSummary:
+    """Summary of a training that came after so many epochs of another."""
+    steps = earlier + len(training.history)
+    return FitSummary(earlier + training.best, steps, training.history[training.best])
+
+
+def _balanced_counts(strata: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Rows of each class that batches show when all strata are drawn alike; the sum is that of `counts`."""
+    _, first = np.unique(strata, return_index=True)
+    shares = np.bincount(codes[first], minlength=len(counts))
+    balanced: np.ndarray = counts.sum() * shares / shares.sum()
+    return balanced
+
+
+def _mixed_batches(train: Rows, mixture: Mixture, plan: TrainPlan) -> Batches:
+    """Batches of the rows that a mixture shows in each epoch."""
+    lengths, training = train.inputs.lengths, plan.training
+
+    def batches(epoch: int) -> list[np.ndarray]:
+        rows = mixture.rows(len(train.codes), plan.seed, epoch)
+        positions = epoch_batches(
+            train.codes[rows],
+            plan.sampler,
+            training.batch_size,
+            training.min_steps_per_epoch,
+            plan.seed,
+            epoch,
+            None if lengths is None else lengths[rows],
+        )
+        return [rows[batch] for batch in positions]
+
+    return batches
