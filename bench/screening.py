@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from evenly.features.featurizer import fit_featurizer
-from evenly.features.ngramsets import character_ngrams
+from evenly.features.ngramsets import character_ngrams, ngram_sets
 from evenly.params.features import FeatureSettings
 from evenly.params.screening import FilterSettings
 from evenly.samples import SampleTable, Schema, samples_from_columns
 from evenly.screening.screen import screen
-from evenly.screening.similarity import cosine_pairs, near_duplicate_pairs
+from evenly.screening.similarity import Pairs, joined_pairs, similar_sets, similar_vectors
 
 
 def base_texts() -> tuple[list[str], list[str]]:
@@ -49,6 +49,14 @@ def recombined(base: list[str], n: int, seed: int) -> list[str]:
         head, tail = rng.choice(base).split(), rng.choice(base).split()
         texts.append(" ".join(head[: rng.randrange(len(head) + 1)] + tail[rng.randrange(len(tail)) :])[:150])
     return texts
+
+
+def near_duplicates(texts: list[str], others: list[str] | None = None) -> Pairs:
+    """Pairs whose trigrams have a Jaccard index of .8 or more."""
+    sets = ngram_sets([*texts, *(others or ())], 3)
+    rows = np.arange(len(sets))
+    sides = (sets, None) if others is None else (sets[rows[: len(texts)]], sets[rows[len(texts) :]])
+    return joined_pairs(similar_sets(*sides, 0.8))
 
 
 def timed(name: str, start: tuple[float, float], note: str = "") -> None:
@@ -79,11 +87,11 @@ def main() -> None:
     start = now()
     found = sum(len(a & b) >= 0.8 * len(a | b) for k, a in enumerate(sets) for b in sets[k + 1 :])
     plain = (time.process_time() - start[0]) / (400 * 399 / 2)
-    assert found == len(near_duplicate_pairs(few, threshold=0.8))
+    assert found == len(near_duplicates(few))
     for n in (10_000, 100_000):
         texts = recombined(base, n, 1)
         start = now()
-        pairs = near_duplicate_pairs(texts, threshold=0.8)
+        pairs = near_duplicates(texts)
         spent = time.process_time() - start[0]
         ratio = plain * n * (n - 1) / 2 / spent
         timed(
@@ -91,11 +99,11 @@ def main() -> None:
         )
     others = recombined(base, 100_000, 2)
     start = now()
-    pairs = near_duplicate_pairs(texts, others, threshold=0.8)
+    pairs = near_duplicates(texts, others)
     timed("near-duplicates of 100,000 texts in 100,000", start, f"{len(pairs):,} pairs")
     vectors = np.random.default_rng(0).standard_normal((10_000, 256)).astype(np.float32)
     start = now()
-    cosine_pairs(vectors, vectors, threshold=0.9)
+    joined_pairs(similar_vectors(vectors, vectors, 0.9))
     timed("cosine ≥ 0.9 of 10,000 vectors of 256 in 10,000", start)
 
     classes = tuple(sorted(set(labels)))

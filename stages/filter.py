@@ -11,7 +11,7 @@ REPORTS, PLOTS = "reports", "plots/filter"
 def main() -> None:
     from evenly.files import write_json
     from evenly.samples import has_no_samples, write_no_samples
-    from evenly.screening.nothing import write_nothing_generated
+    from evenly.screening import write_nothing_generated
 
     if all(has_no_samples(path) for path in GENERATED):
         write_no_samples(KEPT)
@@ -33,13 +33,13 @@ def screen_generated() -> None:
     from evenly.plans import LlmPlan, read_plan
     from evenly.samples import concatenate, read_samples, write_samples
     from evenly.screening.pages import write_pages
+    from evenly.screening.review import read_reviews
     from evenly.screening.screen import screen
-    from evenly.screening.verdicts import read_reviews
 
     params, plan = read_params(), read_plan(LlmPlan, "data/plan/llm.json")
     train = read_samples("data/split/train.parquet")
     by_llm, by_model = (read_samples(path, train.schema) for path in GENERATED)
-    asked = plan.requested if plan is not None else by_llm.counts
+    planned = plan.requested if plan is not None else by_llm.counts
     judge = None
     if params.filter.judge is not None:
         from evenly.llm.judging import llm_judge
@@ -55,7 +55,7 @@ def screen_generated() -> None:
         seed=params.seed,
         judge=judge,
         review=read_reviews(REVIEWS) if Path(REVIEWS).exists() else None,
-        requested={name: asked.get(name, 0) + n for name, n in by_model.counts.items()},
+        requested={name: planned.get(name, 0) + n for name, n in by_model.counts.items()},
     )
     write_samples(screening.kept, KEPT)
     write_samples(screening.rejected, REJECTED)

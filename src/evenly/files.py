@@ -67,9 +67,11 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a UTF-8 CSV file atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+def write_csv(
+    path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], encoding: str = "utf-8"
+) -> None:
+    """Write a CSV file atomically; spreadsheets read `utf-8-sig` best."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.screening.agreement import Opinion, fitted_opinion, out_of_fold, rows_within
+from evenly.screening.checks.opinions import Opinion, fitted_opinion, out_of_fold, rows_within
 
 
 def blobs(seed: int, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import pytest
 
 from evenly.errors import ParameterError
 from evenly.samples import Feature, SampleTable, Schema, samples_from_columns
-from evenly.screening.constraints import parse_constraint
+from evenly.screening.checks.tables import parse_constraint
 
 SCHEMA = Schema(
     "table",

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evenly.samples import SampleTable
-from evenly.screening.diversity import compression_ratio, distinct_n, variance_ratio
-from evenly.screening.nothing import PLOT_COLUMNS
+from evenly.screening import PLOT_COLUMNS
+from evenly.screening.checks.realism import variance_ratio
+from evenly.screening.checks.texts import compression_ratio, distinct_n
 from evenly.screening.pages import write_pages
 from tests.screening.conftest import Splits, make_texts, number_table, text_table
 

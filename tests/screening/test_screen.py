@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from evenly.errors import DataError, ParameterError, RecipeError
 from evenly.samples import SampleTable
 from evenly.screening.context import JudgeScores
+from evenly.screening.review import Review
 from evenly.screening.screen import Screening
-from evenly.screening.verdicts import Review
 from tests.screening.conftest import TOPICS, Splits, make_texts, number_table, sentence, text_table
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evenly.features.ngramsets import character_ngrams
-from evenly.screening.similarity import Pairs, close_vectors, cosine_pairs, near_duplicate_pairs
+from evenly.features.ngramsets import character_ngrams, ngram_sets
+from evenly.screening.similarity import Pairs, close_vectors, joined_pairs, similar_sets, similar_vectors
 
 TEXTS = st.lists(
     st.one_of(
@@ -30,6 +30,16 @@ def jaccard_by_hand(a: list[str], b: list[str], threshold: float, n: int) -> dic
             if x and y and len(x & y) / len(x | y) >= threshold:
                 found[i, j] = len(x & y) / len(x | y)
     return found
+
+
+def near_duplicate_pairs(
+    texts: list[str], others: list[str] | None = None, *, threshold: float, n: int = 3
+) -> Pairs:
+    sets = ngram_sets([*texts, *(others or ())], n)
+    if others is None:
+        return joined_pairs(similar_sets(sets, None, threshold))
+    rows = np.arange(len(sets))
+    return joined_pairs(similar_sets(sets[rows[: len(texts)]], sets[rows[len(texts) :]], threshold))
 
 
 def as_dict(pairs: Pairs) -> dict[tuple[int, int], float]:
@@ -90,7 +100,7 @@ def test_cosine_pairs_are_exactly_those_of_brute_force(seed: int, threshold: flo
             norm = np.sqrt((a[i] @ a[i]) * (b[j] @ b[j]))
             if norm and (a[i] @ b[j]) / norm >= threshold:
                 expected.add((i, j))
-    pairs = cosine_pairs(x, None if among else y, threshold=threshold)
+    pairs = joined_pairs(similar_vectors(x, None if among else y, threshold))
     assert set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)) == expected
 
 

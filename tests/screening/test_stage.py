@@ -14,7 +14,7 @@ import pytest
 
 from evenly.plans import write_plan
 from evenly.samples import has_no_samples, read_samples, write_no_samples, write_samples
-from evenly.screening.nothing import PLOT_COLUMNS
+from evenly.screening import PLOT_COLUMNS
 from tests.llm.generation_cases import engine_settings, plan_for
 from tests.llm.writer import running_writer
 from tests.screening.conftest import Splits, make_texts, text_table

@@ -9,8 +9,8 @@ import pytest
 
 from evenly.features.images import decode_images, encode_images
 from evenly.samples import SampleTable, concatenate
-from evenly.screening.memorised import copy_detector, copy_limit
-from evenly.screening.realism import realism_scores
+from evenly.screening.checks.memorised import copy_detector, copy_limit
+from evenly.screening.checks.realism import realism_scores
 from evenly.screening.screen import Screening
 from tests.screening.conftest import Splits, number_table
 
@@ -120,7 +120,7 @@ def test_many_real_rows_are_sampled_and_copies_of_all_of_them_still_found(
     real, fresh = (rng.standard_normal((3000, 20)).astype(np.float32) for _ in range(2))
     near = real + 0.01 * rng.standard_normal(real.shape).astype(np.float32)
     whole = copy_detector(real, 5, 0.002, 0)
-    monkeypatch.setattr("evenly.screening.memorised._MEASURED", 300)
+    monkeypatch.setattr("evenly.screening.checks.memorised._MEASURED", 300)
     monkeypatch.setattr("evenly.features.within._FEW_PAIRS", 0)
     sampled = copy_detector(real, 5, 0.002, 0)
     assert whole is not None and sampled is not None

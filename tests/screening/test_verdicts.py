@@ -9,8 +9,15 @@ import pytest
 
 from evenly.errors import DataError
 from evenly.samples import SampleTable
-from evenly.screening.review import write_review_sample
-from evenly.screening.verdicts import COLUMNS, Import, Review, applicable, import_reviews, read_reviews
+from evenly.screening.review import (
+    COLUMNS,
+    Import,
+    Review,
+    applicable,
+    import_reviews,
+    read_reviews,
+    write_review_sample,
+)
 from tests.screening.conftest import Splits, make_texts, number_table, text_table
 
 

@@ -27,7 +27,7 @@ def import_(
     ] = False,
 ) -> None:
     """Take filled-in verdicts into data/review/verdicts.csv, which `filter` obeys; all of them or none."""
-    from evenly.screening.verdicts import import_reviews
+    from evenly.screening.review import import_reviews
 
     taken = import_reviews(source, VERDICTS, _candidates(), replacing=replace)
     typer.echo(f"{taken.new:,} new verdicts, {taken.replaced:,} replaced, {taken.known:,} known already.")
@@ -40,7 +40,7 @@ def status() -> None:
     """Say how many verdicts there are, and how many of them speak of the present samples."""
     from collections import Counter
 
-    from evenly.screening.verdicts import applicable, read_reviews
+    from evenly.screening.review import applicable, read_reviews
 
     candidates = _candidates()
     reviews = read_reviews(VERDICTS) if Path(VERDICTS).exists() else {}

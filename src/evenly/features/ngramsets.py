@@ -83,9 +83,12 @@ class NgramSets:
 
     def __getitem__(self, rows: np.ndarray) -> NgramSets:
         """Give the sets of these rows (int64 positions), with the same ranks."""
-        sizes = self.sizes[rows]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        positions = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], sizes)
+        return self.beginnings(rows, self.sizes[rows])
+
+    def beginnings(self, rows: np.ndarray, lengths: np.ndarray) -> NgramSets:
+        """Give the rarest n-grams of these rows, so many of each, int64 (m,)."""
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        positions = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
         return NgramSets(starts, self.tokens[positions], self.vocabulary)
 
 

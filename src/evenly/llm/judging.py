@@ -1,6 +1,6 @@
 """A language model as judge: marks for whole samples, by the same engine and from the same journal.
 
-Which marks are good enough is decided in `evenly.screening.judge`.
+Which marks are good enough is decided in `evenly.screening.checks.opinions`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from evenly.params.datasets import ClassNote
 from evenly.params.llm import EngineSettings
 from evenly.payloads import feature_rows
 from evenly.samples import SampleTable
-from evenly.screening.context import JudgeScores
-from evenly.screening.judge import MARKS
+from evenly.screening.context import MARKS, JudgeScores
 
 PROMPT = "judge.jinja"
 #: Real rows shown of the sample's class, and of each class that is easily confused with it.

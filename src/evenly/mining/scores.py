@@ -10,7 +10,7 @@ import numpy as np
 from evenly.classifiers import Classifier
 from evenly.mining.families import neighbour_folds
 from evenly.samples import SampleTable
-from evenly.screening.agreement import rows_within
+from evenly.screening.checks.opinions import rows_within
 
 _SMALLEST = float(np.finfo(np.float64).eps)
 _PENALTY = 1.0  # scikit-learn's C: the inverse strength of regularisation

@@ -18,9 +18,9 @@ from evenly.quality.measures import (
 )
 from evenly.quality.usefulness import balanced_accuracy_across, discriminator_auc
 from evenly.samples import SampleTable
-from evenly.screening.agreement import rows_within
-from evenly.screening.diversity import variance_ratio, variance_ratios
-from evenly.screening.memorised import copy_detector
+from evenly.screening.checks.memorised import copy_detector
+from evenly.screening.checks.opinions import rows_within
+from evenly.screening.checks.realism import variance_ratio, variance_ratios
 
 #: What real rows that no producer has seen score: the standard for all others.
 UNSEEN = "real, unseen"

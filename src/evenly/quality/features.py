@@ -15,7 +15,7 @@ import numpy as np
 
 from evenly.features import Featurizer
 from evenly.samples import SampleTable
-from evenly.screening.agreement import rows_within
+from evenly.screening.checks.opinions import rows_within
 
 #: Length of the features of the small classifier.
 UNITS = 64

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenly.screening.agreement import fitted_opinion
-from evenly.screening.realism import discriminator_scores
+from evenly.screening.checks.opinions import fitted_opinion
+from evenly.screening.checks.realism import discriminator_scores
 
 
 def balanced_accuracy_across(

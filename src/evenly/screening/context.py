@@ -1,7 +1,9 @@
-"""What every check of the screening is given, and what it answers; the checks have modules of their own."""
+"""What every check of the screening is given, and what it answers."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -9,11 +11,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from evenly.errors import DataError
+from evenly.features.ngramsets import normalised_text
 from evenly.params.screening import FilterSettings
 from evenly.samples import Modality, SampleTable
-from evenly.screening.identity import identities
 
 _MEASURED = 10_000  # real rows whose spacing is measured at most
+
+#: What a judge gives marks for; each has a weight in `filter.judge`.
+MARKS = ("consistency", "completeness", "naturalness")
 
 
 class Featurizer(Protocol):
@@ -52,85 +58,8 @@ class JudgeScores:
 Judge = Callable[[SampleTable], JudgeScores]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What one rule found for each row that it was shown.
-
-    Attributes
-    ----------
-    rule
-        Name of the check that the rule belongs to.
-    failed
-        bool (n,).
-    score, threshold
-        float (n,): what was measured, and the limit it was held against; NaN where there is none.
-    matched
-        object (n,): id of the sample that a row was compared with, None where there is none.
-    detail
-        object (n,): what exactly was looked at, in words; None where the rule's name says it all.
-    """
-
-    rule: str
-    failed: np.ndarray
-    score: np.ndarray
-    threshold: np.ndarray
-    matched: np.ndarray
-    detail: np.ndarray
-
-
-def verdict(
-    rule: str,
-    failed: np.ndarray,
-    *,
-    score: np.ndarray | float = np.nan,
-    threshold: np.ndarray | float = np.nan,
-    matched: np.ndarray | None = None,
-    detail: np.ndarray | str | None = None,
-) -> Verdict:
-    """A verdict, with single values spread over all rows."""
-    n = len(failed)
-    details = np.empty(n, dtype=object)
-    details[:] = detail
-    return Verdict(
-        rule,
-        np.asarray(failed, dtype=bool),
-        np.broadcast_to(np.asarray(score, dtype=np.float64), (n,)),
-        np.broadcast_to(np.asarray(threshold, dtype=np.float64), (n,)),
-        np.full(n, None, dtype=object) if matched is None else matched,
-        details,
-    )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a check answers about the rows it was shown.
-
-    Attributes
-    ----------
-    verdicts
-        One per rule of the check.
-    labels
-        object (n,): the class that a row is moved to, None where it stays; None where the check moves no row.
-    notes
-        One per row, to be written down beside it whatever becomes of it; empty for none.
-    skipped
-        Sentences that tell what was not checked, and why.
-    measured
-        Numbers for the report.
-    warnings
-        Sentences for the person who must act.
-    """
-
-    verdicts: tuple[Verdict, ...] = ()
-    labels: np.ndarray | None = None
-    notes: Sequence[Mapping[str, Any]] = ()
-    skipped: tuple[str, ...] = ()
-    measured: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
 class Side:
-    """Samples with their texts and vectors, computed once and only when asked for."""
+    """Samples with their texts, vectors and identities, computed once and only when they are needed."""
 
     def __init__(self, samples: SampleTable, vectors: Callable[[], np.ndarray]) -> None:
         self.samples = samples
@@ -151,12 +80,38 @@ class Side:
 
     @cached_property
     def identities(self) -> list[Hashable]:
-        """What makes two samples the same."""
-        return identities(self.samples)
+        """A key for each sample, equal for samples that are the same; None where nothing can be read.
+
+        Texts: `normalised_text`. Images: shape and pixels after decoding, so that the same picture saved
+        twice is one. Tables: the values of all feature columns.
+        """
+        samples = self.samples
+        if samples.modality == "text":
+            return [normalised_text(text) or None for text in self.texts]
+        if samples.modality == "image":
+            return [_pixels_key(image) for image in samples.images]
+        columns = [samples.table.column(feature.name).to_pylist() for feature in samples.schema.features]
+        return [tuple(_comparable(value) for value in row) for row in zip(*columns, strict=True)]
 
     def take(self, rows: np.ndarray) -> Side:
         """Some of the samples, by position (int64)."""
         return Side(self.samples.take(rows), lambda: self.vectors[rows])
+
+
+def _pixels_key(image: bytes | None) -> Hashable:
+    from evenly.features.images import decode_images
+
+    if not image:
+        return None
+    try:
+        pixels = decode_images([image])[0]
+    except DataError:
+        return None
+    return pixels.shape, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+
+
+def _comparable(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 class Context:
@@ -167,11 +122,10 @@ class Context:
     candidates, train, validation, test
         The samples.
     labels
-        object (n,): the candidates' labels as they stand. A check that moves a row to another class
-        changes them for those that come after it.
+        object (n,): the candidates' labels as they stand. A row that moves to another class has the new one
+        for all checks that come after.
     agreement
-        int64 (n,): place of the label among the agreement model's classes, 1 the first; 0 where it was
-        not asked.
+        int64 (n,): place of the label among the agreement model's classes, 1 the first; 0 where it gave none.
     """
 
     def __init__(
@@ -207,7 +161,7 @@ class Context:
         """All classes in their fixed order."""
         return self.train.samples.classes
 
-    def shown(self, rows: np.ndarray) -> Side:
+    def side(self, rows: np.ndarray) -> Side:
         """The candidates in these rows (int64 positions); the vector of each is computed once."""
         return Side(self.candidates.take(rows), lambda: self._vectors_of(rows))
 
@@ -218,10 +172,7 @@ class Context:
 
     @cached_property
     def real_spacing(self) -> np.ndarray:
-        """Distance of real training rows to the nearest other one, float32 (n,); of 10,000 rows at most.
-
-        Empty for one row.
-        """
+        """Distance of 10,000 real training rows at most to the nearest other, float32; empty for one row."""
         from evenly.features.neighbours import nearest_neighbours
 
         if len(self.train) < 2:
@@ -241,6 +192,69 @@ class Context:
             self._vectors[missing] = found
             self._known[missing] = True
         return np.asarray(self._vectors[rows])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule of a check found for each of n rows; made by `verdict`."""
+
+    failed: np.ndarray  # bool (n,)
+    score: np.ndarray  # float (n,): what was measured, NaN where nothing was
+    threshold: np.ndarray  # float (n,): the limit it was held against, NaN where there is none
+    matched: np.ndarray  # object (n,): id of the sample that the row is too like, or None
+    detail: np.ndarray  # object (n,): what was looked at, in words; None where the check's name says it all
+
+
+def verdict(
+    failed: np.ndarray,
+    *,
+    score: np.ndarray | float = np.nan,
+    threshold: np.ndarray | float = np.nan,
+    matched: np.ndarray | None = None,
+    detail: np.ndarray | str | None = None,
+) -> Verdict:
+    """A verdict, with single values spread over all rows."""
+    n = len(failed)
+    details = np.empty(n, dtype=object)
+    details[:] = detail
+    return Verdict(
+        np.asarray(failed, dtype=bool),
+        np.broadcast_to(np.asarray(score, dtype=np.float64), (n,)),
+        np.broadcast_to(np.asarray(threshold, dtype=np.float64), (n,)),
+        np.full(n, None, dtype=object) if matched is None else matched,
+        details,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check answers about n rows.
+
+    Attributes
+    ----------
+    verdicts
+        One per rule of the check.
+    labels
+        object (n,): the class that a row is moved to, None where it stays; None where the check moves no row.
+    notes
+        One per row, to be written down beside it whatever becomes of it; empty for none.
+    skipped
+        Sentences that tell what was not checked, and why.
+    measured
+        Numbers for the report.
+    opinions
+        Sentences for the page, on what the check thinks of the candidates as a whole.
+    warnings
+        Sentences for the person who must act.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    labels: np.ndarray | None = None
+    notes: Sequence[Mapping[str, Any]] = ()
+    skipped: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    opinions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 #: A check looks at the candidates in these rows (int64 positions) and answers about them.

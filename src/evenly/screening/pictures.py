@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,9 +22,9 @@ from evenly.figures import (
     save_figure,
     shortened,
 )
-from evenly.files import atomic_folder, atomic_write
+from evenly.files import atomic_folder, write_csv
 from evenly.samples import SampleTable
-from evenly.screening.nothing import PLOT_COLUMNS
+from evenly.screening import PLOT_COLUMNS
 from evenly.screening.screen import Screening
 
 _MOST_CLASSES = 30  # in the picture of reasons: those that lost most
@@ -41,15 +40,15 @@ def write_pictures(screening: Screening, folder: str | Path) -> list[tuple[str, 
         The pictures there are; the tables are always all there, empty where nothing can be shown.
     """
     pictures = [("Class sizes before and after", "class_distribution.png")]
-    with atomic_folder(folder) as made:
+    with atomic_folder(folder) as temporary:
         real, gained = screening.real.counts, screening.kept.counts
         after = {name: n + gained[name] for name, n in real.items()}
-        write_class_distribution({"train": real, "kept": after}, made)
-        if _reasons(screening, made):
+        write_class_distribution({"train": real, "kept": after}, temporary)
+        if _reasons(screening, temporary):
             pictures.append(("Why candidates were rejected, by class", "rejections.png"))
-        if _similarity(screening, made):
+        if _similarity(screening, temporary):
             pictures.append(("How close the kept samples are to real ones", "similarity.png"))
-        if _lengths(screening, made):
+        if _lengths(screening, temporary):
             pictures.append(("Length of texts", "lengths.png"))
     return pictures
 
@@ -63,7 +62,7 @@ def _reasons(screening: Screening, folder: Path) -> bool:
     }
     names = sorted(classes, key=lambda name: (-sum(classes[name].values()), name))
     rows = [(name, rule, n) for name in names for rule, n in classes[name].items()]
-    _write_table(rows, folder / "rejections.csv")
+    _write_table(folder / "rejections.csv", rows)
     if not names:
         return False
     from matplotlib.ticker import MaxNLocator
@@ -108,7 +107,7 @@ def _similarity(screening: Screening, folder: Path) -> bool:
     real, kept = screening.real_vectors, screening.kept_vectors
     path = folder / "similarity.csv"
     if len(real) < 2 or not len(kept):
-        _write_table([], path)
+        _write_table(path, [])
         return False
     among = nearest_neighbours(real, real, 1, exclude_self=True)[0][:, 0].astype(np.float64)
     to_real = nearest_neighbours(kept, real, 1)[0][:, 0].astype(np.float64)
@@ -119,7 +118,7 @@ def _similarity(screening: Screening, folder: Path) -> bool:
     edges = np.histogram_bin_edges(np.concatenate([among, to_real]), _BINS)
     sides = {"real rows": (among, BLUE), "kept samples": (to_real, ORANGE)}
     shares = {name: _shares(values, edges) for name, (values, _) in sides.items()}
-    _write_table(_bins(edges, shares.values()), path)
+    _write_table(path, _bins(edges, shares.values()))
     figure, (axes,) = new_figure(6.4, 3.2)
     for name, (values, colour) in sides.items():
         text = f"{name} ({len(values):,})"
@@ -136,7 +135,7 @@ def _lengths(screening: Screening, folder: Path) -> bool:
     """Characters of kept and rejected texts, and of the real ones of the classes that kept some."""
     path = folder / "lengths.csv"
     if screening.kept.modality != "text" or not len(screening.kept):
-        _write_table([], path)
+        _write_table(path, [])
         return False
     present = np.isin(screening.real.labels, list(set(screening.kept.labels)))
     tables = {"real": screening.real.take(present), "kept": screening.kept, "rejected": screening.rejected}
@@ -144,7 +143,7 @@ def _lengths(screening: Screening, folder: Path) -> bool:
     top = max(1.0, float(np.quantile([*lengths["real"], *lengths["kept"]], 0.995)) * 1.2)
     edges = np.linspace(0, top, _BINS + 1)
     shares = {name: _shares(np.minimum(values, top), edges) for name, values in lengths.items()}
-    _write_table(_bins(edges, shares.values()), path)
+    _write_table(path, _bins(edges, shares.values()))
     figure, (axes,) = new_figure(6.4, 3.2)
     for (name, values), colour in zip(lengths.items(), (BLUE, ORANGE, VERMILION), strict=True):
         if len(values):
@@ -172,8 +171,5 @@ def _bins(edges: np.ndarray, shares: Iterable[np.ndarray]) -> list[list[str]]:
     return [[f"{value:.6g}" for value in row] for row in zip(middles, *shares, strict=True)]
 
 
-def _write_table(rows: Sequence[Sequence[Any]], path: Path) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(PLOT_COLUMNS[path.name])
-        writer.writerows(rows)
+def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    write_csv(path, PLOT_COLUMNS[path.name], rows)

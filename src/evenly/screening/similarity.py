@@ -1,19 +1,20 @@
 """All pairs of rows that are at least so similar, found exactly and without looking at every pair.
 
-Texts are compared by the Jaccard index of their character n-gram sets, vectors by their cosine. No pair
-is missed and none is wrong. What is done about a pair belongs to `evenly.screening.duplicates`.
+Texts are compared by the Jaccard index of their character n-gram sets, vectors by their cosine or their
+distance. No pair is missed and none is wrong. What is done about a pair belongs to
+`evenly.screening.checks.duplicates`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from evenly.features.ngramsets import NgramSets, ngram_sets
+from evenly.features.ngramsets import NgramSets
 
 #: Prefixes are so long that a similar pair shares this many n-grams of them at least: more work in
 #: counting, far fewer pairs to verify.
@@ -29,15 +30,7 @@ _BLOCK = 1 << 24  # entries of one block of the product of two vector tables: 64
 
 @dataclass(frozen=True)
 class Pairs:
-    """Similar pairs, sorted by `left`, then `right`.
-
-    Attributes
-    ----------
-    left, right
-        int64 (m,): positions in the first and the second list.
-    similarity
-        float64 (m,).
-    """
+    """Similar pairs: positions in the first and the second list, int64 (m,), and how similar they are."""
 
     left: np.ndarray
     right: np.ndarray
@@ -47,25 +40,112 @@ class Pairs:
         return len(self.left)
 
 
-def near_duplicate_pairs(
-    texts: Sequence[str], others: Sequence[str] | None = None, *, threshold: float, n: int = 3
-) -> Pairs:
-    """All pairs of texts whose sets of character n-grams have a Jaccard index of `threshold` or more.
+def joined_pairs(blocks: Iterable[Pairs]) -> Pairs:
+    """All pairs of these blocks, sorted by `left`, then `right`."""
+    blocks = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)), *blocks]
+    left, right = (np.concatenate([getattr(block, side) for block in blocks]) for side in ("left", "right"))
+    order = np.lexsort((right, left))
+    similarity = np.concatenate([block.similarity for block in blocks])
+    return Pairs(left[order], right[order], similarity[order])
+
+
+# -- vectors -----------------------------------------------------------------------------------------------
+
+
+def similar_vectors(vectors: np.ndarray, others: np.ndarray | None, threshold: float) -> Iterator[Pairs]:
+    """All pairs of rows whose cosine is `threshold` or more, block by block, in bounded memory.
 
     Parameters
     ----------
-    texts, others
-        Compared with each other; without `others`, the texts among themselves (then `left` < `right`).
-        Both are normalised first (`normalised_text`); a text without any character is similar to none.
+    vectors, others
+        float (n, d) and (m, d); without `others`, the rows among themselves (then `left` < `right`). A
+        row of zeros is similar to none.
+    threshold
+        In (-1, 1]. The product is in float32; pairs near the threshold are decided in float64.
+    """
+    if not -1 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; it must be above -1 and at most 1")
+    left = _unit_rows(vectors)
+    right = left if others is None else _unit_rows(others)
+
+    def cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        norms = np.sqrt(np.einsum("ij,ij->i", x, x) * np.einsum("ij,ij->i", y, y))
+        return np.asarray(np.einsum("ij,ij->i", x, y) / norms)
+
+    return _exact_pairs(
+        vectors,
+        others,
+        lambda rows, first: left[rows] @ right[first:].T >= threshold - 1e-5,
+        cosine,
+        lambda cosines: cosines >= threshold,
+    )
+
+
+def close_vectors(vectors: np.ndarray, radius: float) -> Iterator[Pairs]:
+    """All pairs of rows (`left` < `right`) whose Euclidean distance is `radius` or less, block by block.
+
+    `similarity` holds the distance. The product is in float32; pairs near the radius are decided in float64.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    # Rounding of |x|² + |y|² − 2xy in float32 grows with the lengths and the number of products summed.
+    margin = 8e-7 * np.sqrt(vectors.shape[1] + 1) * float(squares.max(initial=0)) + 1e-30
+
+    def near(rows: slice, first: int) -> np.ndarray:
+        squared = squares[rows, None] + squares[first:] - 2 * (vectors[rows] @ vectors[first:].T)
+        return np.asarray(squared <= radius**2 + margin)
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        difference = x - y
+        return np.asarray(np.sqrt(np.einsum("ij,ij->i", difference, difference)))
+
+    return _exact_pairs(vectors, None, near, distance, lambda distances: distances <= radius)
+
+
+def _exact_pairs(
+    vectors: np.ndarray,
+    others: np.ndarray | None,
+    near: Callable[[slice, int], np.ndarray],
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    keep: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[Pairs]:
+    """Pairs that `near` nominates, of some rows and the others from a first one on, and `keep` keeps."""
+    points = vectors if others is None else others
+    step = max(1, _BLOCK // max(1, len(points)))
+    for start in range(0, len(vectors), step):
+        first = start if others is None else 0
+        i, j = np.nonzero(near(slice(start, start + step), first))
+        i, j = i + start, j + first
+        if others is None:
+            i, j = i[i < j], j[i < j]
+        for part in range(0, len(i), _VERIFY_BLOCK):
+            rows, columns = i[part : part + _VERIFY_BLOCK], j[part : part + _VERIFY_BLOCK]
+            values = measure(vectors[rows].astype(np.float64), points[columns].astype(np.float64))
+            kept = keep(values)
+            if kept.any():
+                yield Pairs(rows[kept], columns[kept], values[kept])
+
+
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length one in float32; NaN, which is near to nothing, where they have no length."""
+    vectors = np.asarray(vectors)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return (vectors / np.where(norms == 0, np.nan, norms)[:, None]).astype(np.float32)
+
+
+# -- sets of n-grams ---------------------------------------------------------------------------------------
+
+
+def similar_sets(sets: NgramSets, others: NgramSets | None, threshold: float) -> Iterator[Pairs]:
+    """All pairs of sets whose Jaccard index is `threshold` or more, block by block, in bounded memory.
+
+    Parameters
+    ----------
+    sets, others
+        Of one vocabulary; without `others`, the sets among themselves (then `left` < `right`). An empty set
+        is similar to none.
     threshold
         In (0, 1].
-    n
-        Characters in an n-gram.
-
-    Returns
-    -------
-    Pairs
-        Exactly the pairs that comparing all sets would find.
 
     Notes
     -----
@@ -76,15 +156,6 @@ def near_duplicate_pairs(
     prefixes, class of sizes by class of sizes (length filter, Xiao et al. 2008). What is left must pass a
     bitmap bound (Sandes et al. 2020), and then its sets are intersected.
     """
-    sets = ngram_sets([*texts, *(others or ())], n)
-    if others is None:
-        return _sorted_pairs(similar_sets(sets, None, threshold))
-    rows = np.arange(len(sets))
-    return _sorted_pairs(similar_sets(sets[rows[: len(texts)]], sets[rows[len(texts) :]], threshold))
-
-
-def similar_sets(sets: NgramSets, others: NgramSets | None, threshold: float) -> Iterator[Pairs]:
-    """The pairs of `near_duplicate_pairs` for sets of one vocabulary, block by block, in bounded memory."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
     among = others is None
@@ -101,79 +172,11 @@ def similar_sets(sets: NgramSets, others: NgramSets | None, threshold: float) ->
                 if among:
                     mask = group.rows[i] < other.rows[j] if a == b else np.ones(len(i), dtype=bool)
                     i, j = i[mask], j[mask]
-                pairs = _verified(left, right, group.rows[i], other.rows[j], threshold)
-                if among and len(pairs):
-                    first, second = np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)
-                    pairs = Pairs(first, second, pairs.similarity)
-                if len(pairs):
-                    yield pairs
-
-
-def cosine_pairs(vectors: np.ndarray, others: np.ndarray | None = None, *, threshold: float) -> Pairs:
-    """All pairs of rows whose cosine is `threshold` or more, by blocks of the product of both tables.
-
-    Parameters
-    ----------
-    vectors, others
-        float (n, d) and (m, d); without `others`, the rows among themselves (then `left` < `right`). A
-        row of zeros is similar to none.
-    threshold
-        In (-1, 1]. The product is in float32; pairs near the threshold are decided in float64.
-    """
-    return _sorted_pairs(similar_vectors(vectors, others, threshold))
-
-
-def similar_vectors(vectors: np.ndarray, others: np.ndarray | None, threshold: float) -> Iterator[Pairs]:
-    """The pairs of `cosine_pairs`, block by block, in bounded memory."""
-    if not -1 < threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; it must be above -1 and at most 1")
-    left, left_zero = _unit_rows(vectors)
-    right, right_zero = (left, left_zero) if others is None else _unit_rows(others)
-    step = max(1, _BLOCK // max(1, len(right)))
-    margin = 1e-5
-    for start in range(0, len(left), step):
-        block = left[start : start + step]
-        offset = start if others is None else 0
-        i, j = np.nonzero(block @ right[offset:].T >= threshold - margin)
-        i, j = i + start, j + offset
-        keep = ~(left_zero[i] | right_zero[j])
-        if others is None:
-            keep &= i < j
-        i, j = i[keep], j[keep]
-        for part in range(0, len(i), _VERIFY_BLOCK):
-            rows, columns = i[part : part + _VERIFY_BLOCK], j[part : part + _VERIFY_BLOCK]
-            x = np.asarray(vectors[rows], dtype=np.float64)
-            y = np.asarray((vectors if others is None else others)[columns], dtype=np.float64)
-            norms = np.sqrt(np.einsum("ij,ij->i", x, x) * np.einsum("ij,ij->i", y, y))
-            cosine = np.einsum("ij,ij->i", x, y) / norms
-            near = cosine >= threshold
-            if near.any():
-                yield Pairs(rows[near], columns[near], cosine[near])
-
-
-def close_vectors(vectors: np.ndarray, radius: float) -> Iterator[Pairs]:
-    """All pairs of rows (`left` < `right`) whose Euclidean distance is `radius` or less, block by block.
-
-    `similarity` holds the distance. The product is in float32; pairs near the radius are decided in float64.
-    """
-    vectors = np.asarray(vectors, dtype=np.float32)
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    # Rounding of |x|² + |y|² − 2xy in float32 grows with the lengths and the number of products summed.
-    margin = 8e-7 * np.sqrt(vectors.shape[1] + 1) * float(squares.max(initial=0)) + 1e-30
-    step = max(1, _BLOCK // max(1, len(vectors)))
-    for start in range(0, len(vectors), step):
-        block = vectors[start : start + step]
-        squared = squares[start : start + step, None] + squares[start:] - 2 * (block @ vectors[start:].T)
-        i, j = np.nonzero(squared <= radius**2 + margin)
-        i, j = i + start, j + start
-        i, j = i[i < j], j[i < j]
-        for part in range(0, len(i), _VERIFY_BLOCK):
-            rows, columns = i[part : part + _VERIFY_BLOCK], j[part : part + _VERIFY_BLOCK]
-            difference = vectors[rows].astype(np.float64) - vectors[columns]
-            distance = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-            near = distance <= radius
-            if near.any():
-                yield Pairs(rows[near], columns[near], distance[near])
+                for pairs in _verified(left, right, group.rows[i], other.rows[j], threshold):
+                    first, second = pairs.left, pairs.right
+                    if among:
+                        first, second = np.minimum(first, second), np.maximum(first, second)
+                    yield Pairs(first, second, pairs.similarity)
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,7 @@ class _Prefixes:
     def _group(self, sets: NgramSets, rows: np.ndarray, threshold: float) -> _Group:
         sizes = self.sizes[rows]
         lengths = np.minimum(sizes, sizes - np.ceil(threshold * sizes - _SLACK).astype(np.int64) + _COMMON)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        positions = np.arange(starts[-1]) + np.repeat(sets.starts[rows] - starts[:-1], lengths)
-        prefixes = _incidence(NgramSets(starts, sets.tokens[positions], sets.vocabulary))
+        prefixes = _incidence(sets.beginnings(rows, lengths))
         return _Group(rows, int(sizes.min()), int(sizes.max()), prefixes, prefixes.T.tocsr())
 
 
@@ -256,15 +257,11 @@ def _least_shared(group: _Group, other: _Group, threshold: float) -> int:
     b = np.arange(other.low, other.high + 1)[None, :]
     if a.size * b.size > 1 << 16:
         return 1
-    shared = _shared(a, b, threshold)
-    possible = np.maximum(a, b) * threshold - _SLACK <= np.minimum(a, b)
-    return int(shared[possible].min()) if possible.any() else 1
-
-
-def _shared(a: np.ndarray, b: np.ndarray, threshold: float) -> np.ndarray:
     longer = np.ceil(threshold * np.maximum(a, b) - _SLACK).astype(np.int64)
     overlap = _needed_overlap(a, b, threshold)
-    return np.asarray(np.clip(_COMMON + overlap - longer, 1, np.maximum(1, overlap)))
+    shared = np.clip(_COMMON + overlap - longer, 1, np.maximum(1, overlap))
+    possible = np.maximum(a, b) * threshold - _SLACK <= np.minimum(a, b)
+    return int(shared[possible].min()) if possible.any() else 1
 
 
 def _sharing_prefixes(group: _Group, other: _Group, needed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -280,9 +277,10 @@ def _sharing_prefixes(group: _Group, other: _Group, needed: int) -> Iterator[tup
         yield rows + start, product.indices[found].astype(np.int64)
 
 
-def _verified(left: _Prefixes, right: _Prefixes, i: np.ndarray, j: np.ndarray, threshold: float) -> Pairs:
+def _verified(
+    left: _Prefixes, right: _Prefixes, i: np.ndarray, j: np.ndarray, threshold: float
+) -> Iterator[Pairs]:
     """The candidate pairs that are similar."""
-    found = [_no_pairs()]
     for start in range(0, len(i), 8 * _VERIFY_BLOCK):
         rows, columns = i[start : start + 8 * _VERIFY_BLOCK], j[start : start + 8 * _VERIFY_BLOCK]
         a, b = left.sizes[rows], right.sizes[columns]
@@ -297,31 +295,5 @@ def _verified(left: _Prefixes, right: _Prefixes, i: np.ndarray, j: np.ndarray, t
             common = np.asarray(left.full[x].multiply(right.full[y]).sum(axis=1)).ravel().astype(np.int64)
             similarity = common / (a[chosen] + b[chosen] - common)
             mask = similarity >= threshold
-            found.append(Pairs(x[mask], y[mask], similarity[mask]))
-    return _joined(found)
-
-
-def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of length one in float32, and which rows have no length."""
-    vectors = np.asarray(vectors)
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    zero = norms == 0
-    return (vectors / np.where(zero, 1.0, norms)[:, None]).astype(np.float32), zero
-
-
-def _no_pairs() -> Pairs:
-    return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
-
-
-def _joined(blocks: Sequence[Pairs]) -> Pairs:
-    return Pairs(
-        np.concatenate([block.left for block in blocks]),
-        np.concatenate([block.right for block in blocks]),
-        np.concatenate([block.similarity for block in blocks]),
-    )
-
-
-def _sorted_pairs(blocks: Iterator[Pairs]) -> Pairs:
-    pairs = _joined([_no_pairs(), *blocks])
-    order = np.lexsort((pairs.right, pairs.left))
-    return Pairs(pairs.left[order], pairs.right[order], pairs.similarity[order])
+            if mask.any():
+                yield Pairs(x[mask], y[mask], similarity[mask])

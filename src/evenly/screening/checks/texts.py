@@ -1,9 +1,10 @@
-"""Checks on a text by itself: its form, its length, its script, its keywords."""
+"""The checks `length`, `script` and `keywords`; and how varied a set of texts is."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,54 +13,24 @@ import numpy as np
 
 from evenly.errors import ParameterError
 from evenly.features.ngramsets import ngram_sets, normalised_text
-from evenly.screening.context import Context, Outcome, Verdict, verdict
-from evenly.screening.patterns import FAULTY_CHARACTER, LEFTOVERS, REFUSAL
+from evenly.screening.context import Context, Outcome, verdict
 
 #: Of the real rows, as many are not odder than what is still taken for their language.
 _ODDEST = 0.995
-#: A pattern that more than this share of the real rows shows is how the data look, not a fault.
-_COMMON = 0.001
-
 # A letter of a script that is written without spaces, or a word with its digits.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff]|\w+")
-
-
-def badly_formed(context: Context, rows: np.ndarray) -> Outcome:
-    """Texts that are empty, hold control characters, or look like something else than a sample.
-
-    The built-in patterns are tried on the real training rows first: one that more than a thousandth of
-    them match says nothing about a candidate and is left out.
-    """
-    rules = context.settings.format
-    texts = [_straight(text) for text in context.shown(rows).texts]
-    real = [_straight(text) for text in context.train.texts]
-    patterns = {"control character": FAULTY_CHARACTER}
-    patterns |= {"refusal": REFUSAL} if rules.refusals else {}
-    patterns |= LEFTOVERS if rules.leftovers else {}
-    verdicts = [_format_verdict([not text.strip() for text in texts], "empty")]
-    skipped = []
-    for name, pattern in patterns.items():
-        common = sum(pattern.search(text) is not None for text in real)
-        if common > _COMMON * len(real):
-            skipped.append(f"{name}: {common} real training rows look the same")
-        else:
-            verdicts.append(_format_verdict([pattern.search(text) is not None for text in texts], name))
-    for source in rules.forbidden:
-        pattern = _user_pattern(source)
-        found = [pattern.search(text) is not None for text in texts]
-        verdicts.append(_format_verdict(found, f"forbidden: {source}"))
-    return Outcome(tuple(verdicts), skipped=tuple(skipped))
+_SPACED = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "HANGUL", "DEVANAGARI", "ARMENIAN", "GEORGIAN"}
 
 
 def badly_long(context: Context, rows: np.ndarray) -> Outcome:
     """Texts that are shorter or longer than allowed, in characters or in tokens."""
     rules = context.settings.length
-    outcome: list[Verdict] = []
+    candidates, verdicts = context.side(rows).texts, []
     for unit, size, least, most in (
         ("characters", len, rules.min_characters, rules.max_characters),
-        ("tokens", token_count, rules.min_tokens, rules.max_tokens),
+        ("tokens", lambda text: len(tokens(text)), rules.min_tokens, rules.max_tokens),
     ):
-        lengths = np.array([size(text) for text in context.shown(rows).texts], dtype=np.float64)
+        lengths = np.array([size(text) for text in candidates], dtype=np.float64)
         low = np.full(len(rows), float(least))
         high = np.full(len(rows), np.inf if most is None else float(most))
         if rules.quantiles is not None:
@@ -67,23 +38,14 @@ def badly_long(context: Context, rows: np.ndarray) -> Outcome:
             usual = _usual_lengths(real, context, rules.quantiles, rules.min_real)[context.codes(rows)]
             low = np.maximum(low, np.floor(usual[:, 0] / rules.slack))
             high = np.minimum(high, np.ceil(usual[:, 1] * rules.slack))
-        outcome.append(
-            verdict("length", lengths < low, score=lengths, threshold=low, detail=f"fewest {unit}")
-        )
-        outcome.append(
-            verdict("length", lengths > high, score=lengths, threshold=high, detail=f"most {unit}")
-        )
-    return Outcome(tuple(outcome))
+        verdicts.append(verdict(lengths < low, score=lengths, threshold=low, detail=f"fewest {unit}"))
+        verdicts.append(verdict(lengths > high, score=lengths, threshold=high, detail=f"most {unit}"))
+    return Outcome(tuple(verdicts))
 
 
 def tokens(text: str) -> list[str]:
     """Words of a text, and the single characters of scripts that are written without spaces."""
     return _TOKEN.findall(text)
-
-
-def token_count(text: str) -> int:
-    """Number of tokens of a text."""
-    return len(tokens(text))
 
 
 def foreign_script(context: Context, rows: np.ndarray) -> Outcome:
@@ -98,19 +60,19 @@ def foreign_script(context: Context, rows: np.ndarray) -> Outcome:
     familiar = {script for script, n in real.items() if n >= rules.familiar * total}
     shares = np.ones(len(rows))
     details = np.full(len(rows), None, dtype=object)
-    for k, text in enumerate(context.shown(rows).texts):
+    candidates = context.side(rows).texts
+    for k, text in enumerate(candidates):
         scripts = letter_scripts(text)
         letters = sum(scripts.values())
         if letters:
             shares[k] = sum(n for script, n in scripts.items() if script in familiar) / letters
             details[k] = max(sorted(scripts), key=lambda script: scripts[script]).lower()
-    failed = shares < rules.min_share
-    unseen, usual = unseen_shares(context.shown(rows).texts, context.train.texts)
+    unseen, usual = unseen_shares(candidates, context.train.texts)
     limit = max(rules.max_unseen, float(np.quantile(usual, _ODDEST, method="higher")))
     return Outcome(
         (
-            verdict("script", failed, score=shares, threshold=rules.min_share, detail=details),
-            verdict("script", unseen > limit, score=unseen, threshold=limit, detail="unseen trigrams"),
+            verdict(shares < rules.min_share, score=shares, threshold=rules.min_share, detail=details),
+            verdict(unseen > limit, score=unseen, threshold=limit, detail="unseen trigrams"),
         ),
         measured={"familiar": sorted(script.lower() for script in familiar)},
     )
@@ -158,7 +120,7 @@ def without_keywords(context: Context, rows: np.ndarray) -> Outcome:
                 f"which the data set has not; its classes are {', '.join(context.classes)}."
             )
     verdicts = []
-    texts = context.shown(rows).texts
+    texts = context.side(rows).texts
     for key, wanted, combine in (("any of", rules.any_of, any), ("all of", rules.all_of, all)):
         failed = np.zeros(len(rows), dtype=bool)
         details = np.full(len(rows), None, dtype=object)
@@ -167,7 +129,7 @@ def without_keywords(context: Context, rows: np.ndarray) -> Outcome:
             if words:
                 failed[k] = not combine(contains_word(text, word) for word in words)
                 details[k] = f"{key} {', '.join(words)}"
-        verdicts.append(verdict("keywords", failed, detail=details))
+        verdicts.append(verdict(failed, detail=details))
     return Outcome(tuple(verdicts))
 
 
@@ -182,9 +144,6 @@ def contains_word(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", plain) is not None
 
 
-_SPACED = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "HANGUL", "DEVANAGARI", "ARMENIAN", "GEORGIAN"}
-
-
 def _usual_lengths(
     real: np.ndarray, context: Context, quantiles: tuple[float, float], min_real: int
 ) -> np.ndarray:
@@ -197,23 +156,6 @@ def _usual_lengths(
     return usual
 
 
-def _format_verdict(found: Sequence[bool], detail: str) -> Verdict:
-    return verdict("format", np.array(found, dtype=bool), detail=detail)
-
-
-def _straight(text: str) -> str:
-    return text.replace("’", "'")
-
-
-def _user_pattern(source: str) -> re.Pattern[str]:
-    try:
-        return re.compile(source, re.IGNORECASE | re.MULTILINE)
-    except re.error as error:
-        raise ParameterError(
-            f"params.yaml: filter.format.forbidden holds {source!r}, which is no regular expression: {error}."
-        ) from error
-
-
 @lru_cache(maxsize=1 << 16)
 def _script(character: str) -> str:
     """Script of a letter as Unicode names it; empty for what is no letter or belongs to none."""
@@ -223,3 +165,24 @@ def _script(character: str) -> str:
     if name.startswith(("FULLWIDTH", "HALFWIDTH")):
         name = name.split(" ", 1)[1]
     return name.split(" ", 1)[0].split("-", 1)[0]
+
+
+def distinct_n(texts: Sequence[str], n: int) -> float:
+    """Different token n-grams over all token n-grams, in 0..1 (Li et al. 2016); 0 where there is none.
+
+    The measure falls with the number of texts: compare sets of equal size only.
+    """
+    seen: set[tuple[str, ...]] = set()
+    total = 0
+    for text in texts:
+        words = [word.casefold() for word in tokens(text)]
+        grams = list(zip(*(words[k:] for k in range(n)), strict=False))
+        total += len(grams)
+        seen.update(grams)
+    return len(seen) / total if total else 0.0
+
+
+def compression_ratio(texts: Sequence[str]) -> float:
+    """Bytes of the texts over bytes after DEFLATE (Shaib et al. 2024): higher where more is repeated."""
+    content = "\n".join(texts).encode("utf-8", "surrogatepass")
+    return len(content) / len(zlib.compress(content, 9)) if content else 1.0

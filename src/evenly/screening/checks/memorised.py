@@ -1,7 +1,7 @@
-"""Copies with a little noise on them: rows that are far nearer to one real row than rows of their kind are.
+"""The check `memorised`: real rows with a little noise on them.
 
-What is a copy is told by how real rows lie among each other, each left out in turn: no distance needs to be
-chosen, and crowded regions are measured by their own standard.
+A copy is far nearer to one real row than real rows, each left out in turn, are to each other: no distance
+needs to be chosen, and crowded regions are measured by their own standard.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ def memorised(context: Context, rows: np.ndarray) -> Outcome:
     copies = copy_detector(context.train.vectors, rules.neighbours, rules.false_alarms, context.seed)
     if copies is None:
         return Outcome(skipped=("fewer than three real training rows, or rows that repeat each other",))
-    ratios, nearest = copies.ratios(context.shown(rows).vectors)
+    ratios, nearest = copies.ratios(context.side(rows).vectors)
     failed = ratios < copies.limit
     matched = np.full(len(rows), None, dtype=object)
     matched[failed] = context.train.samples.ids[nearest[failed]]
     found = verdict(
-        "memorised",
         failed,
         score=ratios,
         threshold=copies.limit,
@@ -44,27 +43,13 @@ def memorised(context: Context, rows: np.ndarray) -> Outcome:
 
 @dataclass(frozen=True)
 class CopyDetector:
-    """Tells copies of real rows; made by `copy_detector`.
+    """Tells copies of real rows; made by `copy_detector`."""
 
-    Attributes
-    ----------
-    real
-        All real rows, float32 (n, d).
-    reference
-        Positions of those that tell how crowded a place is, int64 (m,).
-    k
-        Neighbour among these whose distance is the measure.
-    limit
-        A row is a copy where `ratios` is below this.
-    real_rows_struck
-        Share of real rows, each left out in turn, that would be taken for copies.
-    """
-
-    real: np.ndarray
-    reference: np.ndarray
-    k: int
-    limit: float
-    real_rows_struck: float
+    real: np.ndarray  # all real rows, float32 (n, d)
+    reference: np.ndarray  # positions of those that tell how crowded a place is, int64 (m,)
+    k: int  # neighbour among these whose distance is the measure
+    limit: float  # a row is a copy where `ratios` is below this
+    real_rows_struck: float  # share of real rows, each left out in turn, that would be taken for copies
 
     def ratios(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance to the nearest real row over that to the k-th nearest of the reference.
@@ -125,12 +110,6 @@ def copy_detector(real: np.ndarray, k: int, false_alarms: float, seed: int) -> C
     return CopyDetector(real, rows, k, limit, float((usual < limit).mean()))
 
 
-def _ratios(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    return np.divide(
-        first.astype(np.float64), last.astype(np.float64), out=np.zeros(len(first)), where=last > 0
-    )
-
-
 def copy_limit(ratios: np.ndarray, k: int, false_alarms: float) -> float | None:
     """The ratio below which a row is taken for a copy, so that few fresh rows are.
 
@@ -165,3 +144,9 @@ def copy_limit(ratios: np.ndarray, k: int, false_alarms: float) -> float | None:
     dimension = len(logs) * sum(1 / j for j in range(1, k)) / float(logs.sum())
     share = -math.expm1(math.log1p(-false_alarms) / (k - 1)) if false_alarms < 1 else 1.0
     return float(min(observed, share ** (1 / dimension)))
+
+
+def _ratios(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    return np.divide(
+        first.astype(np.float64), last.astype(np.float64), out=np.zeros(len(first)), where=last > 0
+    )

@@ -1,14 +1,19 @@
-"""The check whether a classifier of real rows agrees with a candidate's label, and where it moves if not."""
+"""The checks `agreement` and `judge`: what a classifier of real rows and a language model think.
+
+Putting the question to a language model happens in `evenly.llm.judging`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from evenly.screening.context import Context, Outcome, verdict
+from evenly.errors import RecipeError
+from evenly.screening.context import MARKS, Context, JudgeScores, Outcome, verdict
 
 _PENALTY = 10.0  # scikit-learn's C: the inverse strength of regularisation
 _ROWS = 30_000  # real rows that the classifier is fitted on at most; the largest classes give way
@@ -18,11 +23,8 @@ _ROWS = 30_000  # real rows that the classifier is fitted on at most; the larges
 class Opinion:
     """What a classifier that has not seen a row thinks of it.
 
-    Attributes
-    ----------
-    probabilities
-        float (n, classes), rows summing to 1, as if all classes were equally frequent; 0 for a class that the
-        classifier does not know.
+    `probabilities`, float (n, classes), sum to 1 as if all classes were equally frequent; a class that the
+    classifier does not know has 0.
     """
 
     probabilities: np.ndarray
@@ -64,8 +66,8 @@ def disagreeing(context: Context, rows: np.ndarray) -> Outcome:
     real_pass = {int(code): float(passed[codes == code].mean()) for code in present}
     untrusted = {code for code, share in real_pass.items() if share < rules.min_real_pass}
 
-    shown, labels = context.shown(rows), context.codes(rows)
-    opinion = fitted_opinion(vectors, codes, classes)(shown.vectors)
+    candidates, labels = context.side(rows).vectors, context.codes(rows)
+    opinion = fitted_opinion(vectors, codes, classes)(candidates)
     places = context.agreement[rows] = opinion.places(labels)
     agrees = opinion.agrees(labels, top, rules.min_confidence)
     trusted = np.array([code not in untrusted for code in labels], dtype=bool)
@@ -79,7 +81,7 @@ def disagreeing(context: Context, rows: np.ndarray) -> Outcome:
     moved = None
     if rules.relabel:
         sure = opinion.probabilities.max(axis=1) >= rules.relabel_confidence
-        near = _majority(shown.vectors, vectors, codes, rules.neighbours, classes)
+        near = _majority(candidates, vectors, codes, rules.neighbours, classes)
         move = failed & sure & (near == first) & np.isin(first, list(set(real_pass) - untrusted))
         moved = np.full(len(rows), None, dtype=object)
         moved[move] = [context.classes[code] for code in first[move]]
@@ -89,14 +91,32 @@ def disagreeing(context: Context, rows: np.ndarray) -> Outcome:
         f"less than {rules.min_real_pass:.0%}"
         for code in sorted(untrusted)
     )
-    verdicts = (verdict("agreement", failed, score=places, threshold=top, detail=details),)
     measured: dict[str, Any] = {
         "candidates_agreeing": float(agrees.mean()),
         "top_k": top,
         "real_rows_passing": float(passed.mean()),
         "candidates_first": float((places == 1).mean()),
     }
-    return Outcome(verdicts, labels=moved, skipped=skipped, measured=measured)
+    opinion_text = (
+        f"A classifier of the real rows has the label of {measured['candidates_agreeing']:.0%} of the "
+        f"candidates among its first {top} ({measured['candidates_first']:.0%} as the first), and of "
+        f"{measured['real_rows_passing']:.0%} of the real rows, out of fold."
+    )
+    found = verdict(failed, score=places, threshold=top, detail=details)
+    return Outcome((found,), labels=moved, skipped=skipped, measured=measured, opinions=(opinion_text,))
+
+
+def _majority(vectors: np.ndarray, real: np.ndarray, codes: np.ndarray, k: int, classes: int) -> np.ndarray:
+    """Class of more than half of the k nearest real rows, int64 (n,), -1 where there is none."""
+    from evenly.features.neighbours import nearest_neighbours
+
+    if not len(vectors):
+        return np.empty(0, dtype=np.int64)
+    k = min(k, len(real))
+    _, indices = nearest_neighbours(vectors, real, k)
+    votes = np.zeros((len(vectors), classes), dtype=np.int64)
+    np.add.at(votes, (np.arange(len(vectors))[:, None], codes[indices]), 1)
+    return np.where(2 * votes.max(axis=1) > k, votes.argmax(axis=1), -1)
 
 
 def fitted_opinion(vectors: np.ndarray, codes: np.ndarray, classes: int) -> Callable[[np.ndarray], Opinion]:
@@ -159,14 +179,75 @@ def rows_within(codes: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def _majority(vectors: np.ndarray, real: np.ndarray, codes: np.ndarray, k: int, classes: int) -> np.ndarray:
-    """Class of more than half of the k nearest real rows, int64 (n,), -1 where there is none."""
-    from evenly.features.neighbours import nearest_neighbours
+def judged(context: Context, rows: np.ndarray) -> Outcome:
+    """Which candidates a judge marks below the threshold, by the weighted mean of its marks.
 
-    if not len(vectors):
-        return np.empty(0, dtype=np.int64)
-    k = min(k, len(real))
-    _, indices = nearest_neighbours(vectors, real, k)
-    votes = np.zeros((len(vectors), classes), dtype=np.int64)
-    np.add.at(votes, (np.arange(len(vectors))[:, None], codes[indices]), 1)
-    return np.where(2 * votes.max(axis=1) > k, votes.argmax(axis=1), -1)
+    A candidate that the judge gave no marks stays, and is noted as not judged. The report says how far judge
+    and classifier agree: the share of candidates on which both say yes or both say no, the classifier's yes
+    being that the label is its first choice.
+    """
+    rules = context.settings.judge
+    if rules is None:
+        return Outcome()
+    if context.modality == "image":
+        return Outcome(skipped=("images are not shown to a judge",))
+    if context.judge is None:
+        raise RecipeError(
+            "params.yaml: filter.judge asks for a judge and there is none; set filter.judge to null."
+        )
+    candidates = context.candidates.take(rows).with_column("label", list(context.labels[rows]))
+    scores = context.judge(candidates)
+    marks = np.stack([getattr(scores, name) for name in MARKS]).astype(np.float64)
+    if marks.shape != (3, len(rows)) or np.nanmin(marks, initial=1) < 1 or np.nanmax(marks, initial=10) > 10:
+        raise ValueError(f"a judge gives every one of {len(rows)} samples three marks from 1 to 10")
+    weights = np.array([getattr(rules, name) for name in MARKS])
+    mean = np.asarray(weights @ marks / weights.sum())  # NaN where one of the marks lacks
+    unmarked = np.isnan(mean)
+    failed = ~unmarked & (mean < rules.threshold)
+    measured: dict[str, Any] = {"judged": int((~unmarked).sum()), **scores.measured}
+    if not unmarked.all():
+        measured |= {f"mean_{name}": float(np.nanmean(row)) for name, row in zip(MARKS, marks, strict=True)}
+        measured["mean_mark"] = float(mean[~unmarked].mean())
+        known = (context.agreement[rows] > 0) & ~unmarked
+        if known.any():
+            first = context.agreement[rows][known] == 1
+            measured["agreement_with_classifier"] = float((first == ~failed[known]).mean())
+    details = np.empty(len(rows), dtype=object)
+    details[:] = [", ".join(f"{name} {m:g}" for name, m in zip(MARKS, ms, strict=True)) for ms in marks.T]
+    reasons = list(scores.failures) or [None] * len(rows)
+    notes = [
+        {"judge": {"not_judged": why or "no marks"} if none else dict(zip(MARKS, ms.tolist(), strict=True))}
+        for none, why, ms in zip(unmarked, reasons, marks.T, strict=True)
+    ]
+    return Outcome(
+        (verdict(failed, score=mean, threshold=rules.threshold, detail=details),),
+        notes=notes,
+        skipped=_unjudged(unmarked, scores),
+        measured=measured,
+        opinions=_judge_sentences(measured),
+    )
+
+
+def _unjudged(unmarked: np.ndarray, scores: JudgeScores) -> tuple[str, ...]:
+    if not unmarked.any():
+        return ()
+    counts = Counter(why for why in scores.failures if why is not None)
+    why = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in sorted(counts.items()))
+    return (f"{unmarked.sum()} of {len(unmarked)} candidates not judged{f' ({why})' if why else ''}",)
+
+
+def _judge_sentences(measured: dict[str, Any]) -> tuple[str, ...]:
+    """What the judge thinks of the candidates, and how far the classifier thinks so too."""
+    if "mean_mark" not in measured:
+        return ()
+    marks = ", ".join(f"{name} {measured[f'mean_{name}']:.1f}" for name in MARKS)
+    cost = "at an unknown cost" if measured.get("cost") is None else f"for {measured['cost']:.4f}"
+    by = f" by {measured['model']} {cost}" if "model" in measured else ""
+    mean = f"{measured['judged']:,} candidates judged{by}: mean mark {measured['mean_mark']:.1f} ({marks})."
+    if "agreement_with_classifier" not in measured:
+        return (mean,)
+    return (
+        mean,
+        f"Judge and classifier are of one opinion on {measured['agreement_with_classifier']:.0%} of them "
+        "(the classifier's yes: the label is its first choice).",
+    )
