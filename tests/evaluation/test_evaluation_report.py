@@ -16,11 +16,11 @@ from evenly.evaluation.intervals import Interval
 from evenly.evaluation.outputs import metrics_json
 from evenly.evaluation.plots import MANY_CLASSES, write_plots
 from evenly.evaluation.remarks import rule_sentence
-from evenly.evaluation.report import report_html
 from evenly.evaluation.results import Evaluation, RuleResult
 from evenly.evaluation.run import write_evaluation
 from evenly.evaluation.summary import print_summary
 from evenly.files import write_json
+from evenly.pages import page_html
 
 PLOTS = (
     "by_origin",
@@ -210,7 +210,7 @@ def test_later_parts_add_sections_of_plain_values() -> None:
         {"numbers": [{"label": "Tokens", "value": "1,200"}]},
     ]
     section = {"title": "Robustness", "blocks": blocks}
-    source = report_html({"title": "t", "summary": "s", "facts": [], "sections": [section]})
+    source = page_html({"title": "t", "summary": "s", "facts": [], "sections": [section]})
     assert '<td class="worse">0.9<small>0.8–1.0</small></td><td>–</td>' in source
     assert "Robustness" in Page(source).text
 

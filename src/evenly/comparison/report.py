@@ -24,8 +24,8 @@ from evenly.comparison.tables import (
 from evenly.comparison.techniques import MEASURES
 from evenly.comparison.verdicts import headline, p_phrase, verdicts, verdicts_over_data_sets
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.report import report_html
 from evenly.files import atomic_folder, write_csv, write_json, write_text
+from evenly.pages import figure, page_html
 from evenly.wording import decimal, signed_decimal
 
 _READING = (
@@ -63,7 +63,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> None:
     folder = Path(folder)
     with atomic_folder(folder / "comparison") as pictures:
         names = write_plots(comparison, pictures)
-        page = report_html(_page(comparison, pictures, names))
+        page = page_html(_page(comparison, pictures, names))
     addresses = {title: [f"comparison/{name}" for name in files] for title, files in names.items()}
     write_text(page, folder / "comparison.html")
     write_text(comparison_markdown(comparison, addresses), folder / "comparison.md")
@@ -72,7 +72,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> None:
 
 
 def _page(comparison: Comparison, folder: Path, pictures: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Tell a comparison, section by section, as the context of `report_html`."""
+    """Tell a comparison, section by section, as the context of `page_html`."""
     boards = comparison.leaderboards
     seeds = {board.seeds for board in boards}
     facts = [
@@ -106,7 +106,9 @@ def _across(comparison: Comparison, folder: Path, pictures: Sequence[str]) -> di
     assert across is not None
     blocks: list[dict[str, Any]] = [{"remarks": verdicts_over_data_sets(across)}]
     if pictures:
-        blocks.append({"figures": [_figure(folder / name, "Critical difference", "") for name in pictures]})
+        blocks.append(
+            {"figures": [figure(folder / name, "Critical difference", wide=True) for name in pictures]}
+        )
     blocks.append(
         {
             "table": across_rows(across),
@@ -124,7 +126,7 @@ def _board(
     figures = []
     for name in pictures:
         alt, caption = next(words for kind, words in _PICTURES.items() if kind in name)
-        figures.append(_figure(folder / name, alt, caption))
+        figures.append(figure(folder / name, alt, caption, wide=True))
     sections = {
         "Verdicts": [{"remarks": verdicts(board)}],
         "Leaderboard": [_leaderboard(board), {"figures": figures}],
@@ -232,7 +234,3 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
 def _extreme(gains: Sequence[Any], *, best: bool) -> str:
     chosen = max(gains, key=lambda gain: gain.gain if best else -gain.gain)
     return f"{chosen.name} {signed_decimal(chosen.gain)}"
-
-
-def _figure(path: Path, alt: str, caption: str) -> dict[str, Any]:
-    return {"png": path.read_bytes(), "alt": alt, "caption": caption, "wide": True}

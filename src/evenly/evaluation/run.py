@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from evenly.evaluation.groupreport import group_metrics, write_groups
 from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
 from evenly.evaluation.plots import write_plots
-from evenly.evaluation.report import report_html
 from evenly.evaluation.results import Evaluation, RobustnessPoint
 from evenly.evaluation.robustness import robustness_metrics, write_robustness
 from evenly.evaluation.story import report_context
 from evenly.files import atomic_folder, read_json, write_json, write_text
+from evenly.pages import page_html
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_json, write_quality
 
@@ -99,4 +99,4 @@ def write_evaluation(
         quality=quality,
         damaged=bool(robustness),
     )
-    write_text(report_html(context), reports / "report.html")
+    write_text(page_html(context), reports / "report.html")

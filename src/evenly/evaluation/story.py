@@ -55,7 +55,7 @@ def report_context(
     quality: Quality | None = None,
     damaged: bool = False,
 ) -> dict[str, Any]:
-    """Tell an evaluation as the context of `evenly.evaluation.report.report_html`.
+    """Tell an evaluation as the context of `evenly.pages.page_html`.
 
     Parameters
     ----------

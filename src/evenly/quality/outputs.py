@@ -12,6 +12,7 @@ import numpy as np
 
 from evenly.figures import BLUE, FAINT, MUTED, house_style, new_figure, save_figure, shortened
 from evenly.files import atomic_write
+from evenly.pages import figure
 from evenly.quality.compare import UNSEEN, ProducerQuality, Quality
 
 CSV_FILE, PICTURE = "quality.csv", "quality.png"
@@ -97,7 +98,7 @@ def write_quality(quality: Quality, folder: str | Path) -> None:
 
 
 def quality_section(quality: Quality, plots: str | Path) -> dict[str, Any]:
-    """Tell a comparison as a section of the report (see `evenly.evaluation.report`)."""
+    """Tell a comparison as a section of the report (see `evenly.pages`)."""
     text = (
         f"Rows of each producer against {quality.held_out_rows} held-out rows (validation) that it has not "
         f"seen, as many of each class from both sides. Features: {quality.features}. The standard are test "
@@ -116,12 +117,8 @@ def quality_section(quality: Quality, plots: str | Path) -> dict[str, Any]:
         cells = (None if value is None else f"{value:.3f}" for value in values)
         rows.append([{"text": measure.label, "note": measure.meaning}, *cells, good])
     columns = ["Measure", *(producer.name for producer in quality.producers), "Better is"]
-    picture = {
-        "png": (Path(plots) / PICTURE).read_bytes(),
-        "alt": _TITLE,
-        "caption": "Grey line: what real rows score that no producer has seen, the test rows.",
-        "wide": True,
-    }
+    caption = "Grey line: what real rows score that no producer has seen, the test rows."
+    picture = figure(Path(plots) / PICTURE, _TITLE, caption, wide=True)
     blocks: list[dict[str, Any]] = [{"text": text}, {"table": rows, "columns": columns}]
     remarks = list(quality_remarks(quality))
     if remarks:
