@@ -85,6 +85,12 @@ def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_p
     assert ended == {"none": "done", "adasyn": "failed", "smote": "done"}
     assert list(failures.values()) == ["evaluate: The class 'b' has too few rows."]
     assert len(experiment_revisions(small_project)) == 2
+    # What they printed is kept where git does not look.
+    assert list((small_project / FOLDER / "logs").glob("*none*.txt"))
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=small_project, capture_output=True, text=True, check=True
+    )
+    assert ".cache" not in status.stdout
     # What the finished runs took is the estimate for the next ones, on another seed as well.
     expected = estimate(small_project, experiments, jobs=1)
     assert expected.seconds is not None and expected.seconds > 0
@@ -184,12 +190,3 @@ def test_runs_that_share_expensive_work_do_not_start_together(small_project: Pat
 )
 def test_the_reason_is_what_the_stage_says(log: str, reason: str) -> None:
     assert failure_reason(log, 3) == reason
-
-
-def test_logs_of_runs_are_kept_where_git_does_not_look(small_project: Path) -> None:
-    run_experiments(small_project, planned(small_project, "none"), jobs=1, watch=lambda event: None)
-    assert list((small_project / FOLDER / "logs").glob("*none*.txt"))
-    status = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=small_project, capture_output=True, text=True, check=True
-    )
-    assert ".cache" not in status.stdout

@@ -17,7 +17,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose experiment `tried` has run and stands in the workspace, uncommitted."""
     project = make_project(tmp_path_factory.mktemp("finished"))
     settings = [part for setting in SETTINGS for part in ("-S", setting)]
-    project.dvc("exp", "run", "--name", "tried", *settings, timeout=600)
+    project.dvc("exp", "run", "--name", "tried", *settings)
     return project
 
 

@@ -34,12 +34,10 @@ def project(first_run: tuple[Project, str], tmp_path: Path) -> Iterator[Project]
     """A copy of the project after its first run, committed, with its cache: the test may do with it what it
     likes.
     """
-    root = tmp_path / "project"
-    shutil.copytree(first_run[0].root, root, symlinks=True)
-    copy = Project(root)
+    copy = first_run[0].copy(tmp_path / "project")
     copy.commit("First run")
     yield copy
-    shutil.rmtree(root, ignore_errors=True)
+    shutil.rmtree(copy.root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,9 +21,7 @@ class Project:
 
     root: Path
 
-    def run(
-        self, *command: str, check: bool = True, timeout: float = 300
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the root of the project; its standard output and error are joined."""
         folder = str(Path(sys.executable).parent)
         drop = ("DVC_", "PYTEST_", "EVENLY_", "VIRTUAL_ENV")
@@ -36,7 +33,6 @@ class Project:
             cwd=self.root,
             env=env,
             text=True,
-            timeout=timeout,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -44,9 +40,19 @@ class Project:
             raise AssertionError(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}")
         return done
 
-    def dvc(self, *arguments: str, **keywords: Any) -> str:
+    def dvc(self, *arguments: str, check: bool = True) -> str:
         """Run `dvc`, and give what it printed."""
-        return self.run("dvc", *arguments, **keywords).stdout
+        return self.run("dvc", *arguments, check=check).stdout
+
+    def evenly(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `evenly` with the code of this project."""
+        code = "import sys; sys.path.insert(0, 'src'); from evenly.cli import main; main()"
+        return self.run("python", "-c", code, *arguments, check=check)
+
+    def copy(self, root: Path) -> Project:
+        """Copy the project with its cache to a folder that does not exist yet."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
 
     def stages_run(self, output: str) -> list[str]:
         """Names of the stages whose command DVC ran, in order."""
@@ -105,8 +111,7 @@ class Team:
 
 def make_team(first_run: Project, folder: Path, s3: str) -> Team:
     """Share a project after its first run, as docs/sharing.md says; `s3` is the address of an S3 server."""
-    shutil.copytree(first_run.root, folder / "author", symlinks=True)
-    author = Project(folder / "author")
+    author = first_run.copy(folder / "author")
     team = Team(author, folder / "hub.git")
     urllib.request.urlopen(urllib.request.Request(f"{s3}/evenly-data", method="PUT")).close()
     author.dvc("remote", "add", "--default", "folder", str(folder / "store"))

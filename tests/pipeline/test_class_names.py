@@ -6,7 +6,6 @@ import csv
 import json
 import random
 
-import pytest
 from projects import Project
 
 MATTERS = ["业务规则", "国际漫游", "流量套餐", "宽带故障", "机票退改签", "手续费", "发票", "积分", "号码"]
@@ -27,8 +26,8 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("names", [CHINESE, HOSTILE], ids=["chinese", "hostile"])
-def test_class_names_of_any_kind_pass_every_stage_and_dvc(project: Project, names: list[str]) -> None:
+def test_class_names_of_any_kind_pass_every_stage_and_dvc(project: Project) -> None:
+    names = [*CHINESE, *HOSTILE]
     draw = random.Random(0)
     rows = [
         [draw.gauss(k, 1), draw.gauss(k % 5, 1), name]
@@ -39,15 +38,15 @@ def test_class_names_of_any_kind_pass_every_stage_and_dvc(project: Project, name
         csv.writer(file).writerows([["x", "y", "intent"], *rows])
     project.run("evenly", "add", "named", "named.csv", "--label", "intent")
     project.commit("Data")
-    settings = ["-S", "dataset=named", "-S", "balancing=smote", "-S", "model=logistic_regression"]
-    project.dvc("exp", "run", "--name", "named", *settings)
+    settings = ["dataset=named", "balancing=smote", "model=logistic_regression", "evaluate.bootstrap=200"]
+    project.dvc("exp", "run", *(part for setting in settings for part in ("-S", setting)))
     split = json.loads((project.root / "metrics" / "split.json").read_text(encoding="utf-8"))
     assert set(split["classes"]["train"]) == set(names)
     project.dvc("metrics", "diff")
     assert "index.html" in project.dvc("plots", "diff")
     report = (project.root / "reports" / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in report
-    assert names[0] in report
+    assert CHINESE[0] in report and HOSTILE[0] in report
     project.run("evenly", "diff", "HEAD")
     project.run("evenly", "summary")
     new = "x,y\n1.0,2.0\n"
