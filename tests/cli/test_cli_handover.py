@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from evenly.cli import app
+from evenly.cli import COMMANDS, app, imported_command
 from evenly.errors import DataError
 from evenly.samples import Schema, samples_from_columns, write_samples
 
@@ -40,6 +42,23 @@ def test_help_shows_the_short_form_and_a_folder_is_asked_for() -> None:
     assert "RUN DIR" in shown and "jsonl" in shown
     missing = CliRunner().invoke(app, ["export", "tried"])
     assert missing.exit_code == 2 and "DIR" in missing.output
+
+
+def test_the_list_of_commands_says_of_each_what_its_own_help_says_first() -> None:
+    for name, (_, words) in COMMANDS.items():
+        first = " ".join((imported_command(name).help or "").split("\n\n")[0].split())
+        assert first.startswith(words.rstrip(".").split(",")[0].split(":")[0]), name
+
+
+def test_commands_are_imported_when_they_are_called() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from evenly.cli import app; "
+        "print(CliRunner().invoke(app, ['--help']).output); "
+        "print(sorted({'numpy', 'pydantic', 'evenly.cli.data'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "datasets.yaml" in done.stdout and done.stdout.splitlines()[-1] == "[]"
+    assert "Did you mean 'sweep'?" in CliRunner().invoke(app, ["swep"]).output
 
 
 def test_doctor_outside_of_a_project_says_so_and_fails(

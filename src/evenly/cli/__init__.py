@@ -1,41 +1,74 @@
 """The command line, `evenly COMMAND`: its table of contents; the commands are in the modules of this package.
 
-Commands read arguments, call the library and print. Importing this package is cheap: what a command needs, it
-imports when it runs.
+Commands read arguments, call the library and print. A command's module, with all that it imports, is imported
+when the command is called: importing this package, and `evenly --help`, are cheap.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from evenly.cli import advising, comparing, data, doctor, export, llm, model, review, tuning
 from evenly.errors import EvenlyError
+
+#: Command, where in this package it is, and what it does.
+COMMANDS = {
+    "datasets": ("data.datasets", "List the data sets of datasets.yaml, and which of them are here."),
+    "fetch": ("data.fetch", "Download a data set of the catalogue into data/raw, and put it under DVC."),
+    "add": ("data.add", "Copy your own data into data/raw, under DVC, with an entry in datasets.yaml."),
+    "predict": ("model.predict", "Predict the classes of new rows, as csv."),
+    "summary": ("model.summary", "Show the metrics and the decision rules of the last run."),
+    "sweep": ("comparing.sweep", "Run techniques over seeds as DVC experiments, and compare them."),
+    "compare": ("comparing.compare", "Compare runs: intervals, ranks, paired tests, costs."),
+    "tune": ("tuning.tune", "Search for better settings of a recipe on validation rows."),
+    "track": ("export.track", "Send a finished run to MLflow or Weights & Biases."),
+    "doctor": ("doctor.doctor", "Examine the installation and the project, with a fix for each finding."),
+    "diff": ("comparing.diff", "Say what changes between two revisions."),
+    "advise": ("advising.advise", "Say which three techniques to try first, what they cost and why."),
+    "curve": ("advising.curve", "Train on the training rows and ever more synthetic ones."),
+    "llm": ("llm.app", "Language models: what a plan would cost, and the journal of answers."),
+    "review": ("review.app", "People's verdicts on generated samples."),
+    "export": ("export.app", "Hand over what a run has made: its experiment folder, or its training rows."),
+}
+
+
+class _Commands(TyperGroup):
+    """The commands, listed from the table above, each imported when it is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {name: TyperCommand(name, help=words) for name, (_, words) in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that is called."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, imported_command(name) if name else command, rest
+
+
+def imported_command(name: str) -> Any:
+    """Give a command as click runs it."""
+    module, _, attribute = COMMANDS[name][0].partition(".")
+    found = getattr(import_module(f"evenly.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="evenly",
+    cls=_Commands,
     help="Which class-balancing technique helps on your data, by how much, and at what price.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("datasets")(data.datasets)
-app.command("fetch")(data.fetch)
-app.command("add")(data.add)
-app.command("predict")(model.predict)
-app.command("summary")(model.summary)
-app.command("sweep")(comparing.sweep)
-app.command("compare")(comparing.compare)
-app.command("tune")(tuning.tune)
-app.command("track")(export.track)
-app.command("doctor")(doctor.doctor)
-app.command("diff")(comparing.diff)
-app.command("advise")(advising.advise)
-app.command("curve")(advising.curve)
-app.add_typer(llm.app, name="llm")
-app.add_typer(review.app, name="review")
-app.add_typer(export.app, name="export")
+app.callback()(lambda: None)
 
 
 def main() -> None:

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, get_args
 
 import typer
 
+from evenly.advice.advise import advise as advise_on
+from evenly.advice.costs import run_cost
+from evenly.advice.shape import data_shape
+from evenly.advice.terminal import print_advice
 from evenly.cli.comparing import METRIC
 from evenly.cli.terminal import check_metric, progress_bar
-
-if TYPE_CHECKING:
-    from evenly.comparison.findings import Leaderboard
+from evenly.comparison.findings import Leaderboard
+from evenly.comparison.leaderboards import compare
+from evenly.comparison.recommendation import recommendation
+from evenly.comparison.techniques import MEASURES
+from evenly.curves.grid import draw_curves
+from evenly.curves.material import read_material
+from evenly.curves.outputs import write_curves
+from evenly.curves.settings import CurveModel, CurveSettings, MetricName, SourceName, named_choices
+from evenly.curves.terminal import print_curves
+from evenly.datasets.load import load_splits
+from evenly.errors import DataError, ParameterError, RecipeError
+from evenly.experiments.experiments import Experiment, Workshop, read_technique
+from evenly.experiments.groups import read_seeds
+from evenly.experiments.history import experiment_revisions, find_revisions
+from evenly.experiments.runs import Run, read_run
+from evenly.llm.engine.endpoint import journal_folder, keys_from
+from evenly.params.datasets import read_entry
+from evenly.params.generation import require_endpoint
+from evenly.params.project import read_params
 
 
 def advise(
@@ -24,22 +46,6 @@ def advise(
 
     Looks at class sizes, kind and width of the data, the model, and finished experiments. Runs nothing.
     """
-    import os
-
-    from evenly.advice.advise import advise as advise_on
-    from evenly.advice.costs import run_cost
-    from evenly.advice.shape import data_shape
-    from evenly.advice.terminal import print_advice
-    from evenly.comparison.recommendation import recommendation
-    from evenly.comparison.techniques import MEASURES
-    from evenly.datasets.load import load_splits
-    from evenly.errors import RecipeError
-    from evenly.experiments.experiments import Experiment, Workshop, read_technique
-    from evenly.llm.engine.endpoint import journal_folder, keys_from
-    from evenly.params.datasets import read_entry
-    from evenly.params.generation import require_endpoint
-    from evenly.params.project import read_params
-
     check_metric(metric, MEASURES)
     root, keys, params = Path(), keys_from(os.environ), read_params()
     name = dataset or params.dataset
@@ -76,11 +82,6 @@ def advise(
 
 def _board(root: Path, dataset: str, model: str, metric: str) -> Leaderboard | None:
     """Leaderboard of the finished experiments with this data set and model; None where there are none."""
-    from evenly.comparison.leaderboards import compare
-    from evenly.errors import DataError
-    from evenly.experiments.history import experiment_revisions, find_revisions
-    from evenly.experiments.runs import Run, read_run
-
     runs: list[Run] = []
     for revision in find_revisions(root, list(experiment_revisions(root))):
         try:
@@ -129,17 +130,6 @@ def curve(
     The split stays; seeds vary which synthetic rows are drawn and the classifier. Scores are of test rows
     and choose nothing. Every classifier is also fitted regularised: copies of scarce rows often need no more.
     """
-    from typing import get_args
-
-    from evenly.curves.grid import draw_curves
-    from evenly.curves.material import read_material
-    from evenly.curves.outputs import write_curves
-    from evenly.curves.settings import CurveModel, CurveSettings, MetricName, SourceName, named_choices
-    from evenly.curves.terminal import print_curves
-    from evenly.errors import ParameterError
-    from evenly.experiments.groups import read_seeds
-    from evenly.experiments.history import find_revisions
-
     check_metric(metric, get_args(MetricName))
     sources = [name for name in named_choices(against, SourceName, "--against") if name != "run"]
     chosen = named_choices(models or _default_models(), CurveModel, "--models")
@@ -173,6 +163,5 @@ def curve(
 
 
 def _default_models() -> str:
-    from importlib.util import find_spec
 
     return "logistic_regression,random_forest" + (",catboost" if find_spec("catboost") else "")

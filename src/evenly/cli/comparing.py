@@ -4,16 +4,30 @@ revision changes against another.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from evenly.cli.terminal import SETTINGS, check_metric, live_table, resumable
-
-if TYPE_CHECKING:
-    from evenly.experiments.groups import Plan
+from evenly.comparison.changes import find_changes
+from evenly.comparison.changes_report import verdicts, write_changes
+from evenly.comparison.findings import Failure
+from evenly.comparison.leaderboards import compare as compare_runs
+from evenly.comparison.report import write_comparison
+from evenly.comparison.tables import print_comparison
+from evenly.comparison.techniques import MEASURES
+from evenly.errors import DataError
+from evenly.experiments.experiments import Workshop, read_setting
+from evenly.experiments.groups import Plan, plan_sweep, read_seeds
+from evenly.experiments.history import experiment_revisions, find_revisions
+from evenly.experiments.ledger import Sweep, estimate, read_sweep, record_sweep, sweep_id
+from evenly.experiments.runs import read_run
+from evenly.experiments.sweeping import SweepTable, event_line, run_experiments
+from evenly.llm.engine.endpoint import keys_from
 
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
 OUTPUT = typer.Option(help="Folder for comparison.md, .html, .csv, .json, and the pictures.")
@@ -46,17 +60,6 @@ def sweep(
 
     A sweep that is interrupted goes on where it was when it is started again.
     """
-    import os
-    from dataclasses import replace
-
-    from evenly.comparison.techniques import MEASURES
-    from evenly.experiments.experiments import Workshop, read_setting
-    from evenly.experiments.groups import plan_sweep, read_seeds
-    from evenly.experiments.history import experiment_revisions
-    from evenly.experiments.ledger import Sweep, record_sweep, sweep_id
-    from evenly.experiments.sweeping import SweepTable, event_line, run_experiments
-    from evenly.llm.engine.endpoint import keys_from
-
     root = Path()
     names = groups or ["classical", "rivals"]
     check_metric(metric, MEASURES)
@@ -102,10 +105,6 @@ def compare(
 
     Without arguments, the last sweep.
     """
-    from evenly.comparison.techniques import MEASURES
-    from evenly.experiments.history import experiment_revisions
-    from evenly.experiments.ledger import read_sweep
-
     root = Path()
     check_metric(metric, MEASURES)
     names = list(revisions or [])
@@ -120,13 +119,6 @@ def compare(
 
 
 def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failures: dict[str, str]) -> None:
-    from evenly.comparison.findings import Failure
-    from evenly.comparison.leaderboards import compare as compare_runs
-    from evenly.comparison.report import write_comparison
-    from evenly.comparison.tables import print_comparison
-    from evenly.errors import DataError
-    from evenly.experiments.history import find_revisions
-    from evenly.experiments.runs import read_run
 
     if not names:
         reasons = " ".join(dict.fromkeys(failures.values()))
@@ -141,9 +133,6 @@ def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failur
 
 def _print_plan(root: Path, plan: Plan, jobs: int) -> None:
     """Tell the number of runs, how many are there already, and what the others will take."""
-    from evenly.experiments.history import experiment_revisions
-    from evenly.experiments.ledger import estimate
-
     finished = experiment_revisions(root)
     missing = [experiment for experiment in plan.experiments if experiment.name not in finished]
     line = f"{len(plan.experiments)} runs, {len(plan.experiments) - len(missing)} of them finished already"
@@ -175,10 +164,6 @@ def diff(
     ),
 ) -> None:
     """Say what changes between two revisions: settings, scores with paired intervals, classes, plots."""
-    from evenly.comparison.changes import find_changes
-    from evenly.comparison.changes_report import verdicts, write_changes
-    from evenly.experiments.history import find_revisions
-
     changes = find_changes(*find_revisions(Path(), [base, revision]))
     write_changes(changes, output)
     for sentence in verdicts(changes):

@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from evenly.cli.terminal import progress_bar
 from evenly.console import output_console, results_table
-
-if TYPE_CHECKING:
-    from evenly.params.datasets import DatasetEntry
+from evenly.datasets.catalogue import copy_in, track, write_entry
+from evenly.datasets.fetch import PARTIAL_FOLDER, downloads
+from evenly.datasets.fetch import fetch as fetch_file
+from evenly.datasets.images import is_image
+from evenly.datasets.load import load_splits
+from evenly.datasets.reading import count_rows
+from evenly.datasets.sources import checksum, find_source, is_tracked, open_tree
+from evenly.errors import DataError, ParameterError
+from evenly.params.base import read_yaml, settings_from
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries, read_entry
 
 
 class Kind(StrEnum):
@@ -26,8 +33,6 @@ class Kind(StrEnum):
 
 def datasets() -> None:
     """List the data sets of datasets.yaml, and which of them are here."""
-    from evenly.params.datasets import read_entries
-
     table = results_table(None, "name")
     for column in ("modality", "here", "rows", "licence"):
         table.add_column(column)
@@ -38,9 +43,6 @@ def datasets() -> None:
 
 
 def _presence(entry: DatasetEntry, name: str) -> tuple[str, int | None]:
-    from evenly.datasets.reading import count_rows
-    from evenly.datasets.sources import find_source
-    from evenly.errors import DataError
 
     if not entry.builtin:
         try:
@@ -55,13 +57,6 @@ def _presence(entry: DatasetEntry, name: str) -> tuple[str, int | None]:
 
 def fetch(name: Annotated[str, typer.Argument(help="An entry of datasets.yaml that has a url.")]) -> None:
     """Download a data set of the catalogue into data/raw, verify it, and put it under DVC."""
-    from evenly.datasets.catalogue import track
-    from evenly.datasets.fetch import PARTIAL_FOLDER, downloads
-    from evenly.datasets.fetch import fetch as fetch_file
-    from evenly.datasets.sources import is_tracked
-    from evenly.errors import DataError
-    from evenly.params.datasets import read_entry
-
     entry = read_entry(name)
     files = downloads(entry, name)
     path = entry.path or ""
@@ -97,13 +92,6 @@ def add(
 
     The data are read and split for trial first; what cannot work is said before anything is written.
     """
-    from evenly.datasets.catalogue import copy_in, track, write_entry
-    from evenly.datasets.load import load_splits
-    from evenly.datasets.sources import checksum
-    from evenly.errors import DataError
-    from evenly.params.base import read_yaml, settings_from
-    from evenly.params.datasets import DATASETS_FILE, DatasetEntry
-
     if not path.exists():
         raise DataError(f"{path} does not exist.")
     columns = {"label": label, "text": text, "image": image, "id": id_}
@@ -136,10 +124,6 @@ def add(
 
 def _new_entry(name: str, path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """What a new entry says, in the order in which it is to be read."""
-    from evenly.datasets.images import is_image
-    from evenly.datasets.sources import open_tree
-    from evenly.errors import ParameterError
-
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise ParameterError(
             f"A data set cannot be called {name!r}; use letters, digits, _ and -, and begin with a letter."
@@ -159,7 +143,6 @@ def _new_entry(name: str, path: Path, changes: dict[str, Any]) -> dict[str, Any]
 
 
 def _refuse_filled(name: str, existing: dict[str, Any] | None) -> None:
-    from evenly.errors import ParameterError
 
     for key in ("builtin", "url", "urls", "path"):
         if existing and existing.get(key):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from evenly.doctor.findings import Finding
+from evenly.doctor.examine import examine
+from evenly.doctor.findings import Finding, worst
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 
@@ -25,11 +30,6 @@ def doctor(
 
     ✓ works, ! may surprise, ✗ is broken; exit status 1 when something is broken.
     """
-    import os
-
-    from evenly.doctor.examine import examine
-    from evenly.doctor.findings import worst
-
     found = examine(Path(), os.environ, llm=llm)
     if as_json:
         typer.echo(json.dumps([finding.json() for finding in found], indent=2, ensure_ascii=False))
@@ -47,13 +47,6 @@ def doctor(
 
 def _panel(found: list[Finding]) -> None:
     """One framed table, the fix of each finding dim behind it."""
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    from evenly.doctor.findings import worst
-
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="bold")

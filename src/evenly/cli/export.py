@@ -9,6 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from evenly.errors import ParameterError
+from evenly.handover.folder import export_run
+from evenly.handover.tracking import track_run
+from evenly.jsonl import write_jsonl
+from evenly.samples import read_samples
+
 BALANCED = "data/balanced/train.parquet"
 
 
@@ -55,8 +61,6 @@ def run(
     Everything comes from what the run has stored; nothing is run or checked out. Of the data the folder
     holds ids and labels of test rows, and what the model has kept.
     """
-    from evenly.handover.folder import export_run
-
     stored = export_run(Path(), name, folder)
     test = stored.run.scores["test"]
     typer.echo(
@@ -80,10 +84,6 @@ def jsonl(
     system: Annotated[str, typer.Option(help="With chat: what the system says first.")] = "",
 ) -> None:
     """Write the balanced training rows as JSON Lines: texts or tables, one row a line."""
-    from evenly.errors import ParameterError
-    from evenly.jsonl import write_jsonl
-    from evenly.samples import read_samples
-
     if system and form is not Form.chat:
         raise ParameterError("--system belongs to --format chat; add that, or leave it out.")
     written = write_jsonl(read_samples(BALANCED), output, form.value, system)
@@ -121,6 +121,4 @@ def track(
     Also a run that DVC took from its cache. A run that MLflow has already is not sent twice. Weights & Biases
     takes its own settings from the environment (WANDB_MODE=offline, WANDB_BASE_URL).
     """
-    from evenly.handover.tracking import track_run
-
     typer.echo(f"{track_run(Path(), name, to.value, project, uri)}.")

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from evenly.console import output_console, results_table
+from evenly.errors import ParameterError
+from evenly.llm.engine.batch import run_batches
+from evenly.llm.engine.endpoint import journal_folder, keys_from
+from evenly.llm.engine.journal_files import (
+    export_journals,
+    import_journals,
+    journal_summaries,
+    prune_journals,
+)
+from evenly.llm.preview import plan_estimate, planned_requests
+from evenly.llm.writing.prompts import Prompts
+from evenly.params.generation import read_engine_settings
+from evenly.params.project import PARAMS_FILE
+from evenly.plans import LlmPlan, read_plan
+from evenly.samples import read_samples
 
 app = typer.Typer(
     no_args_is_help=True, help="Language models: what a plan would cost, and the journal of answers."
@@ -24,17 +45,6 @@ def estimate(
     ] = 0,
 ) -> None:
     """Calls, tokens, money and minutes of the plan, less what is in the journal. Sends nothing."""
-    import os
-    from itertools import islice
-
-    from evenly.llm.engine.endpoint import journal_folder
-    from evenly.llm.preview import plan_estimate, planned_requests
-    from evenly.llm.writing.prompts import Prompts
-    from evenly.params.generation import read_engine_settings
-    from evenly.params.project import PARAMS_FILE
-    from evenly.plans import LlmPlan, read_plan
-    from evenly.samples import read_samples
-
     plan = read_plan(LlmPlan, PLAN)
     if plan is None:
         typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
@@ -60,18 +70,6 @@ def batch(
 
     May be stopped and started again at any time: the journal knows the batches, and takes their answers.
     """
-    import asyncio
-    import os
-
-    from evenly.llm.engine.batch import run_batches
-    from evenly.llm.engine.endpoint import journal_folder, keys_from
-    from evenly.llm.preview import planned_requests
-    from evenly.llm.writing.prompts import Prompts
-    from evenly.params.generation import read_engine_settings
-    from evenly.params.project import PARAMS_FILE
-    from evenly.plans import LlmPlan, read_plan
-    from evenly.samples import read_samples
-
     plan = read_plan(LlmPlan, PLAN)
     if plan is None:
         typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
@@ -89,13 +87,6 @@ def batch(
 @journal.command("list")
 def list_journals() -> None:
     """Show every journal: endpoint, model, answers, tokens and dates."""
-    import os
-    from datetime import datetime
-
-    from evenly.console import output_console, results_table
-    from evenly.llm.engine.endpoint import journal_folder
-    from evenly.llm.engine.journal_files import journal_summaries
-
     folder = journal_folder(os.environ)
     summaries = journal_summaries(folder)
     if not summaries:
@@ -117,22 +108,12 @@ def list_journals() -> None:
 @journal.command("export")
 def export(target: Annotated[Path, typer.Argument(help="The .jsonl file to write.")]) -> None:
     """Write all answers to a file that others can import. It holds the prompts, training rows included."""
-    import os
-
-    from evenly.llm.engine.endpoint import journal_folder
-    from evenly.llm.engine.journal_files import export_journals
-
     typer.echo(f"{export_journals(journal_folder(os.environ), target)} answers written to {target}.")
 
 
 @journal.command("import")
 def import_(source: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True)]) -> None:
     """Take in answers that somebody else has paid for."""
-    import os
-
-    from evenly.llm.engine.endpoint import journal_folder
-    from evenly.llm.engine.journal_files import import_journals
-
     new, known = import_journals(source, journal_folder(os.environ))
     typer.echo(f"{new} answers taken in, {known} were there already.")
 
@@ -146,12 +127,6 @@ def prune(
     everything: Annotated[bool, typer.Option("--all", help="All answers.")] = False,
 ) -> None:
     """Forget answers; what needs them again pays again."""
-    import os
-
-    from evenly.errors import ParameterError
-    from evenly.llm.engine.endpoint import journal_folder
-    from evenly.llm.engine.journal_files import prune_journals
-
     if days is None and not failures and not everything:
         raise ParameterError("Say which answers to forget: --days N, --failures, or --all.")
     typer.echo(f"{prune_journals(journal_folder(os.environ), days, failures)} answers forgotten.")

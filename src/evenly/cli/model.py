@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import numpy as np
 import typer
 
+from evenly.classifiers import Classifier, load_classifier
+from evenly.classifiers.classifier import MANIFEST
 from evenly.cli.terminal import progress_bar
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from evenly.classifiers import Classifier
-    from evenly.datasets.unlabelled import Unlabelled
-    from evenly.evaluation.decisions import DecisionRule
+from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
+from evenly.errors import ParameterError
+from evenly.evaluation.decisions import DecisionRule, normalised_shares, prior_offsets
+from evenly.evaluation.outputs import prediction_cells, prediction_columns
+from evenly.evaluation.summary import print_summary
+from evenly.files import read_json, write_csv
+from evenly.params.base import read_yaml, settings_from
+from evenly.params.evaluation import GivenPrior
+from evenly.wording import first_names
 
 #: Classes that the closing line of `predict` names.
 _MOST_CLASSES = 12
@@ -26,8 +31,6 @@ _BATCH_UNIT = 256
 
 def summary() -> None:
     """Show the metrics and the decision rules of the last run, and where its report is."""
-    from evenly.evaluation.summary import print_summary
-
     print_summary("metrics/evaluate.json")
 
 
@@ -67,12 +70,6 @@ def predict(
     The rows come in the forms that data sets have, without labels. Tables need the columns that the model was
     trained with; other columns are ignored.
     """
-    from evenly.classifiers import load_classifier
-    from evenly.datasets.unlabelled import InputFile, open_unlabelled
-    from evenly.errors import ParameterError
-    from evenly.evaluation.outputs import prediction_cells, prediction_columns
-    from evenly.files import write_csv
-
     if output.is_dir() or output.resolve() == source.resolve():
         what = "a folder" if output.is_dir() else "the input itself"
         raise ParameterError(f"The output {output} is {what}; name another file with --output.")
@@ -96,9 +93,6 @@ def predict(
 
 def _kept(folder: Path) -> Path:
     """The folder of the model that is meant: that of `train` where the second round was not kept."""
-    from evenly.classifiers.classifier import MANIFEST
-    from evenly.files import read_json
-
     try:
         content = read_json(folder / MANIFEST)
     except (OSError, ValueError):
@@ -108,13 +102,6 @@ def _kept(folder: Path) -> Path:
 
 def _adjustment(prior: str, classifier: Classifier) -> DecisionRule:
     """The prior adjustment from what the model's scores carry to the prior that is named or in a file."""
-    import numpy as np
-
-    from evenly.errors import ParameterError
-    from evenly.evaluation.decisions import DecisionRule, normalised_shares, prior_offsets
-    from evenly.params.base import read_yaml, settings_from
-    from evenly.params.evaluation import GivenPrior
-
     classes = classifier.classes
     if prior == "uniform":
         target = np.full(len(classes), 1 / len(classes))
@@ -131,8 +118,6 @@ def _adjustment(prior: str, classifier: Classifier) -> DecisionRule:
 
 def _probabilities(classifier: Classifier, rows: Unlabelled, batch: int) -> np.ndarray:
     """Class probabilities of all rows, float64 (n, k), with a progress bar on a terminal."""
-    import numpy as np
-
     parts: list[np.ndarray] = []
     with progress_bar("rows") as progress:
         for samples in rows.batches(batch):
@@ -143,10 +128,6 @@ def _probabilities(classifier: Classifier, rows: Unlabelled, batch: int) -> np.n
 
 def _counted(classes: Sequence[str], probabilities: np.ndarray) -> str:
     """Rows of each predicted class, the most frequent first."""
-    import numpy as np
-
-    from evenly.wording import first_names
-
     counts = np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
     order = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
     listed = first_names((f"{classes[k]} {counts[k]:,}" for k in order), _MOST_CLASSES)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from evenly.samples import SampleTable
+from evenly.errors import DataError
+from evenly.samples import SampleTable, concatenate, has_no_samples, read_samples
+from evenly.screening.review import applicable, import_reviews, read_reviews
 
 app = typer.Typer(no_args_is_help=True, help="People's verdicts on generated samples.")
 
@@ -27,8 +29,6 @@ def import_(
     ] = False,
 ) -> None:
     """Take filled-in verdicts into data/review/verdicts.csv, which `filter` obeys; all of them or none."""
-    from evenly.screening.review import import_reviews
-
     taken = import_reviews(source, VERDICTS, _candidates(), replacing=replace)
     typer.echo(f"{taken.new:,} new verdicts, {taken.replaced:,} replaced, {taken.known:,} known already.")
     if taken.new or taken.replaced:
@@ -38,10 +38,6 @@ def import_(
 @app.command()
 def status() -> None:
     """Say how many verdicts there are, and how many of them speak of the present samples."""
-    from collections import Counter
-
-    from evenly.screening.review import applicable, read_reviews
-
     candidates = _candidates()
     reviews = read_reviews(VERDICTS) if Path(VERDICTS).exists() else {}
     counts = Counter(review.verdict for review in reviews.values())
@@ -54,9 +50,6 @@ def status() -> None:
 
 def _candidates() -> SampleTable:
     """All samples that were screened last, kept or not."""
-    from evenly.errors import DataError
-    from evenly.samples import concatenate, has_no_samples, read_samples
-
     screened = [path for path in SCREENED if not has_no_samples(path)]
     if not screened:
         raise DataError("There is no generated sample to review: the recipe of the last run generates none.")

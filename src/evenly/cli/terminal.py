@@ -6,14 +6,13 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
+from rich.console import RenderableType
+from tqdm import tqdm
 
 from evenly.errors import ParameterError
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 E = TypeVar("E")
 
@@ -58,8 +57,6 @@ def live_table(
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int | None], None]]:
     """Give a function that takes how much is done, of how much: a bar on a terminal, nothing elsewhere."""
-    from tqdm import tqdm
-
     with tqdm(unit=unit, unit_scale=unit == "B", leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def advance(done: int, total: int | None) -> None:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from evenly.cli.terminal import SETTINGS, check_metric, live_table, resumable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from evenly.tuning.search import Budget, Searched
-    from evenly.tuning.space import Space
-    from evenly.tuning.studies import Study
-    from evenly.tuning.workbench import Moment, Workbench
+from evenly.errors import ParameterError
+from evenly.experiments.experiments import Technique, Workshop, read_setting
+from evenly.experiments.groups import read_seeds
+from evenly.experiments.ledger import estimate
+from evenly.files import write_text
+from evenly.llm.engine.endpoint import keys_from
+from evenly.params.base import read_yaml, settings_from
+from evenly.params.datasets import DATASETS_FILE, read_entry
+from evenly.params.project import PARAMS_FILE, Params
+from evenly.tuning.candidates import Origin
+from evenly.tuning.defaults import default_space
+from evenly.tuning.entries import entry, write_trials
+from evenly.tuning.gains import apparent_gain, corrected_gain
+from evenly.tuning.scores import METRICS
+from evenly.tuning.search import Budget, Searched, predictions_by_seed, search
+from evenly.tuning.search import confirm as confirm_best
+from evenly.tuning.space import Setting, Space, narrowed, read_domains
+from evenly.tuning.studies import Study
+from evenly.tuning.terminal import TrialTable, print_space, print_verdicts
+from evenly.tuning.verdicts import Result, verdicts
+from evenly.tuning.workbench import Moment, Workbench
 
 #: Trials where neither number nor minutes are given.
 TRIALS = 20
@@ -70,12 +84,6 @@ def tune(
     Every trial is a DVC experiment that stops before the test split is opened. A search that is interrupted
     goes on where it was when it is started again; with more trials or minutes it goes on further.
     """
-    from evenly.errors import ParameterError
-    from evenly.tuning.scores import METRICS
-    from evenly.tuning.search import Budget, search
-    from evenly.tuning.studies import Study
-    from evenly.tuning.terminal import print_space
-
     check_metric(metric, METRICS)
     if confirm == 1:
         raise ParameterError("--confirm is 0, or at least 2: one seed has no spread.")
@@ -108,19 +116,6 @@ def _bench(
     space: Path | None,
 ) -> Workbench:
     """Read params.yaml and everything that the user has said."""
-    import os
-
-    from evenly.experiments.experiments import Technique, Workshop, read_setting
-    from evenly.experiments.groups import read_seeds
-    from evenly.llm.engine.endpoint import keys_from
-    from evenly.params.base import read_yaml, settings_from
-    from evenly.params.datasets import DATASETS_FILE, read_entry
-    from evenly.params.project import PARAMS_FILE, Params
-    from evenly.tuning.candidates import Origin
-    from evenly.tuning.defaults import default_space
-    from evenly.tuning.space import Setting, narrowed, read_domains
-    from evenly.tuning.workbench import Workbench
-
     workshop = Workshop(root, keys_from(os.environ))
     settings = tuple(sorted(read_setting(text) for text in set_))
     name = dataset or str(workshop.params.get("dataset"))
@@ -146,8 +141,6 @@ def _bench(
 
 def _print_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
     """Tell what a search would run, and what that takes."""
-    from evenly.experiments.ledger import estimate
-
     runs = bench.experiments(bench.origin.itself())
     limits = [f"{budget.trials} trials"] if budget.trials is not None else []
     limits += [f"{budget.seconds / 60:g} minutes"] if budget.seconds is not None else []
@@ -165,14 +158,6 @@ def _print_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
 
 def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, output: Path) -> None:
     """Say what the best is worth, and write it."""
-    from evenly.files import write_text
-    from evenly.tuning.entries import entry, write_trials
-    from evenly.tuning.gains import apparent_gain, corrected_gain
-    from evenly.tuning.search import confirm as confirm_best
-    from evenly.tuning.search import predictions_by_seed
-    from evenly.tuning.terminal import print_verdicts
-    from evenly.tuning.verdicts import Result, verdicts
-
     if searched.exhausted:
         typer.echo(f"The search ended early: {searched.exhausted}.")
     table = output / f"{bench.origin.name}_trials.csv"
@@ -204,7 +189,6 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
 
 @contextmanager
 def _watching(space: Space, metric: str, title: str) -> Iterator[Callable[[Moment], None]]:
-    from evenly.tuning.terminal import TrialTable
 
     table = TrialTable(space, metric, title)
     with live_table(table, table.update, table.line) as watch:

@@ -1,7 +1,6 @@
-"""Across experiments: sweeps that make them, and the comparison that says what they show.
+"""Compares finished runs: what techniques differ in, whether by chance, and which one to take.
 
-`experiments` and `groups` say what to run, `sweeping` runs it and `ledger` remembers what it cost. `history`
-and `runs` read finished runs back, `techniques` groups them, `statistics` and `classes` compare,
-`leaderboards` puts the numbers together as `findings`, `verdicts` says them in words, and `tables`, `plots`,
-`story` and `terminal` show them. Importing this package imports none of them.
+In the order of use: `techniques` gathers runs, `leaderboards` ranks and tests them (`statistics`) as
+`findings`, `verdicts` and `recommendation` say it in words, `tables`, `plots` and `report` show it. `changes`
+and `changes_report` hold two single revisions against each other, for a review.
 """
