@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from evenly.errors import ParameterError
 from evenly.llm.engine.engine import Engine, complete_all
 from evenly.llm.engine.journal import Journal, journal_path
+from evenly.llm.engine.lane import Circuit
 from evenly.llm.engine.messages import Answer, ChatRequest
 from evenly.params.llm import EngineSettings
 
@@ -47,14 +47,6 @@ def ask(
     keys: dict[str, str] | None = None,
 ) -> tuple[list[Answer], dict[str, Any]]:
     return complete_all(settings, keys or {}, folder, many, accept)
-
-
-def traceback_of(answer: Answer) -> str:
-    """What a user sees who raises a failure, local variables included."""
-    try:
-        raise answer.as_error()
-    except Exception as error:
-        return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
 
 
 def ledger(settings: EngineSettings, folder: Path) -> Any:
@@ -174,6 +166,51 @@ def test_resets_hangs_and_torn_bodies_are_survived_and_counted_as_uncertain(
     assert told <= served <= told + entered.uncertain_tokens
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
+    """The pauses before retries in seconds, request by request; nobody waits for them."""
+    by_task: dict[Any, list[float]] = {}
+    by_request: list[list[float]] = []
+
+    async def no_sleep(circuit: Circuit, seconds: float) -> None:
+        task = asyncio.current_task()
+        if task not in by_task:
+            by_request.append(by_task.setdefault(task, []))
+        by_task[task].append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Circuit, "sleep", no_sleep)
+    return by_request
+
+
+def test_pauses_double_up_to_a_bound_and_are_drawn_evenly_below_it(
+    server: Any, settings: Settings, tmp_path: Path, pauses: list[list[float]]
+) -> None:
+    server.reset(p500=1.0)
+    answers, metrics = ask(settings(concurrency=40, attempts=20), tmp_path, requests(40))
+    assert {a.failure for a in answers} == {"server"}
+    assert metrics["retries"]["server"] == sum(map(len, pauses))
+    for retry, bound in enumerate([0.5, 1, 2, 4, 8, 16, 30, 30, 30]):
+        drawn = [request[retry] for request in pauses if len(request) > retry]
+        assert len(drawn) >= 30
+        assert bound / 2 < max(drawn) <= bound and min(drawn) < bound / 2
+
+
+def test_a_server_that_says_when_to_come_back_is_obeyed(
+    server: Any, settings: Settings, tmp_path: Path, pauses: list[list[float]]
+) -> None:
+    server.reset(p429=1.0, retry_after=45)
+    (answer,), metrics = ask(settings(attempts=1), tmp_path / "soon", requests(1))
+    # A 429 is no fault of the request: eight of them are one attempt.
+    assert (
+        answer.failure == "rate_limited" and answer.attempts == 8 and metrics["retries"]["rate_limited"] == 7
+    )
+    assert [round(pause) for pause in pauses[0]] == [45] * 7 and min(pauses[0]) >= 45
+    server.reset(p429=1.0, retry_after=3600)
+    (answer,), _ = ask(settings(attempts=1), tmp_path / "late", requests(1))
+    assert answer.failure == "rate_limited" and answer.attempts == 1 and len(pauses) == 1
+
+
 def test_retry_after_as_a_date_is_kept(server: Any, settings: Settings, tmp_path: Path) -> None:
     server.reset(p429=1.0, retry_after="date")
 
@@ -204,8 +241,6 @@ def test_a_wrong_key_stops_after_a_few_requests_with_one_sentence_and_is_nowhere
     assert {a.failure for a in answers} == {"auth"}
     assert server.stats()["requests"] <= 8
     assert stopped is not None and "key" in stopped and "llm.key_variable" in stopped
-    shown += traceback_of(answers[0])
-    assert "openai.AuthenticationError" in shown
     files = b"".join(path.read_bytes() for path in tmp_path.rglob("*"))
     everything = shown + caplog.text + repr(answers) + files.decode("latin-1")
     assert secret not in everything
@@ -214,7 +249,7 @@ def test_a_wrong_key_stops_after_a_few_requests_with_one_sentence_and_is_nowhere
 def test_an_empty_account_is_told_from_a_busy_server(server: Any, settings: Settings, tmp_path: Path) -> None:
     server.reset(quota=True)
     answers, _ = ask(settings(concurrency=2), tmp_path, requests(30))
-    assert {a.failure for a in answers} == {"quota"} and answers[0].error_name == "RateLimitError"
+    assert {a.failure for a in answers} == {"quota"}
     assert server.stats()["requests"] <= 4
 
 
@@ -399,7 +434,7 @@ def child(settings: EngineSettings, folder: Path, count: int) -> subprocess.Pope
 
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=900)
     assert process.returncode == 0
     return dict(json.loads(out))
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from evenly.doctor.findings import Finding
 from evenly.errors import EvenlyError
-from evenly.llm.engine.endpoint import Endpoint, endpoints_from, is_loopback, keys_from
+from evenly.llm.engine.endpoint import Endpoint, endpoints_from, keys_from
 from evenly.params.generation import read_engine_settings, require_endpoint
+from evenly.params.llm import is_loopback
 from evenly.params.project import PARAMS_FILE
 
 _AREA = "language model"

@@ -17,7 +17,7 @@ from typing import Any
 
 from evenly.errors import DataError, EvenlyError
 from evenly.llm.engine.engine import Engine
-from evenly.llm.engine.messages import PAID, Answer, ChatRequest
+from evenly.llm.engine.messages import GO_ON, OUTAGE, PAID, Answer, ChatRequest
 from evenly.llm.writing.answers import Outcome, parse_items, relabelled, take_in
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.quota import Novelty, Quota, RowKey, Shaping, TextIndex, ngram_frequencies, row_key
@@ -28,14 +28,9 @@ from evenly.params.llm import EngineSettings
 from evenly.plans import LlmPlan
 from evenly.samples import SampleTable
 
-#: Failures of the way there and back: a class that is short because of them is interrupted, not finished.
-OUTAGE = frozenset(
-    {"auth", "quota", "rate_limited", "server", "timeout", "connection", "malformed", "stopped"}
-)
 #: So many requests that the server will not take, before it took any: it is the model's name or a setting.
 #: Later ones are about their content (a filter's, say), and count against their class like a refusal.
 _HOPELESS_REQUESTS = 3
-KEPT = "Answers so far are in the journal; once this is mended, the same command goes on from there."
 
 
 class GenerationError(EvenlyError):
@@ -122,11 +117,11 @@ class Crew:
             elif answer.failure in OUTAGE:
                 self.last_error = answer.error
                 if self._engine.stopped is not None and not self._capped:
-                    raise GenerationError(f"{answer.error} {KEPT}")
+                    raise GenerationError(f"{answer.error} {GO_ON}")
             elif answer.failure == "bad_request":
                 self._refused += 1
                 if self._refused >= _HOPELESS_REQUESTS and not self._taken:
-                    raise GenerationError(f"{answer.error} {KEPT}")
+                    raise GenerationError(f"{answer.error} {GO_ON}")
         self._taken = self._taken or answer.ok or answer.failure in PAID
         return answer
 
@@ -297,7 +292,7 @@ def _refuse_half_done(quotas: Sequence[Quota], last_error: str | None) -> None:
         if quota.missing > 0 and failed and not quota.spent:
             raise GenerationError(
                 f"Class {quota.cell.name!r} has {len(quota.taken)} of {quota.wanted} samples; {failed} calls "
-                f"failed for good. {last_error or ''} {KEPT}"
+                f"failed for good. {last_error or ''} {GO_ON}"
             )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from evenly.errors import EvenlyError, RecipeError
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.llm.engine.engine import Engine
-from evenly.llm.engine.messages import Answer, ChatRequest
+from evenly.llm.engine.messages import GO_ON, OUTAGE, Answer, ChatRequest
 from evenly.llm.writing.answers import parse_items
 from evenly.llm.writing.columns import row_as_json
 from evenly.llm.writing.prompts import Prompts
@@ -32,11 +32,6 @@ from evenly.screening.context import MARKS, JudgeScores
 PROMPT = "judge.jinja"
 #: Real rows shown of the sample's class, and of each class that is easily confused with it.
 EXAMPLES, OTHERS, OTHERS_EXAMPLES = 4, 2, 1
-#: What is between us and the model: a result must not depend on it. The rest the model itself has said, or
-#: a spending cap.
-_OUTAGE = frozenset(
-    {"auth", "quota", "rate_limited", "server", "timeout", "connection", "malformed", "stopped"}
-)
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {name: {"type": "integer"} for name in MARKS},
@@ -134,16 +129,13 @@ class LlmJudge:
             async for position, answer in engine.stream(self.requests(samples), _final):
                 answers[position] = answer
                 bar.update()
-                if answer.failure in _OUTAGE and engine.stopped is not None:
-                    raise JudgingError(f"{answer.error} {_KEPT}")
+                if answer.failure in OUTAGE and engine.stopped is not None:
+                    raise JudgingError(f"{answer.error} {GO_ON}")
             bar.close()
             # The last digits of a sum depend on the order of the answers.
             cost = None if engine.cost is None else round(engine.cost, 6)
             measured = {"model": settings.model, "tokens": engine.budget.tokens, "cost": cost}
         return [answers[position] for position in range(len(answers))], measured
-
-
-_KEPT = "Answers so far are in the journal; once this is mended, the same command goes on from there."
 
 
 def marks_of(answer: Answer) -> tuple[float, ...] | None:
@@ -182,7 +174,7 @@ def _refuse_half_done(answers: list[Answer]) -> None:
     A request that the server will not take (a sample longer than the model's context, say) is no outage,
     unless it takes none at all.
     """
-    outages = [answer for answer in answers if answer.failure in _OUTAGE]
+    outages = [answer for answer in answers if answer.failure in OUTAGE]
     refused = [answer for answer in answers if answer.failure == "bad_request"]
     if refused and len(refused) == len(answers):
         outages = refused
@@ -191,7 +183,7 @@ def _refuse_half_done(answers: list[Answer]) -> None:
         said = ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(kinds.items()))
         raise JudgingError(
             f"{len(outages)} of {len(answers)} samples could not be judged ({said}). "
-            f"{outages[0].error} {_KEPT}"
+            f"{outages[0].error} {GO_ON}"
         )
 
 

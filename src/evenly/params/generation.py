@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -19,7 +18,8 @@ from pydantic import (
 
 from evenly.errors import RecipeError
 from evenly.params.base import Settings, read_yaml, settings_from
-from evenly.params.llm import EngineSettings
+from evenly.params.llm import EngineSettings, is_loopback
+from evenly.wording import first_names
 
 Mode = Literal["generate", "paraphrase", "boundary", "table"]
 Similarity = Annotated[float, Field(gt=0, le=1)]
@@ -188,8 +188,7 @@ def require_endpoint(
         When no endpoint is set, or the key that it needs is not.
     """
     rest = list(others)
-    listed = ", ".join(rest[:12]) + (f" and {len(rest) - 12} more" if len(rest) > 12 else "")
-    without = f" Recipes that work without an endpoint: {listed}." if rest else ""
+    without = f" Recipes that work without an endpoint: {first_names(rest, 12)}." if rest else ""
     if engine is None:
         raise RecipeError(
             f"The recipe {recipe!r} asks a language model, and no endpoint is set: set llm.base_url and "
@@ -198,7 +197,7 @@ def require_endpoint(
             f"llm.base_url to http://localhost:8001/v1; docs/llm.md has the recipes.{without}"
         )
     for one in engine.endpoints:
-        if one.key_variable and not keys.get(one.key_variable) and not _on_this_machine(one.base_url):
+        if one.key_variable and not keys.get(one.key_variable) and not is_loopback(one.base_url):
             raise RecipeError(
                 f"The recipe {recipe!r} asks {one.model} at {one.base_url}, whose key is not set: put it "
                 f"into the environment or .env as {one.key_variable}, set key_variable to null where the "
@@ -206,8 +205,3 @@ def require_endpoint(
                 f"--port 8001`, then http://localhost:8001/v1; see docs/llm.md).{without}"
             )
     return engine
-
-
-def _on_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host == "localhost" or host.endswith(".localhost") or host == "::1" or host.startswith("127.")

@@ -16,6 +16,20 @@ from evenly.params.base import Settings
 RESERVED_BODY = frozenset({"messages", "model", "stream", "max_tokens", "response_format", "n", "seed"})
 
 
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Price(Settings):
     """What a model costs, in money per million tokens (any one currency for all models)."""
 

@@ -14,39 +14,31 @@ from typing import Any, Literal
 
 from evenly.errors import ParameterError
 from evenly.llm.engine.messages import ChatRequest
-from evenly.params.llm import EndpointSettings, EngineSettings
+from evenly.params.llm import EndpointSettings, EngineSettings, is_loopback
+
+Structure = Literal["json_schema", "json_object", "none"]
+#: Coprime to any sensible number of ordinals, so that asking again never meets the seed of another ordinal.
+_ASK_STRIDE = 1_000_003
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 def keys_from(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables by name; those of `.env` where the environment has none.
-
-    Parameters
-    ----------
-    environment
-        `os.environ`. DVC names the original workspace there as `DVC_ROOT`, also in the temporary checkouts of
-        queued experiments, which lack `.env`; elsewhere the current folder is taken.
-    """
+    """Variables by name; those of `.env` where the environment (`os.environ`) has none."""
     from dotenv import dotenv_values
 
-    file = project_root(environment) / ".env"
+    file = _workspace(environment) / ".env"
     written = dotenv_values(file, interpolate=False) if file.is_file() else {}
     return {name: value for name, value in written.items() if value is not None} | dict(environment)
 
 
 def journal_folder(environment: Mapping[str, str]) -> Path:
     """Where the journals lie: below the original workspace, so that all experiments share them."""
-    return project_root(environment) / ".cache" / "llm"
+    return _workspace(environment) / ".cache" / "llm"
 
 
-def project_root(environment: Mapping[str, str]) -> Path:
-    """The original workspace."""
+def _workspace(environment: Mapping[str, str]) -> Path:
+    # DVC names the original workspace so in the temporary checkouts of queued experiments, which lack `.env`.
     return Path(environment.get("DVC_ROOT") or ".")
-
-
-Structure = Literal["json_schema", "json_object", "none"]
-#: Coprime to any sensible number of ordinals, so that asking again never meets the seed of another ordinal.
-_ASK_STRIDE = 1_000_003
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +50,7 @@ class Dialect:
     tokens_field: str = "max_tokens"
 
     def lowered(self, complaint: str, structured: bool, streamed: bool) -> Dialect | None:
-        """The next dialect to try after a 400 or 422, or None where the request itself is at fault.
-
-        Parameters
-        ----------
-        complaint
-            Body of the error.
-        structured, streamed
-            Whether the refused request had a `response_format`, and asked for `stream_options`.
-        """
+        """The next dialect to try after a 400 or 422 that says `complaint`; None: the request is at fault."""
         text = complaint.lower()
         if "max_completion_tokens" in text and self.tokens_field == "max_tokens":
             return replace(self, tokens_field="max_completion_tokens")
@@ -102,11 +86,6 @@ class Endpoint:
     defaults: EngineSettings
     extra_body: Mapping[str, Any]
     key: str | None = field(repr=False)
-
-    @property
-    def identity(self) -> str:
-        """What makes an answer this endpoint's: address and model."""
-        return f"{self.base_url} {self.model}"
 
     def content(self, request: ChatRequest) -> dict[str, Any]:
         """Everything that decides what may come back, in canonical form; ordinal and ask stand beside it."""
@@ -155,17 +134,12 @@ def content_key(content: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def endpoints_from(settings: EngineSettings, keys: Mapping[str, str]) -> list[Endpoint]:
-    """The endpoint and its fallbacks with their keys.
-
-    Parameters
-    ----------
-    keys
-        Environment variables, by name. A server on this machine needs none.
+    """The endpoint and its fallbacks with their keys (environment variables by name).
 
     Raises
     ------
     ParameterError
-        When the variable that an endpoint elsewhere names is not set.
+        When the variable that an endpoint elsewhere than on this machine names is not set.
     """
     return [_endpoint(one, settings, keys) for one in settings.endpoints]
 
@@ -178,17 +152,3 @@ def _endpoint(one: EndpointSettings, settings: EngineSettings, keys: Mapping[str
             f"{one.key_variable}, or name another variable as llm.key_variable (null: no key)."
         )
     return Endpoint(one.base_url, one.model, settings, dict(one.extra_body), key.strip() if key else None)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    from ipaddress import ip_address
-    from urllib.parse import urlsplit
-
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -20,15 +20,13 @@ from evenly.llm.engine.budget import Budget, Statistics
 from evenly.llm.engine.endpoint import endpoints_from
 from evenly.llm.engine.journal import HEARTBEAT_SECONDS, Journal, journal_path
 from evenly.llm.engine.lane import Lane, Question
-from evenly.llm.engine.messages import NO_USAGE, PAID, Answer, ChatRequest
+from evenly.llm.engine.messages import NO_USAGE, OUTAGE, PAID, Answer, ChatRequest
 from evenly.llm.engine.transport import Transport
 from evenly.params.llm import EngineSettings
 
 Accept = Callable[[Answer], bool]
 #: Failures that another endpoint may not share.
-_FALL_BACK = frozenset(
-    {"auth", "quota", "rate_limited", "server", "timeout", "connection", "malformed", "bad_request"}
-)
+_FALL_BACK = (OUTAGE - {"stopped"}) | {"bad_request"}
 #: When the engine is left in haste, answers already paid for may take this long to arrive.
 GRACE_SECONDS = 20.0
 T = TypeVar("T")
@@ -199,8 +197,8 @@ class Engine:
         else:
             assert answer is not None
             if answer.failure is None:
-                said = f"None of {self._settings.asks} answers could be used."
-                answer = replace(answer, failure="unusable", error=said)
+                error = f"None of {self._settings.asks} answers could be used."
+                answer = replace(answer, failure="unusable", error=error)
         assert answer is not None
         answer = replace(answer, attempts=attempts)
         self.statistics.finish(request.tag, answer)
@@ -210,12 +208,12 @@ class Engine:
         """One asking: from any journal, else of the first endpoint that answers."""
         questions: list[tuple[Lane, Question]] = []
         for lane in self._lanes:
-            question = lane.question(request, ask)
+            question = Question.of(request, ask, lane.endpoint)
             questions.append((lane, question))
             if (answer := lane.journalled(question)) is not None:
                 return answer
         attempts = 0
-        answer = Answer("", "", NO_USAGE, 0, False, "", "", "stopped", "The engine is not open.")
+        answer = Answer("", "", NO_USAGE, 0, "", "stopped", "The engine is not open.")
         for lane, question in questions:
             answer = await lane.ask(question)
             attempts += answer.attempts

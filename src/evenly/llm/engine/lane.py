@@ -1,5 +1,4 @@
-"""One endpoint at work: a request goes through its gate, is claimed, sent, retried, and its answer
-journalled.
+"""One endpoint at work: a request passes its gate, is claimed, sent, tried again, and its answer journalled.
 
 Which endpoint is asked, and what is done with an answer, is the engine's.
 """
@@ -10,6 +9,9 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
+from typing import Any, Literal
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
 from evenly.llm.engine.budget import Budget, Reservation, Statistics
 from evenly.llm.engine.endpoint import Dialect, Endpoint, content_key
@@ -25,26 +27,35 @@ from evenly.llm.engine.messages import (
     guessed_tokens,
     worst_usage,
 )
-from evenly.llm.engine.transport import Reply, Transport, failure_of
-from evenly.params.llm import EngineSettings
+from evenly.llm.engine.transport import Reply, Transport, failure_kind, failure_of, failure_sentence
 
+#: The pause before a retry is drawn evenly below a bound that doubles from .5 to 30 seconds (full jitter).
+BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
+#: A server that wants to be left alone for longer than this is given up for this request.
+LONGEST_WAIT = 600.0
+#: A 429 is no fault of the request: so many of them count as one attempt.
+REJECTIONS_PER_ATTEMPT = 8
 #: So many authentication or quota errors in a row, and nothing more is sent.
 DENIALS = 3
 #: So many requests that spent all their attempts without an answer to anyone in between.
 GIVEN_UP = 3
+_ERRORS = {
+    "refusal": "The model declined to answer.",
+    "empty": "The model answered with nothing.",
+    "truncated": "The answer was cut by llm.max_tokens; ask for fewer rows in a call or raise it.",
+}
 
 
 class Circuit:
     """Open once the endpoint is hopeless: a key refused, an account empty, a server gone. It stays open."""
 
-    def __init__(self, base_url: str, model: str) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self.reason: str | None = None
         self.kind: FailureKind = "server"
-        self._base_url = base_url
-        self._model = model
+        self.successes = 0
+        self._endpoint = endpoint
         self._denials = 0
         self._given_up = 0
-        self.successes = 0
         self._opened = asyncio.Event()
 
     def succeeded(self) -> None:
@@ -72,7 +83,7 @@ class Circuit:
     def _open(self, kind: FailureKind, reply: Reply) -> None:
         if self.reason is None:
             self.kind = kind
-            self.reason = self.sentence(kind, reply)
+            self.reason = failure_sentence(self._endpoint, kind, reply)
             self._opened.set()
 
     def close(self) -> None:
@@ -90,38 +101,6 @@ class Circuit:
         except TimeoutError:
             pass
 
-    def sentence(self, kind: FailureKind, reply: Reply) -> str:
-        """What happened at this endpoint and what to do about it."""
-        said = " ".join(reply.complaint.split())[:300]
-        told = f" It said: {said}" if said else ""
-        status = f" ({reply.status})" if reply.status else ""
-        what = {
-            "auth": f"refuses the key{status}; check the variable that llm.key_variable names.",
-            "quota": f"says that the account has no quota left{status}; top it up or set llm.fallbacks.",
-            "rate_limited": f"turns requests away{status}; lower llm.concurrency or requests_per_minute.",
-            "server": f"keeps failing{status}; look at the server, or set llm.fallbacks.",
-            "timeout": "does not answer in time; raise llm.silence_seconds, or look at the server.",
-            "connection": "cannot be reached or breaks off; is the server running, is llm.base_url right?",
-            "malformed": "answers with something that is no chat completion; is llm.base_url right?",
-            "bad_request": f"refuses the request{status}; check llm.model, llm.extra_body and the prompt.",
-        }[kind]
-        return f"{self._base_url} ({self._model}) {what}{told}"
-
-
-#: First and longest pause before a retry; the pause itself is drawn evenly below (full jitter).
-BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF = 30.0
-#: A server that wants to be left alone for longer than this is given up for this request.
-LONGEST_WAIT = 600.0
-#: A 429 is no fault of the request: so many of them count as one attempt.
-REJECTIONS_PER_ATTEMPT = 8
-_QUOTA_WORDS = (
-    "insufficient_quota",
-    "exceeded your current quota",
-    "billing_hard_limit",
-    "insufficient balance",
-)
-
 
 @dataclass(slots=True)
 class Question:
@@ -129,10 +108,39 @@ class Question:
 
     request: ChatRequest
     slot: Slot
-    content: dict[str, object]
+    content: dict[str, Any]
     canonical: str
     worst: Usage
     prompt_guess: float
+
+    @classmethod
+    def of(cls, request: ChatRequest, ask: int, endpoint: Endpoint) -> Question:
+        """The request with the endpoint's model and defaults filled in."""
+        content = endpoint.content(request)
+        key, canonical = content_key(content)
+        worst, guess = worst_usage(content, canonical), guessed_prompt_tokens(request.messages)
+        return cls(request, Slot(key, request.ordinal, ask), content, canonical, worst, guess)
+
+    def entry(self, reply: Reply, seconds: float) -> Entry:
+        """The reply as the journal keeps it."""
+        return Entry(
+            reply.text,
+            reply.finish_reason,
+            failure_of(reply),
+            reply.usage or NO_USAGE,
+            self.request.tag,
+            seconds,
+            self.prompt_guess,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """An attempt without an answer that is worth another one; `wait` is what the server asks for."""
+
+    kind: FailureKind | Literal["dialect"]
+    reply: Reply
+    wait: float | None = None
 
 
 @dataclass(slots=True)
@@ -160,32 +168,17 @@ class Lane:
         budget: Budget,
         statistics: Statistics,
     ) -> None:
-        s: EngineSettings = endpoint.defaults
+        s = endpoint.defaults
         self.endpoint = endpoint
         self.journal = journal
-        self.circuit = Circuit(endpoint.base_url, endpoint.model)
+        self.circuit = Circuit(endpoint)
         self.admission = Admission(s.concurrency, s.requests_per_minute, s.tokens_per_minute)
         self._settings = s
         self._transport = transport
         self._budget = budget
         self._statistics = statistics
         self._dialect = Dialect.from_text(journal.fact("dialect"))
-        self._random = random.Random()
         self._in_process: dict[Slot, asyncio.Event] = {}
-
-    def question(self, request: ChatRequest, ask: int) -> Question:
-        """The request with this endpoint's model and defaults filled in."""
-        content = self.endpoint.content(request)
-        key, canonical = content_key(content)
-        worst = worst_usage(content, canonical)
-        return Question(
-            request,
-            Slot(key, request.ordinal, ask),
-            content,
-            canonical,
-            worst,
-            guessed_prompt_tokens(request.messages),
-        )
 
     def journalled(self, question: Question) -> Answer | None:
         """The answer, if it was paid before."""
@@ -208,17 +201,40 @@ class Lane:
                 return self._answer(entry, attempts=0)
         self._in_process[slot] = asyncio.Event()
         try:
-            return await self._ask(question, _Trial(self.circuit.successes))
+            return await self._retried(question)
         except ClosedError as closed:
-            return self._failure("stopped", str(closed), None, 0)
+            return self._failure("stopped", str(closed), 0)
         finally:
             self._in_process.pop(slot).set()
             self.journal.release(slot)
 
-    async def _ask(self, question: Question, trial: _Trial) -> Answer:
+    async def _retried(self, question: Question) -> Answer:
+        trial = _Trial(self.circuit.successes)
+
+        def spent(state: RetryCallState) -> bool:
+            return trial.attempts >= self._settings.attempts or (_setback(state).wait or 0.0) > LONGEST_WAIT
+
+        def given_up(state: RetryCallState) -> Answer:
+            kind, reply = failure_kind(_setback(state).reply), _setback(state).reply
+            self.circuit.gave_up(kind, reply, trial.successes_before)
+            return self._failure(kind, failure_sentence(self.endpoint, kind, reply), trial.sent)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(lambda result: isinstance(result, Setback)),
+            wait=_pause,
+            stop=spent,
+            sleep=self.circuit.sleep,
+            before_sleep=lambda state: self._statistics.retries.update([_setback(state).kind]),
+            retry_error_callback=given_up,
+        )
+        answer: Answer = await retrying(self._attempt, question, trial)
+        return answer
+
+    async def _attempt(self, question: Question, trial: _Trial) -> Answer | Setback:
+        """Wait for leave, for room under the caps and for the claim; then send once."""
         while True:
             if (reason := self.circuit.reason) is not None:
-                return self._failure(self.circuit.kind, reason, None, trial.sent)
+                return self._failure(self.circuit.kind, reason, trial.sent)
             guess = question.prompt_guess + question.worst.completion_tokens
             ticket = await self.admission.acquire(guess, urgent=trial.sent + question.slot.ask > 0)
             if self.circuit.reason is not None:
@@ -228,7 +244,7 @@ class Lane:
             if reservation is None:
                 self.admission.leave(ticket, 0.0)
                 if not self._budget.waiting:
-                    return self._failure("budget", self._budget.refusal(), None, trial.sent)
+                    return self._failure("budget", self._budget.refusal(), trial.sent)
                 await self._budget.changed()
                 continue
             if not self.journal.claim(question.slot, question.worst):
@@ -238,8 +254,7 @@ class Lane:
                     return answer
                 continue
             await self.journal.settled()
-            if (answer := await self._send(question, trial, ticket, reservation)) is not None:
-                return answer
+            return await self._send(question, trial, ticket, reservation)
 
     async def _paid_elsewhere(self, question: Question) -> Answer | None:
         """The answer that another process is paying for; None when it gave the claim back without one."""
@@ -248,12 +263,11 @@ class Lane:
                 return answer
             if not self.journal.held_elsewhere(question.slot):
                 return None
-            await asyncio.sleep(0.05 + 0.1 * self._random.random())
+            await asyncio.sleep(0.05 + 0.1 * random.random())
 
     async def _send(
         self, question: Question, trial: _Trial, ticket: Ticket, reservation: Reservation
-    ) -> Answer | None:
-        """Send once; None to try again, after whatever wait that took."""
+    ) -> Answer | Setback:
         dialect = self._dialect
         body = self.endpoint.body(question.content, question.slot.ordinal, question.slot.ask, dialect)
         statistics, began = self._statistics, time.monotonic()
@@ -273,15 +287,15 @@ class Lane:
             self.circuit.succeeded()
             self.admission.accepted(ticket, usage.total if usage else None)
             self.admission.learn(reply.headers)
-            entry = self._entry(question, reply, time.monotonic() - began)
+            entry = question.entry(reply, time.monotonic() - began)
             self.journal.record(question.slot, question.canonical, entry)
             await self.journal.durable()
             return self._answer(entry, trial.sent)
-        return await self._after_failure(question, trial, ticket, reply, dialect)
+        return self._after_failure(question, trial, ticket, reply, dialect)
 
-    async def _after_failure(
+    def _after_failure(
         self, question: Question, trial: _Trial, ticket: Ticket, reply: Reply, dialect: Dialect
-    ) -> Answer | None:
+    ) -> Answer | Setback:
         kind = failure_kind(reply)
         wait = retry_after_seconds(reply.headers, time.time())
         if kind == "rate_limited" or reply.status in (503, 529):
@@ -291,48 +305,35 @@ class Lane:
         self.admission.learn(reply.headers)
         if kind in ("auth", "quota"):
             self.circuit.denied(kind, reply)
-            return self._failure(kind, self.circuit.sentence(kind, reply), reply.status, trial.sent)
-        if kind == "bad_request":
-            streamed, structured = self._settings.stream, question.request.schema is not None
-            if dialect != self._dialect:  # somebody else has just found out
-                return None
-            if reply.status in (400, 422, 501) and (
-                lower := dialect.lowered(reply.complaint, structured, streamed)
-            ):
-                self._dialect = lower
-                self.journal.learn("dialect", lower.as_text())
-                self._statistics.retries["dialect"] += 1
-                return None
-            return self._failure(kind, self.circuit.sentence(kind, reply), reply.status, trial.sent)
-        if kind == "rate_limited":
-            trial.rejected += 1
+        elif kind == "bad_request":
+            if dialect == self._dialect and reply.status in (400, 422, 501):
+                structured = question.request.schema is not None
+                lower = dialect.lowered(reply.complaint, structured, self._settings.stream)
+                if lower is not None:
+                    self._dialect = lower
+                    self.journal.learn("dialect", lower.as_text())
+            if dialect != self._dialect:  # found out by this request, or by another in the meantime
+                return Setback("dialect", reply)
         else:
-            trial.failed += 1
-        if trial.attempts >= self._settings.attempts or (wait is not None and wait > LONGEST_WAIT):
-            self.circuit.gave_up(kind, reply, trial.successes_before)
-            return self._failure(kind, self.circuit.sentence(kind, reply), reply.status, trial.sent)
-        self._statistics.retries[kind] += 1
-        tries = trial.rejected if kind == "rate_limited" else trial.failed
-        pause = self._random.uniform(0.0, min(LONGEST_BACKOFF, BACKOFF_SECONDS * 2.0 ** (tries - 1)))
-        # The pause is for servers that do not say; one that says gets a little more, so that nobody comes too
-        # early.
-        await self.circuit.sleep(pause if wait is None else wait + 0.02 * self._random.random())
-        return None
+            trial.rejected += kind == "rate_limited"
+            trial.failed += kind != "rate_limited"
+            return Setback(kind, reply, wait)
+        return self._failure(kind, failure_sentence(self.endpoint, kind, reply), trial.sent)
 
     def _settle(self, question: Question, reservation: Reservation, reply: Reply) -> Usage | None:
         """Enter what a reply cost into budget, statistics and, where no answer will do that, the ledger."""
-        model = self.endpoint.model
-        if reply.maybe_paid and not (reply.status == 200 and reply.broken is None):
+        answered = reply.status == 200 and reply.broken is None
+        if reply.maybe_paid and not answered:
             self._unseen(question, reservation, reply.broken or "unknown")
             return None
         usage = reply.usage
-        if usage is None and reply.status == 200:
+        if usage is None and answered:
             guess = Usage(round(question.prompt_guess), round(guessed_tokens(reply.text)), exact=False)
             usage = reply.usage = guess
-        self._budget.settle(reservation, model, usage)
+        self._budget.settle(reservation, self.endpoint.model, usage)
         if usage is not None:
             self._statistics.paid(usage)
-            if reply.status != 200 or reply.broken is not None:
+            if not answered:
                 self.journal.record_call(question.slot, f"failed {reply.status or reply.broken}", usage)
         return usage
 
@@ -341,69 +342,33 @@ class Lane:
         self._statistics.uncertain(question.worst)
         self.journal.record_call(question.slot, outcome, question.worst)
 
-    def _entry(self, question: Question, reply: Reply, seconds: float) -> Entry:
-        return Entry(
-            reply.text,
-            reply.finish_reason,
-            failure_of(reply),
-            reply.usage or NO_USAGE,
-            question.request.tag,
-            seconds,
-            question.prompt_guess,
-        )
-
     def _answer(self, entry: Entry, attempts: int) -> Answer:
         failure: FailureKind | None = entry.failure  # type: ignore[assignment]
+        error = _ERRORS.get(failure or "")
         return Answer(
             entry.text,
             entry.finish_reason,
             entry.usage,
             attempts,
-            attempts == 0,
             self.endpoint.model,
-            self.endpoint.base_url,
             failure,
-            _SAID.get(failure or ""),
-        )
-
-    def _failure(self, kind: FailureKind, error: str, status: int | None, attempts: int) -> Answer:
-        return Answer(
-            "",
-            "",
-            NO_USAGE,
-            attempts,
-            False,
-            self.endpoint.model,
-            self.endpoint.base_url,
-            kind,
             error,
-            status,
+            from_journal=attempts == 0,
         )
 
-
-_SAID = {
-    "refusal": "The model declined to answer.",
-    "empty": "The model answered with nothing.",
-    "truncated": "The answer was cut by llm.max_tokens; ask for fewer rows in a call or raise it.",
-}
+    def _failure(self, kind: FailureKind, error: str, attempts: int) -> Answer:
+        return Answer("", "", NO_USAGE, attempts, self.endpoint.model, kind, error)
 
 
-def failure_kind(reply: Reply) -> FailureKind:
-    """What a reply that is no answer means."""
-    if reply.broken == "connect" or reply.broken == "cut":
-        return "connection"
-    if reply.broken == "timeout":
-        return "timeout"
-    if reply.broken == "malformed":
-        return "malformed"
-    status = reply.status or 0
-    said = reply.complaint.lower()
-    if status == 402 or (status in (403, 429) and any(word in said for word in _QUOTA_WORDS)):
-        return "quota"
-    if status in (401, 403):
-        return "auth"
-    if status == 429:
-        return "rate_limited"
-    if (status >= 500 and status != 501) or status in (408, 409, 425):
-        return "server"
-    return "bad_request"
+def _setback(state: RetryCallState) -> Setback:
+    assert state.outcome is not None
+    setback: Setback = state.outcome.result()
+    return setback
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next attempt: a little more than the server asks for, else the backoff's."""
+    setback = _setback(state)
+    if setback.kind == "dialect":
+        return 0.0
+    return BACKOFF(state) if setback.wait is None else setback.wait + 0.02 * random.random()

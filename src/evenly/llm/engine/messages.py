@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from openai import OpenAIError
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 Message = Mapping[str, str]
 
@@ -32,21 +28,25 @@ FailureKind = Literal[
 
 #: Failures of what the model said: it was paid for, is journalled, and the same question is not paid twice.
 PAID: frozenset[str] = frozenset({"refusal", "empty", "truncated"})
+#: Failures of the way there and back: a result must not depend on them.
+OUTAGE: frozenset[str] = frozenset(
+    {"auth", "quota", "rate_limited", "server", "timeout", "connection", "malformed", "stopped"}
+)
+#: What a stage says after an outage.
+GO_ON = "Answers so far are in the journal; once this is mended, the same command goes on from there."
 
-#: Name of openai's error class for a kind of failure or, before that, for an HTTP status.
-_ERROR_NAMES: Mapping[str | int, str] = {
-    400: "BadRequestError",
-    401: "AuthenticationError",
-    403: "PermissionDeniedError",
-    404: "NotFoundError",
-    409: "ConflictError",
-    422: "UnprocessableEntityError",
-    429: "RateLimitError",
-    "timeout": "APITimeoutError",
-    "connection": "APIConnectionError",
-    "truncated": "LengthFinishReasonError",
-    "refusal": "ContentFilterFinishReasonError",
-}
+#: Characters per token of common byte-pair vocabularies: Latin text near 4 (English), Han, kana and Hangul
+#: near 1.5, other scripts (Cyrillic, Greek, Arabic, Devanagari, …) near 2.5.
+LATIN_CHARACTERS = 4.0
+WIDE_CHARACTERS = 1.5
+OTHER_CHARACTERS = 2.5
+#: What the chat format adds: role and separators around each message, and the opening of the answer.
+MESSAGE_TOKENS = 4
+
+_WIDE = re.compile(
+    r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+)
+_OTHER = re.compile(r"[\u0370-\u10ff\u1200-\u1dff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,69 +95,15 @@ class Answer:
     finish_reason: str
     usage: Usage
     attempts: int
-    from_journal: bool
     model: str
-    endpoint: str
     failure: FailureKind | None = None
     error: str | None = None
-    status: int | None = None
+    from_journal: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether the model answered in full."""
         return self.failure is None
-
-    @property
-    def error_name(self) -> str | None:
-        """The name of openai's error class for this failure; None where there is none. Imports nothing."""
-        if self.failure is None:
-            return None
-        if self.status is not None and self.status >= 500:
-            return "InternalServerError"
-        by_status = _ERROR_NAMES.get(self.status) if self.status is not None else None
-        return by_status or _ERROR_NAMES.get(self.failure)
-
-    def as_error(self) -> OpenAIError:
-        """The error that the openai package raises for this failure (imports openai).
-
-        Raises
-        ------
-        ValueError
-            When the answer is no failure.
-        """
-        if self.failure is None:
-            raise ValueError("an answer that did not fail is no error")
-        import httpx2
-        import openai
-
-        message = self.error or self.failure
-        name = self.error_name
-        kind: Any = getattr(openai, name) if name else openai.OpenAIError
-        request = httpx2.Request("POST", f"{self.endpoint}/chat/completions")
-        if self.status is not None and issubclass(kind, openai.APIStatusError):
-            response = httpx2.Response(self.status, request=request)
-            error: OpenAIError = kind(message, response=response, body=None)
-        elif issubclass(kind, openai.APITimeoutError):
-            error = kind(request)
-        elif issubclass(kind, openai.APIConnectionError):
-            error = kind(message=message, request=request)
-        else:
-            error = openai.OpenAIError(message)
-        return error
-
-
-#: Characters per token of common byte-pair vocabularies: Latin text near 4 (English), Han, kana and Hangul
-#: near 1.5, other scripts (Cyrillic, Greek, Arabic, Devanagari, …) near 2.5.
-LATIN_CHARACTERS = 4.0
-WIDE_CHARACTERS = 1.5
-OTHER_CHARACTERS = 2.5
-#: What the chat format adds: role and separators around each message, and the opening of the answer.
-MESSAGE_TOKENS = 4
-
-_WIDE = re.compile(
-    r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
-)
-_OTHER = re.compile(r"[\u0370-\u10ff\u1200-\u1dff]")
 
 
 def guessed_tokens(text: str) -> float:

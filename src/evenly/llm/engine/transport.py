@@ -1,6 +1,6 @@
-"""One HTTP request and its reply, over aiohttp: the openai package's own transport costs nine times the CPU.
+"""One HTTP request and its reply, over aiohttp: the openai package's client costs nine times the CPU.
 
-What a reply means for the next request is decided elsewhere. Nothing here raises for what a server or network
+What a reply means for the next request is decided in `lane`. Nothing here raises for what a server or network
 does: every ending is a `Reply`, so that no traceback ever carries the headers with the key.
 """
 
@@ -9,16 +9,23 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
 import aiohttp
 
-from evenly.llm.engine.endpoint import Endpoint, is_loopback
+from evenly.llm.engine.endpoint import Endpoint
 from evenly.llm.engine.messages import FailureKind, Usage
+from evenly.params.llm import is_loopback
 
+_QUOTA_WORDS = (
+    "insufficient_quota",
+    "exceeded your current quota",
+    "billing_hard_limit",
+    "insufficient balance",
+)
 #: More than this of one reply is not read: something is wrong on the other side.
 LARGEST_REPLY = 256 * 2**20
 
@@ -68,7 +75,7 @@ class Transport:
         s = endpoint.defaults
         self._key = endpoint.key
         self.base_url = endpoint.base_url
-        self._proxy = _proxy(endpoint.base_url, environment)
+        self._proxy = proxy_for(endpoint.base_url, environment)
         timeout = aiohttp.ClientTimeout(
             total=s.total_seconds,
             connect=None,
@@ -125,9 +132,9 @@ class Transport:
             connecting = isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
             kind = "connect" if connecting else "cut"
             return Reply(
-                None, headers, usage=_usage_within(got), broken=kind, complaint=self._hidden(str(error))
+                None, headers, usage=_usage_within(got), broken=kind, complaint=hidden(str(error), self._key)
             )
-        return read_completion(status, headers, bytes(got), self._hidden)
+        return read_completion(status, headers, bytes(got), self._key)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> Reply:
         """Server-sent events, put together; a stream that ends before it says so is `cut`."""
@@ -174,50 +181,24 @@ class Transport:
             )
         return _completed(response.status, response.headers, "".join(parts), finish, refusal, usage)
 
-    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """One request to another address of the endpoint (files, batches): status and body.
 
-        Raises
-        ------
-        ConnectionError
-            When the server cannot be reached or breaks off.
-        """
-        try:
-            form = isinstance(body, aiohttp.FormData)
-            async with self._session.request(
-                method,
-                f"{self.base_url}{path}",
-                data=body if form or body is None else json.dumps(body).encode(),
-                headers=None if form else _JSON,
-                proxy=self._proxy,
-                allow_redirects=False,
-            ) as response:
-                return response.status, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ConnectionError(self._hidden(str(error) or type(error).__name__)) from None
-
-    def _hidden(self, text: str) -> str:
-        """The text without the key: some servers repeat it in their complaint."""
-        return text.replace(self._key, "***") if self._key else text
-
-
-def read_completion(
-    status: int, headers: Mapping[str, str], got: bytes, hidden: Callable[[str], str] = str
-) -> Reply:
-    """The reply that a status and a body make. `hidden` takes secrets out of what is quoted."""
+def read_completion(status: int, headers: Mapping[str, str], got: bytes, key: str | None = None) -> Reply:
+    """The reply that a status and a body make; the key is taken out of what is quoted."""
     try:
         content = json.loads(got)
     except (ValueError, RecursionError):
         content = None
     usage = _usage(content) if isinstance(content, dict) else _usage_within(got)
     if status != 200:
-        return Reply(status, headers, usage=usage, complaint=hidden(got[:4000].decode("utf-8", "replace")))
+        return Reply(
+            status, headers, usage=usage, complaint=hidden(got[:4000].decode("utf-8", "replace"), key)
+        )
     try:
         choice = content["choices"][0]
         message = choice["message"]
         text, finish, refusal = message.get("content"), choice.get("finish_reason"), message.get("refusal")
     except (TypeError, KeyError, IndexError, AttributeError):
-        short = hidden(got[:200].decode("utf-8", "replace"))
+        short = hidden(got[:200].decode("utf-8", "replace"), key)
         return Reply(
             status, headers, usage=usage, broken="malformed", complaint=f"No chat completion: {short}"
         )
@@ -231,6 +212,40 @@ def failure_of(reply: Reply) -> FailureKind | None:
     if reply.finish_reason == "length":
         return "truncated"
     return None if reply.text.strip() else "empty"
+
+
+def failure_kind(reply: Reply) -> FailureKind:
+    """What a reply that is no answer means."""
+    if reply.broken is not None:
+        return reply.broken if reply.broken in ("timeout", "malformed") else "connection"
+    status, complaint = reply.status or 0, reply.complaint.lower()
+    if status == 402 or (status in (403, 429) and any(word in complaint for word in _QUOTA_WORDS)):
+        return "quota"
+    if status in (401, 403):
+        return "auth"
+    if status == 429:
+        return "rate_limited"
+    if (status >= 500 and status != 501) or status in (408, 409, 425):
+        return "server"
+    return "bad_request"
+
+
+def failure_sentence(endpoint: Endpoint, kind: FailureKind, reply: Reply) -> str:
+    """What happened at this endpoint and what to do about it."""
+    complaint = " ".join(reply.complaint.split())[:300]
+    quoted = f" It said: {complaint}" if complaint else ""
+    status = f" ({reply.status})" if reply.status else ""
+    what = {
+        "auth": f"refuses the key{status}; check the variable that llm.key_variable names.",
+        "quota": f"says that the account has no quota left{status}; top it up or set llm.fallbacks.",
+        "rate_limited": f"turns requests away{status}; lower llm.concurrency or requests_per_minute.",
+        "server": f"keeps failing{status}; look at the server, or set llm.fallbacks.",
+        "timeout": "does not answer in time; raise llm.silence_seconds, or look at the server.",
+        "connection": "cannot be reached or breaks off; is the server running, is llm.base_url right?",
+        "malformed": "answers with something that is no chat completion; is llm.base_url right?",
+        "bad_request": f"refuses the request{status}; check llm.model, llm.extra_body and the prompt.",
+    }[kind]
+    return f"{endpoint.base_url} ({endpoint.model}) {what}{quoted}"
 
 
 def _completed(
@@ -273,7 +288,13 @@ def _usage_within(got: bytes | bytearray) -> Usage | None:
     return Usage(int(prompt[1]), int(completion[1])) if prompt and completion else None
 
 
-def _proxy(url: str, environment: Mapping[str, str]) -> str | None:
+def hidden(text: str, key: str | None) -> str:
+    """The text without the key: some servers repeat it in their complaint."""
+    return text.replace(key, "***") if key else text
+
+
+def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
+    """The proxy that the environment names for a URL; None for this machine's own addresses."""
     from urllib.parse import urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
