@@ -9,6 +9,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from evenly.classifiers.networks.bodies import small_cnn_body
 from evenly.classifiers.networks.modalities import ImageNetwork
 from evenly.classifiers.training.loop import train_network
 from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.sampling import epoch_batches
 from evenly.classifiers.training.steps import Rows
 from evenly.params.losses import LossSettings
 from evenly.params.training import TrainingSettings
@@ -58,10 +60,10 @@ def seconds(checkpoints: Path | None, stop_after: int | None = None) -> list[flo
             Rows(ImageInputs(pixels[:1000]), codes),
             Rows(ImageInputs(pixels[1000:]), codes[:200]),
             training,
-            "uniform",
             0,
             log,
-            checkpoints=checkpoints,
+            partial(epoch_batches, codes, "uniform", training.batch_size, training.min_steps_per_epoch, 0),
+            checkpoints,
         )
     return times
 

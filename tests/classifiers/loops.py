@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from evenly.classifiers.devices import Processes, deterministic
 from evenly.classifiers.networks.network import Inputs, Network, ParameterGroup
 from evenly.classifiers.training.loop import Training, train_network
 from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.sampling import epoch_batches
 from evenly.classifiers.training.steps import Rows
 from evenly.params.losses import LossSettings
 from evenly.params.training import TrainingSettings
@@ -107,10 +109,10 @@ def trained(
         Rows(Vectors(x), codes, weight),
         Rows(Vectors(held_out), held_out_codes),
         settings,
-        "uniform",
         5,
         log,
-        checkpoints=checkpoints,
+        partial(epoch_batches, codes, "uniform", settings.batch_size, settings.min_steps_per_epoch, 5),
+        checkpoints,
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from evenly.classifiers.monitoring import macro_f1
 from evenly.classifiers.networks.network import Inputs, Network, ParameterGroup
 from evenly.classifiers.training.loop import train_network
 from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.sampling import epoch_batches
 from evenly.classifiers.training.steps import Rows
 from evenly.classifiers.weights import origin_weights
 from evenly.errors import ModelError
@@ -188,8 +190,9 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     def log(step: int, metrics: object) -> None:
         states.append(network.head.weight.detach().clone())
 
+    batches = partial(epoch_batches, codes, "uniform", settings.batch_size, settings.min_steps_per_epoch, 0)
     training = train_network(
-        network, objective, Rows(Table(x), codes), Rows(Table(x), 1 - codes), settings, "uniform", 0, log
+        network, objective, Rows(Table(x), codes), Rows(Table(x), 1 - codes), settings, 0, log, batches
     )
     assert training.best == 0
     assert len(training.history) == 4

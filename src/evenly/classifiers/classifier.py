@@ -128,21 +128,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `model.json` holds.
-
-    Attributes
-    ----------
-    plan
-        How the model was trained; `plan.model` is its kind.
-    schema
-        Of the samples that it takes: modality, classes, features.
-    effective_prior
-        The class prior that its scores carry, float64 (k,).
-    libraries
-        Versions of what fitted it.
-    details
-        What its kind needs besides, JSON-ready.
-    """
+    """What `model.json` holds; `libraries` are versions of what fitted it, `details` those of its kind."""
 
     plan: TrainPlan
     schema: Schema
@@ -171,13 +157,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read `model.json`, and warn where a library that fitted the model is now there in another version.
-
-    Raises
-    ------
-    ModelError
-        When the folder holds no model, or one of another format.
-    """
+    """Read `model.json`, and warn where a library that fitted the model is now there in another version."""
     path = folder / MANIFEST
     import numpy as np
 

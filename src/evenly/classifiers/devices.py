@@ -79,16 +79,7 @@ class Processes:
     """The processes of one training, of which `accelerate launch` may have started several.
 
     Every process takes its share of each batch, so that the batches are the same whatever their number; only
-    the main process writes.
-
-    Attributes
-    ----------
-    accelerator
-        What talks to the others.
-    count, number
-        How many there are, and which one this is; 0 is the main process.
-    device
-        What this one computes on.
+    the main process, number 0, writes.
     """
 
     def __init__(self) -> None:

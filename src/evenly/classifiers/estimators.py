@@ -45,18 +45,10 @@ Weighted = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted estimator.
+    """A fitted estimator, which gives `predict_proba` over the classes `present`, int64 (m,), ascending.
 
-    Attributes
-    ----------
-    estimator
-        Gives `predict_proba` over `present`.
-    present
-        Classes that had training rows, as positions, int64 (m,), ascending.
-    best_round, rounds
-        Boosting round kept (from 0) and rounds run; None and 0 where there are none.
-    notes
-        What was done otherwise than the settings say, and why.
+    `best_round` (from 0) of the boosting `rounds` was kept; `notes` say what was done otherwise than the
+    settings say, and why.
     """
 
     estimator: Any
@@ -69,14 +61,7 @@ class Fitted:
 def fit_estimator(plan: TrainPlan, train: Weighted, validation: Weighted) -> Fitted:
     """Fit the estimator that a plan names.
 
-    Parameters
-    ----------
-    plan
-        Its model is a vector model.
-    train
-        Rows of at least two classes.
-    validation
-        Rows of classes that training has; they only choose the number of boosting rounds. May be empty.
+    The validation rows are of classes that training has, and only choose the number of boosting rounds.
     """
     present = np.unique(train[1])
     numbered = [(x, np.searchsorted(present, codes), weight) for x, codes, weight in (train, validation)]
@@ -94,13 +79,7 @@ def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
 
 
 def load_estimator(model: ModelName, folder: Path) -> Any:
-    """Read an estimator that `save_estimator` wrote.
-
-    Raises
-    ------
-    ModelError
-        When the file is missing or damaged, or names types that this model does not consist of.
-    """
+    """Read an estimator that `save_estimator` wrote, if it names no types that such a model does not have."""
     path = folder / (CATBOOST_FILE if model == "catboost" else SKOPS_FILE)
     if not path.exists():
         raise ModelError(f"{path} does not exist; train the model again with `dvc repro train`.")
@@ -192,11 +171,8 @@ def _hist_gradient_boosting(
         n_iter_no_change=settings.patience,
         random_state=plan.seed,
     )
-    if stops:
-        held_out = {"X_val": validation[0], "y_val": validation[1], "sample_weight_val": validation[2]}
-        model.fit(vectors, codes, weight, **held_out)
-    else:
-        model.fit(vectors, codes, weight)
+    held_out = dict(zip(("X_val", "y_val", "sample_weight_val"), validation, strict=True)) if stops else {}
+    model.fit(vectors, codes, weight, **held_out)
     rounds = int(model.n_iter_)
     best = _cut_to_best_round(model) if stops else rounds - 1
     return Fitted(model, present, best, rounds, notes)

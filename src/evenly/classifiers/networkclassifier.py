@@ -186,13 +186,7 @@ class NetworkClassifier(ABC):
 
     @classmethod
     def load(cls, manifest: Manifest, folder: Path) -> Self:
-        """Read what `save` wrote, without a network.
-
-        Raises
-        ------
-        ModelError
-            When a part is missing, damaged, or does not belong to this model.
-        """
+        """Read what `save` wrote, if all parts are there, undamaged, and belong to this model."""
         classifier = cls(manifest.plan, manifest.schema)
         network = classifier._rebuilt(manifest.details, folder)
         _load_weights(network, folder / WEIGHTS)

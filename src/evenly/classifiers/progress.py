@@ -22,19 +22,12 @@ from evenly.files import write_json
 
 #: In the folder of a fit: the metrics of what was kept, for `dvc metrics`.
 METRICS = "metrics.json"
-#: Modules whose versions can matter, and the distributions that they come in.
-_LIBRARIES = {
-    "numpy": "numpy",
-    "torch": "torch",
-    "accelerate": "accelerate",
-    "transformers": "transformers",
-    "tokenizers": "tokenizers",
-    "safetensors": "safetensors",
-    "sklearn": "scikit-learn",
-    "catboost": "catboost",
-    "cv2": "opencv-python-headless",
-    "pyarrow": "pyarrow",
-}
+#: Distributions whose versions can matter, and the modules of those that are named otherwise.
+_LIBRARIES = (
+    *("accelerate", "catboost", "numpy", "opencv-python-headless", "pyarrow"),
+    *("safetensors", "scikit-learn", "tokenizers", "torch", "transformers"),
+)
+_MODULES = {"opencv-python-headless": "cv2", "scikit-learn": "sklearn"}
 
 
 @contextmanager
@@ -51,7 +44,11 @@ def training_log(folder: str | Path, epochs: int, show: Callable[[str], None] | 
         Prints a line where standard error is no terminal; None shows nothing at all.
     """
     live = _open_live(Path(folder).absolute())
-    bar = _progress_bar(epochs) if show and os.isatty(2) else None
+    bar = None
+    if show and os.isatty(2):
+        from tqdm import tqdm
+
+        bar = tqdm(total=epochs, unit="epoch", leave=False)
 
     def log(step: int, metrics: Mapping[str, float]) -> None:
         live.step = step
@@ -105,22 +102,16 @@ def headline(summary: FitSummary) -> str:
 
 
 def training_environment(threads: int) -> dict[str, Any]:
-    """Describe this process after a training, JSON-ready.
-
-    Parameters
-    ----------
-    threads
-        How many the training was held to.
-    """
+    """Describe this process after a training with so many threads, for the log; nothing reads it back."""
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_available()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "threads": threads,
-        "device": _device(),
-        "libraries": {
-            name: _version(name) for module, name in sorted(_LIBRARIES.items()) if module in sys.modules
-        },
+        "device": str(torch.cuda.get_device_name()) if torch and on_gpu else "cpu",
+        "libraries": {name: _version(name) for name in _LIBRARIES if _MODULES.get(name, name) in sys.modules},
     }
 
 
@@ -144,19 +135,6 @@ def _open_live(folder: Path) -> Any:
     except SCMError:
         with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
             return Live(str(folder), **options)
-
-
-def _progress_bar(epochs: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=epochs, unit="epoch", leave=False)
-
-
-def _device() -> str:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return "cpu"
 
 
 def _version(distribution: str) -> str | None:

@@ -123,13 +123,7 @@ class VectorClassifier:
 
     @classmethod
     def load(cls, manifest: Manifest, folder: Path) -> VectorClassifier:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            When the estimator or the featurizer is missing, damaged, or not to be trusted.
-        """
+        """Read what `save` wrote, if it is all there, undamaged, and to be trusted."""
         if not (folder / FEATURIZER).is_dir():
             raise ModelError(f"{folder / FEATURIZER} does not exist; train the model again.")
         classifier = cls(manifest.plan, manifest.schema, load_featurizer(folder / FEATURIZER))

@@ -44,17 +44,7 @@ BF16_FAMILIES = ("resnet", "bit", "swin", "vit", "deit", "beit", "dinov2")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a body wants to be fed.
-
-    Attributes
-    ----------
-    side
-        Pixels a side; None takes any.
-    channels
-        1 or 3; None takes any.
-    normalisation
-        Mean and deviation; None those of the training rows.
-    """
+    """What a body wants to be fed; None takes any side and channels, and normalises by the training rows."""
 
     side: int | None = None
     channels: int | None = None
@@ -63,18 +53,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Body:
-    """A body, and what is needed to build it again without its weights.
+    """A body, standardised images (n, c, h, w) to features (n, dimension).
 
-    Attributes
-    ----------
-    network
-        Standardised images (n, c, h, w) to features (n, dimension).
-    dimension
-        d.
-    config
-        JSON-ready; empty where settings and shape are enough.
-    bf16_pays
-        Whether bfloat16 is faster than float32 on a CPU with matrix units.
+    `config` is what it is built again from where settings and shape do not say it, JSON-ready; `bf16_pays` is
+    whether bfloat16 is faster than float32 on a CPU with matrix units.
     """
 
     network: nn.Module
@@ -84,13 +66,7 @@ class Body:
 
 
 def wanted_input(settings: ImageNetworkSettings) -> Wanted:
-    """What the images of a model have to be like, before there is one.
-
-    Raises
-    ------
-    ModelError
-        When its library or its weights cannot be had.
-    """
+    """What the images of a model have to be like, before there is one."""
     if not isinstance(settings, LibraryImageSettings):
         return Wanted(settings.image_size)
     side, channels, given = None, None, None
@@ -115,13 +91,7 @@ def library_body(
     config: dict[str, Any] | None,
     bf16_pays: bool,
 ) -> Body:
-    """Build a body from another library; see `evenly.classifiers.networks.bodies.image_body`.
-
-    Raises
-    ------
-    ModelError
-        When it cannot be built, or cannot take images of this shape, saying why.
-    """
+    """Build a body from another library, or refuse, saying why; see `bodies.image_body`."""
     height, width, channels = shape
     network: nn.Module
     made: dict[str, Any] = {}
@@ -194,7 +164,9 @@ def _transformers_network(
     height, width, channels = shape
     chosen = {"model_type": settings.architecture, "num_channels": channels}
     try:
-        sized = _config_knows(settings.architecture, "image_size")
+        from transformers import AutoConfig
+
+        sized = hasattr(AutoConfig.for_model(settings.architecture), "image_size")
         side = {"image_size": max(height, width)} if sized else {}
         return network_from_config(chosen | side | settings.options)
     except Exception as error:  # whatever the code of an architecture raises
@@ -203,13 +175,6 @@ def _transformers_network(
             f"built ({_first(error)}); architectures are model types of transformers such as resnet, "
             "convnext, mobilenet_v2, regnet, vit, swin."
         ) from error
-
-
-def _config_knows(architecture: str, name: str) -> bool:
-    """Whether the config of an architecture knows a key."""
-    from transformers import AutoConfig
-
-    return hasattr(AutoConfig.for_model(architecture), name)
 
 
 def _trained_with(folder: Path) -> tuple[int | None, Channels]:

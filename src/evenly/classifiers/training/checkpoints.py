@@ -34,19 +34,7 @@ _BEST = "best.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands after an epoch.
-
-    Attributes
-    ----------
-    history
-        Metrics of every epoch so far.
-    best
-        The best epoch so far; None where none counts yet.
-    network, best_network
-        State of the network after the last and after the best epoch.
-    optimizer
-        State of the optimiser, by number of the parameter and name.
-    """
+    """Where a training stands after an epoch: all metrics, the best epoch so far, and the states."""
 
     history: list[dict[str, float]]
     best: int | None
@@ -129,17 +117,7 @@ def checkpoints_in(folder: Path | None) -> Iterator[Checkpoints | None]:
 def training_key(plan: Settings, files: Iterable[str | Path]) -> str:
     """Name what a training depends on: its plan, its inputs, this code and the version of torch.
 
-    Parameters
-    ----------
-    plan
-        Of the training.
-    files
-        Input files, and folders, whose files count by name and content.
-
-    Returns
-    -------
-    key : str
-        32 hexadecimal digits.
+    Of folders among the inputs, the files count by name and content. The key has 32 hexadecimal digits.
     """
     from importlib.metadata import version
 

@@ -15,9 +15,9 @@ import numpy as np
 from evenly.classifiers.classifier import FitSummary, Log
 from evenly.classifiers.devices import Processes
 from evenly.classifiers.networks.network import Network
-from evenly.classifiers.training.loop import Batches, Training, train_network
+from evenly.classifiers.training.loop import Training, train_network
 from evenly.classifiers.training.losses import build_objective
-from evenly.classifiers.training.sampling import Mixture, epoch_batches
+from evenly.classifiers.training.sampling import Batches, Mixture, epoch_batches
 from evenly.classifiers.training.schedule import freeze
 from evenly.classifiers.training.steps import FeatureInputs, FrozenBody, Rows, shared_features
 from evenly.classifiers.weights import rows_per_class
@@ -49,16 +49,10 @@ def fit_network(
 
     Parameters
     ----------
-    network
-        Inputs to scores (n, k).
-    plan
-        Loss, sampler, optimisation and seed.
-    classes
-        Class names in order.
-    train, validation
-        Rows with their classes.
-    log
-        Receives the metrics of every epoch.
+    network, plan, classes
+        Inputs to scores (n, k); loss, sampler, optimisation and seed; class names in order.
+    train, validation, log
+        As for `train_network`.
     attributes
         Spurious attribute of each training row, object (n,), None where unknown: what `retrain_head: group`
         balances.
@@ -69,35 +63,20 @@ def fit_network(
         none.
     """
     strata = balanced_strata(plan, train.codes, attributes)
-    weight, batches = train.weight, None
+    weight = train.weight
     if mixture is not None:
         shares = mixture.shares(len(train.codes))
         weight = shares if weight is None else shares * weight
-        batches = _mixed_batches(train, mixture, plan)
     counts = rows_per_class(train.codes, len(classes), weight)
     objective = build_objective(plan.loss, plan.losses, classes, counts, plan.sampler, plan.training.epochs)
-    trained = train_network(
-        network,
-        objective,
-        train,
-        validation,
-        plan.training,
-        plan.sampler,
-        plan.seed,
-        log,
-        batches=batches,
-        checkpoints=checkpoints,
+    batches = _planned_batches(train, mixture, plan)
+    training = train_network(
+        network, objective, train, validation, plan.training, plan.seed, log, batches, checkpoints
     )
-    first = Fit(objective.effective_prior(trained.best), _summary(trained))
+    first = Fit(objective.effective_prior(training.best), _summary(training))
     if strata is None:
         return first
-    epochs = first.summary.steps
-
-    def later(step: int, metrics: Mapping[str, float]) -> None:
-        log(epochs + step, metrics)
-
-    head = _retrain_head(network, plan, classes, train, validation, later, strata)
-    return Fit(head.prior, _summary(head.training, epochs))
+    return _retrained_head(network, plan, classes, train, validation, log, strata, first.summary.steps)
 
 
 def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray | None) -> np.ndarray | None:
@@ -125,15 +104,7 @@ def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray |
     return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class _Head:
-    """How the head was trained, and the class prior that scores carry since, float64 (k,)."""
-
-    training: Training
-    prior: np.ndarray
-
-
-def _retrain_head(
+def _retrained_head(
     network: Network,
     plan: TrainPlan,
     classes: tuple[str, ...],
@@ -141,11 +112,12 @@ def _retrain_head(
     validation: Rows,
     log: Log,
     strata: np.ndarray,
-) -> _Head:
-    """Train the head of a fitted network on, on balanced batches, and leave everything before it as it is.
+    epochs: int,
+) -> Fit:
+    """Train the head of a fitted network on, on balanced batches, after so many epochs of the whole.
 
-    The features of all rows are computed once, so that this costs little beside the training before it. The
-    head starts from what it is. The loss and the optimisation are those of the plan.
+    Everything before the head stays as it is, so that the features of all rows are computed once. The head
+    starts from what it is; the loss and the optimisation are those of the plan.
 
     References
     ----------
@@ -174,20 +146,23 @@ def _retrain_head(
     held_out = validation.inputs
     if len(held_out):
         held_out = FeatureInputs(shared_features(network, held_out, processes))
+
+    def later(step: int, metrics: Mapping[str, float]) -> None:
+        log(epochs + step, metrics)
+
     training = train_network(
         FrozenBody(network),
         objective,
         Rows(features, train.codes, train.weight),
         Rows(held_out, validation.codes),
         settings,
-        plan.sampler,
         seed,
-        log,
-        batches=batches,
+        later,
+        batches,
     )
     freeze(network, groups, 0)
     network.eval()
-    return _Head(training, objective.effective_prior(training.best))
+    return Fit(objective.effective_prior(training.best), _summary(training, epochs))
 
 
 def _summary(training: Training, earlier: int = 0) -> FitSummary:
@@ -204,12 +179,13 @@ def _balanced_counts(strata: np.ndarray, codes: np.ndarray, counts: np.ndarray) 
     return balanced
 
 
-def _mixed_batches(train: Rows, mixture: Mixture, plan: TrainPlan) -> Batches:
-    """Batches of the rows that a mixture shows in each epoch."""
+def _planned_batches(train: Rows, mixture: Mixture | None, plan: TrainPlan) -> Batches:
+    """Batches of the rows that the sampler, or a mixture, shows in each epoch."""
     lengths, training = train.inputs.lengths, plan.training
 
     def batches(epoch: int) -> list[np.ndarray]:
-        rows = mixture.rows(len(train.codes), plan.seed, epoch)
+        total = len(train.codes)
+        rows = np.arange(total) if mixture is None else mixture.rows(total, plan.seed, epoch)
         positions = epoch_batches(
             train.codes[rows],
             plan.sampler,

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +27,7 @@ from evenly.classifiers.training.checkpoints import (
     restore_optimizer,
 )
 from evenly.classifiers.training.losses import Objective, mean_loss
-from evenly.classifiers.training.sampling import draw_mixing, epoch_batches
+from evenly.classifiers.training.sampling import Batches, draw_mixing
 from evenly.classifiers.training.schedule import (
     Unfreezing,
     base_learning_rate,
@@ -50,12 +48,9 @@ from evenly.classifiers.training.steps import (
     shared_logits,
 )
 from evenly.errors import ModelError
-from evenly.params.training import SamplerName, TrainingSettings
+from evenly.params.training import TrainingSettings
 
 logger = logging.getLogger(__name__)
-
-#: The batches of an epoch, as positions of rows.
-Batches = Callable[[int], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -72,11 +67,9 @@ def train_network(
     train: Rows,
     validation: Rows,
     settings: TrainingSettings,
-    sampler: SamplerName,
     seed: int,
     log: Log,
-    *,
-    batches: Batches | None = None,
+    batches: Batches,
     checkpoints: Path | None = None,
 ) -> Training:
     """Train a network in place and leave it with the state of its best epoch.
@@ -91,39 +84,23 @@ def train_network(
 
     Parameters
     ----------
-    network
-        Inputs to scores (n, k).
-    objective
-        The loss.
+    network, objective
+        Inputs to scores (n, k), and the loss.
     train, validation
         Rows with their classes. `validation` is never trained on.
-    settings, sampler, seed
+    settings, seed
         From the plan.
     log
-        Receives the metrics of every epoch, also of those that a checkpoint remembers.
+        Receives the metrics of every epoch, also of those that a checkpoint remembers: `train/loss` (mean
+        over the epoch's batches), `val/loss` (the same loss), `val/macro_f1`, `val/balanced_accuracy`,
+        `learning_rate` and, where it is another, `head_learning_rate` (both before warm-up),
+        `trainable_parameters`.
     batches
-        Gives the batches of an epoch; None draws them with the sampler.
+        Gives the batches of an epoch.
     checkpoints
         Folder for the state after every epoch; None keeps none.
-
-    Returns
-    -------
-    Training
-        Metrics: `train/loss` (mean over the epoch's batches), `val/loss` (the same loss), `val/macro_f1`,
-        `val/balanced_accuracy`, `learning_rate` and, where it is another, `head_learning_rate` (both before
-        warm-up), `trainable_parameters`.
     """
-    if batches is None:
-        batches = partial(
-            epoch_batches,
-            train.codes,
-            sampler,
-            settings.batch_size,
-            settings.min_steps_per_epoch,
-            seed,
-            lengths=train.inputs.lengths,
-        )
-    run = Run(network, objective, train, validation, settings, batches, seed)
+    run = _Run(network, objective, train, validation, settings, seed, batches)
     with checkpoints_in(checkpoints if run.processes.is_main else None) as store:
         run.resume(store)
         for epoch, metrics in enumerate(run.history):
@@ -136,33 +113,27 @@ def train_network(
     return run.result()
 
 
-class Run:
-    """One training; see `train_network`."""
+@dataclass
+class _Run:
+    """One training between its epochs; see `train_network`."""
 
-    def __init__(
-        self,
-        network: Network,
-        objective: Objective,
-        train: Rows,
-        validation: Rows,
-        settings: TrainingSettings,
-        batches: Batches,
-        seed: int,
-    ) -> None:
+    network: Network
+    objective: Objective
+    train: Rows
+    validation: Rows
+    settings: TrainingSettings
+    seed: int
+    batches: Batches
+
+    def __post_init__(self) -> None:
         self.processes = Processes()
-        self.network = network.to(self.processes.device)
-        self.objective = objective
-        self.train = train
-        self.validation = validation
-        self.settings = settings
-        self.batches = batches
-        self.seed = seed
-        self.unfreezing = Unfreezing(network.parameter_groups(), settings)
-        self.optimizer = make_optimizer(self.unfreezing.groups, settings)
+        self.network = self.network.to(self.processes.device)
+        self.unfreezing = Unfreezing(self.network.parameter_groups(), self.settings)
+        self.optimizer = make_optimizer(self.unfreezing.groups, self.settings)
         self.history: list[dict[str, float]] = []
         self.best: int | None = None
         self.best_state: dict[str, Tensor] = {}
-        self._part: Part | None = None
+        self._part: _Part | None = None
 
     @property
     def monitored(self) -> list[float]:
@@ -221,21 +192,14 @@ class Run:
                 f"Training diverged in epoch {epoch} (the loss is {loss}); lower train.learning_rate "
                 f"(now {self.settings.learning_rate:g}), or set train.gradient_clip, for instance to 1."
             )
-        rates = self._rates(epoch, monitored)
-        self.history.append(
-            {
-                "train/loss": loss,
-                **self._validate(self._part, epoch),
-                **rates,
-                "trainable_parameters": trainable,
-            }
-        )
+        rates = self._rates(epoch, monitored) | {"trainable_parameters": trainable}
+        self.history.append({"train/loss": loss, **self._validate(self._part, epoch), **rates})
         now = best_epoch(self.monitored, self.settings, self.objective.settled_from)
         if now == epoch:
             self.best = epoch
             self.best_state = {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    def _pass(self, part: Part, epoch: int, monitored: list[float]) -> float:
+    def _pass(self, part: _Part, epoch: int, monitored: list[float]) -> float:
         """Train on the batches of an epoch and give the mean of their losses."""
         processes, batches = self.processes, self.batches(epoch)
         since = self.unfreezing.trained_since(epoch, monitored)
@@ -259,7 +223,7 @@ class Run:
             losses[step] = loss.detach()
         return float(processes.total(losses.mean())) / processes.count
 
-    def _loss(self, part: Part, rows: np.ndarray, epoch: int, step: int) -> Tensor:
+    def _loss(self, part: _Part, rows: np.ndarray, epoch: int, step: int) -> Tensor:
         processes, train = self.processes, self.train
         device, own = processes.device, processes.share(rows)
         # The 2 keeps this stream apart from those of the order of rows: zeros at the end say nothing.
@@ -276,7 +240,7 @@ class Run:
         weights = None if weight is None else torch.as_tensor(weight, dtype=torch.float32, device=device)
         return batch_loss(scores, targets, weights, mixing, self.objective, epoch, processes)
 
-    def _validate(self, part: Part, epoch: int) -> dict[str, float]:
+    def _validate(self, part: _Part, epoch: int) -> dict[str, float]:
         codes = self.validation.codes
         if not len(codes):
             return {}
@@ -297,7 +261,7 @@ class Run:
             rates["head_learning_rate"] = self.settings.head_learning_rate * factor
         return rates
 
-    def _trained_part(self, first: int) -> Part:
+    def _trained_part(self, first: int) -> _Part:
         """Give what is computed in every step when the groups from `first` on are trained.
 
         While the body is frozen and always sees the same inputs, its features are computed once.
@@ -315,23 +279,14 @@ class Run:
             trained = FrozenBody(network)
         freeze(network, self.unfreezing.groups, first)
         scores = processes.wrapped(Scores(trained, processes.device.type, bf16))
-        return Part(first, trained, scores, train, validation)
+        return _Part(first, trained, scores, train, validation)
 
 
 @dataclass(frozen=True)
-class Part:
-    """The part of a network that is computed in every step, and what it is fed.
+class _Part:
+    """The part of a network that is computed in every step from a layer group on, and what it is fed.
 
-    Attributes
-    ----------
-    first
-        The first layer group that is trained.
-    network
-        Inputs to scores.
-    scores
-        The same for training, averaging gradients over processes.
-    train, validation
-        What `network` takes.
+    `scores` is the network for training, averaging gradients over processes.
     """
 
     first: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 from evenly.classifiers.weights import sampled_counts
 from evenly.params.training import MixSettings, SamplerName
 
+#: The batches of an epoch, as positions of rows.
+Batches = Callable[[int], list[np.ndarray]]
 #: Rows are sorted by length within so many batches: enough that padding all but goes away, few enough that
 #: batches still differ from epoch to epoch.
 MEGABATCH = 50
