@@ -15,7 +15,7 @@ def main() -> None:
 
     plan = read_plan(MinePlan, "data/plan/mine.json")
     if plan is None:
-        from evenly.mining.tables import write_nothing_mined
+        from evenly.mining import write_nothing_mined
 
         write_no_samples(HARD)
         write_nothing_mined(SUSPECTS, PLOTS)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.mining.confident import (
+from evenly.mining.guard import (
     calibrated_counts,
     class_thresholds,
     confident_joint,

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from mining_pools import Planted, digits_pool, planted, text_pool
 
-from evenly.mining.families import family_folds, family_names, independent_rows
 from evenly.mining.guard import Suspicion, suspicion
-from evenly.mining.scores import calibrated, out_of_fold, regression_judge
+from evenly.mining.scores import (
+    calibrated,
+    family_folds,
+    family_names,
+    independent_rows,
+    out_of_fold,
+    regression_judge,
+)
 from evenly.params.mining import GuardSettings
 from evenly.samples import SampleTable, Schema, natural_order, samples_from_columns
 

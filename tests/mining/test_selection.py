@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evenly.errors import ParameterError
+from evenly.mining.mine import hard_rows
 from evenly.mining.scores import calibrated, scores_of
-from evenly.mining.selection import hard_rows
 from evenly.params.base import settings_from
 from evenly.params.mining import MiningSettings
 

@@ -1,4 +1,8 @@
-"""The guard against label noise: which training rows probably carry the wrong label, and how sure that is."""
+"""The guard against label noise: which training rows probably carry the wrong label, and how sure that is.
+
+Confident learning on probabilities of models that have not seen the rows: Northcutt, Jiang & Chuang 2021
+(arXiv 1911.00068).
+"""
 
 from __future__ import annotations
 
@@ -6,51 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.mining.confident import (
-    calibrated_counts,
-    class_thresholds,
-    confident_joint,
-    pruned_by_class,
-    pruned_by_noise_rate,
-)
 from evenly.params.mining import GuardSettings
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """What the guard found among n rows of k classes.
+    """What the guard found among n rows of k classes."""
 
-    Attributes
-    ----------
-    suspect
-        Rows whose label is probably wrong, bool (n,).
-    suggested
-        The class that a row more probably belongs to, as a position, int64 (n,).
-    self_confidence
-        Out-of-fold probability of the label, float64 (n,); NaN where nobody could judge.
-    support
-        Out-of-fold probability of the suggested class, float64 (n,).
-    judged
-        Classes whose rows could be judged, bool (k,).
-    unjudged
-        The other classes that have rows, by position, and their number of independent rows.
-    thresholds
-        Mean self-confidence of each judged class, float64 (k,); NaN for the others.
-    wrong
-        Estimated share of wrong labels in each judged class, float64 (k,); NaN for the others.
-    found
-        Share of each class's rows that the quick model finds out of fold, float64 (k,); NaN without rows.
-    """
-
-    suspect: np.ndarray
-    suggested: np.ndarray
-    self_confidence: np.ndarray
-    support: np.ndarray
-    judged: np.ndarray
-    unjudged: dict[int, int]
-    thresholds: np.ndarray
-    wrong: np.ndarray
-    found: np.ndarray
+    suspect: np.ndarray  # bool (n,): the label is probably wrong
+    suggested: np.ndarray  # int64 (n,): the class that the row more probably belongs to
+    self_confidence: np.ndarray  # float64 (n,): out-of-fold probability of the label, NaN without an opinion
+    support: np.ndarray  # float64 (n,): out-of-fold probability of the suggested class
+    unjudged: dict[int, int]  # classes whose rows cannot be judged, and their numbers of independent rows
+    thresholds: np.ndarray  # float64 (k,): mean self-confidence of each judged class, NaN for the others
+    wrong: np.ndarray  # float64 (k,): estimated share of wrong labels, NaN for classes that are not judged
+    found: np.ndarray  # float64 (k,): share of rows that the quick model finds out of fold, NaN without rows
 
 
 def suspicion(
@@ -67,10 +41,8 @@ def suspicion(
     ----------
     probabilities
         Out of fold, float64 (n, k); a row of NaN where there is no opinion.
-    codes
-        Labels as positions, int64 (n,).
-    independent
-        Families among the rows of each class, int64 (k,).
+    codes, independent
+        Labels as positions, int64 (n,), and the number of families among the rows of each class, int64 (k,).
     settings
         What it takes for a class to be judged, and which rows go.
     """
@@ -100,9 +72,73 @@ def suspicion(
         suggested=likelier,
         self_confidence=np.where(known, own, np.nan),
         support=support,
-        judged=judged,
         unjudged={int(code): int(independent[code]) for code in np.flatnonzero(~judged & (rows > 0))},
         thresholds=np.where(np.isfinite(thresholds), thresholds, np.nan),
         wrong=np.where(total > 0, 1 - np.diag(counts) / np.maximum(total, 1), np.nan),
         found=np.where(rows > 0, hits / np.maximum(rows, 1), np.nan),
     )
+
+
+# -- confident learning: probabilities float (n, k), labels as positions int (n,) ----------------------------
+
+
+def class_thresholds(probabilities: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Mean probability that rows with label j give to j (equation 2), float64 (k,); infinite without rows."""
+    classes = probabilities.shape[1]
+    rows = np.bincount(codes, minlength=classes)
+    own = np.bincount(codes, probabilities[np.arange(len(codes)), codes], minlength=classes)
+    return np.where(rows > 0, own / np.maximum(rows, 1), np.inf)
+
+
+def confident_joint(probabilities: np.ndarray, codes: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Count rows with label i (first axis) that confidently belong to class j (equation 1), int64 (k, k).
+
+    A row confidently belongs to the most probable of the classes whose threshold it reaches; to none where it
+    reaches none.
+    """
+    classes = len(thresholds)
+    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
+    belongs = reached.argmax(axis=1)
+    confident = reached.max(axis=1) >= 0
+    cells = codes[confident] * classes + belongs[confident]
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+
+
+def calibrated_counts(joint: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Estimated number of rows with label i that belong to class j (equation 3), float64 (k, k).
+
+    Row i sums to `rows[i]`. A label without a confident row counts as right throughout.
+    """
+    total = joint.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, joint / np.maximum(total, 1), np.eye(len(joint)))
+    return np.asarray(shares * rows[:, None])
+
+
+def pruned_by_class(probabilities: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mark, for each label, as many rows as are estimated wrong: those least confident in it, bool (n,).
+
+    Prune by class, section 3.2 of the paper; `counts` are the calibrated ones.
+    """
+    confidence = probabilities[np.arange(len(codes)), codes]
+    marked = np.zeros(len(codes), dtype=bool)
+    for label in np.unique(codes):
+        own = np.flatnonzero(codes == label)
+        wrong = round(float(counts[label].sum() - counts[label, label]))
+        marked[own[np.argsort(confidence[own], kind="stable")[:wrong]]] = True
+    return marked
+
+
+def pruned_by_noise_rate(probabilities: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mark, for each label i and other class j, as many rows with the widest margin p_j − p_i, bool (n,).
+
+    Prune by noise rate, section 3.2 of the paper.
+    """
+    marked = np.zeros(len(codes), dtype=bool)
+    for label in np.unique(codes):
+        own = np.flatnonzero(codes == label)
+        for other in np.flatnonzero(np.rint(counts[label]) > 0):
+            if other != label:
+                margin = probabilities[own, other] - probabilities[own, label]
+                widest = np.argsort(-margin, kind="stable")[: round(float(counts[label, other]))]
+                marked[own[widest]] = True
+    return marked

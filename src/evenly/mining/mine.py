@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from evenly.classifiers import Classifier, build_classifier
 from evenly.classifiers.devices import pinned_threads
 from evenly.features import Featurizer
-from evenly.mining.families import family_folds, family_names, independent_rows, is_spare_copy
 from evenly.mining.guard import Suspicion, suspicion
 from evenly.mining.scores import (
     Scores,
     calibrated,
+    family_folds,
+    family_names,
+    independent_rows,
+    is_spare_copy,
     out_of_fold,
     refitting_judge,
     regression_judge,
     scores_of,
 )
-from evenly.mining.selection import hard_rows, reasons
+from evenly.params.mining import MiningSettings
 from evenly.params.models import MODELS
 from evenly.plans import MinePlan, TrainPlan
 from evenly.samples import SampleTable
-
-if TYPE_CHECKING:
-    from evenly.params.mining import MiningSettings
 
 logger = logging.getLogger(__name__)
 
@@ -41,31 +42,16 @@ _DIGITS = 6
 class Mined:
     """What mining found.
 
-    Attributes
-    ----------
-    hard
-        The hard rows, ordered by id, as they are in the pool; under `mining` in their `details` stand `loss`,
-        `prediction`, `confidence`, `margin`, `why`, and `suspect` where the label is probably wrong.
-    pool
-        The rows that were scored, ordered by id.
-    scores
-        Of the rows of `pool`.
-    suspicion
-        About the rows of `pool`.
-    is_hard
-        Which rows of `pool` are in `hard`, bool.
-    left_out
-        Number of rows of the training table that are not in `pool`, by reason.
-    settings
-        How it was mined.
+    Under `mining` in the `details` of the hard rows stand `loss`, `prediction`, `confidence`, `margin`,
+    `why`, and `suspect` where the label is probably wrong.
     """
 
-    hard: SampleTable
-    pool: SampleTable
-    scores: Scores
-    suspicion: Suspicion
-    is_hard: np.ndarray
-    left_out: dict[str, int]
+    hard: SampleTable  # the hard rows, by id, as they are in the pool
+    pool: SampleTable  # the rows that were scored, by id
+    scores: Scores  # of the rows of `pool`
+    suspicion: Suspicion  # about the rows of `pool`
+    is_hard: np.ndarray  # which rows of `pool` are in `hard`, bool
+    left_out: dict[str, int]  # rows of the training table that are not in `pool`, by reason
     settings: MiningSettings
 
 
@@ -98,8 +84,7 @@ def mine(
         warnings.filterwarnings("ignore", message="lbfgs failed to converge")
         vectors = featurizer.transform(pool) if len(pool) else np.zeros((0, 1), dtype=np.float32)
         judge = regression_judge(vectors, pool.codes, len(pool.classes), plan.seed)
-        quick = out_of_fold(pool, fold, judge)
-        quick = calibrated(quick, pool.codes)
+        quick = calibrated(out_of_fold(pool, fold, judge), pool.codes)
     if plan.scores == "quick":
         probabilities = quick
     elif plan.scores == "out_of_fold":
@@ -135,6 +120,54 @@ def _pool(table: SampleTable, trained: TrainPlan) -> tuple[SampleTable, dict[str
         unreadable = np.array([value is None for value in payload], dtype=bool) & ~copies
     left_out = {"copies": int(copies.sum()), "vectors_only": int(unreadable.sum())}
     return table.take(~copies & ~unreadable), left_out
+
+
+def hard_rows(
+    scores: Scores, codes: np.ndarray, eligible: np.ndarray, settings: MiningSettings
+) -> np.ndarray:
+    """Positions of the hard rows among n with these labels, rising, int64 (m,), by rule, share and cap.
+
+    Only `eligible` rows, bool (n,), may be taken, and shares are shares of these. Among equally hard rows the
+    earlier one goes first.
+    """
+    allowed = eligible & scores.known
+    misses = allowed & scores.misclassified(codes)
+    candidates = np.flatnonzero(misses if settings.by == "misclassified" else allowed)
+    hardness = -scores.margin if settings.by == "margin" else scores.loss
+    hardest = candidates[np.argsort(-hardness[candidates], kind="stable")]
+    if settings.top_fraction != "all":
+        hardest = hardest[: math.ceil(settings.top_fraction * len(hardest))]
+    if settings.max_per_class is not None:
+        rows = np.bincount(codes[allowed], minlength=int(codes.max(initial=0)) + 1)
+        cap = settings.max_per_class  # a number, or a share of the class's rows, rounded up
+        caps = np.full(len(rows), cap) if isinstance(cap, int) else np.ceil(cap * rows)
+        hardest = hardest[_places_in_class(codes[hardest]) < caps[codes[hardest]]]
+    return np.sort(hardest)
+
+
+def reasons(
+    scores: Scores, rows: np.ndarray, classes: tuple[str, ...], settings: MiningSettings
+) -> list[str]:
+    """Say in a few words why each of these rows is hard."""
+    texts = []
+    for row in rows.tolist():
+        name = classes[scores.predicted[row]]
+        if settings.by == "misclassified":
+            texts.append(f"taken for {name} with probability {scores.confidence[row]:.2f}")
+        elif settings.by == "loss":
+            texts.append(f"loss {scores.loss[row]:.2f} is among the highest")
+        else:
+            texts.append(f"margin {scores.margin[row]:.2f} is among the lowest")
+    return texts
+
+
+def _places_in_class(codes: np.ndarray) -> np.ndarray:
+    """Place of each row among those of its class so far, from 0, int64 (n,)."""
+    places = np.empty(len(codes), dtype=np.int64)
+    for code in np.unique(codes):
+        own = np.flatnonzero(codes == code)
+        places[own] = np.arange(len(own))
+    return places
 
 
 def _described(

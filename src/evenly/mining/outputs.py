@@ -1,16 +1,35 @@
-"""What mining leaves behind for people: the numbers, the list of suspects, and the table of what is hard."""
+"""What mining leaves behind for people: numbers, suspects, and the table and picture of what is hard."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from evenly.figures import INK, MUTED, PALETTE, house_style, new_figure, save_figure, shortened
 from evenly.files import atomic_folder, write_csv
+from evenly.mining import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
 from evenly.mining.mine import Mined
-from evenly.mining.picture import Cell, draw_hard_by_class
-from evenly.mining.tables import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
+from evenly.wording import csv_cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MANY_CLASSES = 40  # more than these are not drawn one by one
+
+
+class Cell(NamedTuple):
+    """How many rows of one class and origin there are, are hard, misclassified, suspect; loss in nats."""
+
+    label: str
+    origin: str
+    rows: int
+    hard: int
+    misclassified: int
+    suspects: int
+    mean_loss: float | None
 
 
 def hard_cells(mined: Mined) -> list[Cell]:
@@ -21,19 +40,13 @@ def hard_cells(mined: Mined) -> list[Cell]:
     for code, label in enumerate(pool.classes):
         for origin in _origins(pool.origins):
             mask = (pool.codes == code) & (pool.origins == origin)
-            scored = mask & scores.known
-            if mask.any():
-                cells.append(
-                    Cell(
-                        label,
-                        origin,
-                        int(mask.sum()),
-                        int(mined.is_hard[mask].sum()),
-                        int(wrong[mask].sum()),
-                        int(mined.suspicion.suspect[mask].sum()),
-                        float(scores.loss[scored].mean()) if scored.any() else None,
-                    )
-                )
+            losses = scores.loss[mask & scores.known]
+            n, hard, misses, suspects = (
+                int(rows[mask].sum()) for rows in (mask, mined.is_hard, wrong, mined.suspicion.suspect)
+            )
+            if n:
+                loss = float(losses.mean()) if len(losses) else None
+                cells.append(Cell(label, origin, n, hard, misses, suspects, loss))
     return cells
 
 
@@ -99,17 +112,10 @@ def write_plots(mined: Mined, folder: str | Path) -> None:
     """Write the table of what is hard by class and origin, and its picture."""
     cells = hard_cells(mined)
     with atomic_folder(folder) as temporary:
-        write_csv(
-            temporary / HARD_TABLE,
-            HARD_COLUMNS,
-            (
-                [c.label, c.origin, c.rows, c.hard, c.misclassified, c.suspects, _number(c.mean_loss)]
-                for c in cells
-            ),
-        )
+        write_csv(temporary / HARD_TABLE, HARD_COLUMNS, (list(map(csv_cell, cell)) for cell in cells))
         if cells:
             unjudged = {mined.pool.classes[code] for code in mined.suspicion.unjudged}
-            draw_hard_by_class(cells, unjudged, temporary / HARD_PICTURE)
+            _draw_hard_by_class(cells, unjudged, temporary / HARD_PICTURE)
 
 
 def summary(mined: Mined) -> str:
@@ -124,7 +130,8 @@ def summary(mined: Mined) -> str:
     )
 
 
-def _origins(origins: np.ndarray) -> list[str]:
+def _origins(origins: Iterable[str]) -> list[str]:
+    """Different origins, `real` first."""
     return sorted(set(origins), key=lambda origin: (origin != "real", origin))
 
 
@@ -140,5 +147,59 @@ def _by_class(classes: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
     }
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+def _draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: Path) -> None:
+    """Draw hard rows and suspects of every class as bars, one colour an origin; of many classes the hardest.
+
+    In the place of a bar stands which classes' labels could not be judged.
+    """
+    classes = list(dict.fromkeys(cell.label for cell in cells))
+    origins = _origins(cell.origin for cell in cells)
+    rows = dict.fromkeys(classes, 0)
+    weight = dict.fromkeys(classes, 0)
+    for cell in cells:
+        rows[cell.label] += cell.rows
+        weight[cell.label] += cell.hard + cell.suspects
+    drawn = classes
+    title = "Hard rows"
+    if len(classes) > _MANY_CLASSES:
+        chosen = sorted(classes, key=lambda name: (-weight[name], name))[:_MANY_CLASSES]
+        drawn = [name for name in classes if name in chosen]
+        title = f"Hard rows ({_MANY_CLASSES} of {len(classes)} classes)"
+    colours = {origin: PALETTE[k % len(PALETTE)] for k, origin in enumerate(origins)}
+    height = max(2.0, 1.2 + 0.24 * len(drawn)) + (0.3 if len(origins) > 1 else 0)
+    with house_style():
+        figure, (left, right) = new_figure(8.0, height, columns=2, sharey=True)
+        _bars(left, drawn, {(c.label, c.origin): c.hard for c in cells}, colours)
+        _bars(right, drawn, {(c.label, c.origin): c.suspects for c in cells}, colours)
+        names = shortened(drawn, 26)
+        left.set_yticks(
+            range(len(drawn)), [f"{short}  ({rows[name]})" for short, name in zip(names, drawn, strict=True)]
+        )
+        left.set_ylim(len(drawn) - 0.4, -0.6)
+        left.set_title(title)
+        right.set_title("Probably wrong labels")
+        left.set_xlabel("rows; in brackets all that were scored")
+        right.set_xlabel("rows")
+        for place, name in enumerate(drawn):
+            if name in unjudged:
+                right.text(0, place, " too few rows to judge", va="center", fontsize=7.5, color=MUTED)
+        if len(origins) > 1:
+            handles, labels = left.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+        save_figure(figure, path)
+
+
+def _bars(
+    axes: Axes, classes: Sequence[str], counts: Mapping[tuple[str, str], int], colours: Mapping[str, str]
+) -> None:
+    places, start = np.arange(len(classes)), np.zeros(len(classes))
+    for origin, colour in colours.items():
+        values = np.array([counts.get((name, origin), 0) for name in classes], dtype=np.float64)
+        axes.barh(places, values, left=start, height=0.66, color=colour, label=origin)
+        start += values
+    for place, total in enumerate(start.tolist()):
+        if total:
+            axes.text(total, place, f" {total:.0f}", va="center", fontsize=7.5, color=INK)
+    axes.set_xlim(0, max(1.0, float(start.max(initial=0))) * 1.12)
+    axes.locator_params(axis="x", integer=True, nbins=6)
+    axes.tick_params(axis="y", length=0)

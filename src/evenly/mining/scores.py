@@ -1,14 +1,18 @@
-"""What a model thinks of rows whose label is known, and how to ask models that have not seen them."""
+"""What a model thinks of rows whose label is known, and how to ask models that have not seen them.
+
+A synthetic row tells a model the answer for the row it was made from. A model that is to judge a row must
+therefore see neither the row nor any relative of it: relatives stand in the same fold.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from evenly.classifiers import Classifier
-from evenly.mining.families import neighbour_folds
 from evenly.samples import SampleTable
 from evenly.screening.checks.opinions import rows_within
 
@@ -25,27 +29,13 @@ Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Scores:
-    """How rows fare with a model.
+    """How n rows fare with a model; what stands where `known` is false means nothing."""
 
-    Attributes
-    ----------
-    loss
-        −log of the probability of the label, nats, float64 (n,), at most about 36.
-    margin
-        Probability of the label minus the highest of the others, −1…1, float64 (n,).
-    predicted
-        The most probable class as a position, int64 (n,).
-    confidence
-        Its probability, float64 (n,).
-    known
-        Where there is an opinion at all, bool (n,). All other fields mean nothing where there is none.
-    """
-
-    loss: np.ndarray
-    margin: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    known: np.ndarray
+    loss: np.ndarray  # float64: −log of the probability of the label, nats, at most about 36
+    margin: np.ndarray  # float64: probability of the label minus the highest of the others, −1…1
+    predicted: np.ndarray  # int64: the most probable class as a position
+    confidence: np.ndarray  # float64: its probability
+    known: np.ndarray  # bool: there is an opinion at all
 
     def misclassified(self, codes: np.ndarray) -> np.ndarray:
         """Rows given to another class than their label, bool (n,)."""
@@ -71,21 +61,14 @@ def scores_of(probabilities: np.ndarray, codes: np.ndarray) -> Scores:
 
 
 def out_of_fold(samples: SampleTable, fold: np.ndarray, judge: Judge) -> np.ndarray:
-    """Probabilities of every row by a model fitted without its fold, float64 (n, k).
+    """Probabilities of every row by a model fitted without its fold, int64 (n,), float64 (n, k).
 
     Rows between a row of the fold and one outside are left out of the fit as well. A row is NaN where no row
     of its class, or of no two classes, is left to fit on.
-
-    Parameters
-    ----------
-    samples
-        n rows.
-    fold
-        Of each row, with its relatives in the same, int64 (n,).
-    judge
-        Fits and predicts.
     """
-    codes, leans = samples.codes, neighbour_folds(samples, fold)
+    codes, fold_of = samples.codes, dict(zip(samples.ids, fold.tolist(), strict=True))
+    # The fold that an interpolated row leans towards, −1 where there is none.
+    leans = np.array([fold_of.get(name, -1) for name in samples.column("neighbour")], dtype=np.int64)
     probabilities = np.full((len(samples), len(samples.classes)), np.nan)
     for k in np.unique(fold):
         outside = np.flatnonzero((fold != k) & (leans != k))
@@ -142,9 +125,7 @@ def regression_judge(vectors: np.ndarray, codes: np.ndarray, classes: int, seed:
 
 
 def refitting_judge(samples: SampleTable, unfitted: Callable[[], Classifier]) -> Judge:
-    """Judge by a classifier made anew for every fold; it is trained to the end, since no row says when to
-    stop.
-    """
+    """Judge by a classifier made anew for every fold, and trained to the end: no row says when to stop."""
     nothing = samples.take(np.arange(0))
 
     def judge(outside: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -153,3 +134,67 @@ def refitting_judge(samples: SampleTable, unfitted: Callable[[], Classifier]) ->
         return model.predict_proba(samples.take(inside))
 
     return judge
+
+
+# -- families ----------------------------------------------------------------------------------------------
+
+
+def family_names(samples: SampleTable) -> np.ndarray:
+    """Give the name of each row's family, object array (n,).
+
+    A family is a row with all that was made from it, however many steps away; rows of one `group` are one
+    family.
+    """
+    parents = dict(zip(samples.ids, samples.column("parent"), strict=True))
+    groups = dict(zip(samples.ids, samples.column("group"), strict=True))
+    names = np.empty(len(samples), dtype=object)
+    for row, name in enumerate(samples.ids):
+        group = groups[name]
+        seen = {name}
+        while (parent := parents.get(name)) is not None and parent not in seen:
+            name = parent
+            group = groups.get(name) or group
+            seen.add(name)
+        names[row] = f"group {group}" if group is not None else f"row {name}"
+    return names
+
+
+def is_spare_copy(samples: SampleTable) -> np.ndarray:
+    """Mask of the copies of rows that are there themselves, bool (n,)."""
+    here = set(samples.ids)
+    copies = samples.origins == "duplicate"
+    return np.fromiter(
+        (copy and parent in here for copy, parent in zip(copies, samples.column("parent"), strict=True)),
+        dtype=bool,
+        count=len(samples),
+    )
+
+
+def family_folds(samples: SampleTable, names: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Deal the families of every class to the folds in turn, int64 (n,).
+
+    A family's turn is a hash of its name, so that the order of the rows does not matter. A family with
+    several labels is dealt with that of its first row by id.
+    """
+    label_of: dict[str, int] = {}
+    for row in np.argsort(samples.ids.astype(str), kind="stable"):
+        label_of.setdefault(names[row], int(samples.codes[row]))
+    dealt: dict[str, int] = {}
+    turns = np.zeros(len(samples.classes), dtype=np.int64)
+    for name in sorted(label_of, key=lambda name: (_turn(seed, name), name)):
+        code = label_of[name]
+        # Classes begin at different folds, so that the small ones do not all meet in the first.
+        dealt[name] = int((turns[code] + code) % folds)
+        turns[code] += 1
+    return np.fromiter((dealt[name] for name in names), dtype=np.int64, count=len(samples))
+
+
+def independent_rows(samples: SampleTable, names: np.ndarray) -> np.ndarray:
+    """Number of families among the rows of each class, int64 (k,)."""
+    pairs = set(zip(samples.codes.tolist(), names, strict=True))
+    codes = np.fromiter((code for code, _ in pairs), dtype=np.int64, count=len(pairs))
+    return np.bincount(codes, minlength=len(samples.classes))
+
+
+def _turn(seed: int, name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "little")
