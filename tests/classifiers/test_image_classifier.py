@@ -20,8 +20,7 @@ from evenly.classifiers.training.sampling import epoch_batches
 from evenly.classifiers.training.steps import Rows
 from evenly.classifiers.weights import origin_weights
 from evenly.errors import ModelError
-from evenly.features.images import decode_images
-from evenly.features.pixels import Pixels
+from evenly.features.images import Pixels, decode_images
 from evenly.params.augmentation import Policy, Rotate, Shift
 from evenly.params.losses import LdamSettings, LossSettings
 from evenly.params.training import TrainingSettings

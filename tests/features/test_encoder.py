@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from evenly.errors import DataError, EvenlyError, ParameterError
 from evenly.features import fit_featurizer, load_featurizer
-from evenly.features.pretrained import MINILM_PACKAGE
-from evenly.features.tokens import PADDING, Tokens, equal_length_batches
-from evenly.features.vectorcache import VectorCache
+from evenly.features.encoder import VectorCache
+from evenly.features.pretrained import MINILM_PACKAGE, PADDING, Tokens, equal_length_batches
 from evenly.params.base import settings_from
 from evenly.params.features import FeatureSettings
 from evenly.samples import samples_from_columns

@@ -34,6 +34,11 @@ def test_a_saved_featurizer_transforms_alike(train: SampleTable, tmp_path: Path)
     np.testing.assert_array_equal(loaded.transform(train), featurizer.transform(train))
 
 
+def test_no_rows_have_no_vectors(train: SampleTable) -> None:
+    featurizer = fit_featurizer(train, FeatureSettings(), 3)
+    assert featurizer.transform(train.take([])).shape == (0, featurizer.dimension)
+
+
 def test_the_same_rows_in_any_order_give_the_same_bytes(train: SampleTable, tmp_path: Path) -> None:
     fit_featurizer(train, FeatureSettings(), 3).save(tmp_path / "one")
     shuffled = train.take(np.random.default_rng(1).permutation(len(train)))

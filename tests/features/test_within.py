@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.features.within import nearest_within
+from evenly.features.neighbours import nearest_within
 
 
 def brute_force(queries: np.ndarray, points: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -19,10 +19,10 @@ def brute_force(queries: np.ndarray, points: np.ndarray, radii: np.ndarray) -> t
 
 @pytest.fixture(autouse=True)
 def always_by_projection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evenly.features.within._FEW_PAIRS", 0)
-    monkeypatch.setattr("evenly.features.within._QUERIES", 37)
-    monkeypatch.setattr("evenly.features.within._PAIRS", 50)
-    monkeypatch.setattr("evenly.features.within._NUMBERS", 200)
+    monkeypatch.setattr("evenly.features.neighbours._FEW_PAIRS", 0)
+    monkeypatch.setattr("evenly.features.neighbours._QUERIES", 37)
+    monkeypatch.setattr("evenly.features.neighbours._PAIRS", 50)
+    monkeypatch.setattr("evenly.features.neighbours._EXACT", 200)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([9, 20, 60]), st.floats(0.01, 30))

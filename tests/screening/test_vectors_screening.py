@@ -121,7 +121,7 @@ def test_many_real_rows_are_sampled_and_copies_of_all_of_them_still_found(
     near = real + 0.01 * rng.standard_normal(real.shape).astype(np.float32)
     whole = copy_detector(real, 5, 0.002, 0)
     monkeypatch.setattr("evenly.screening.checks.memorised._MEASURED", 300)
-    monkeypatch.setattr("evenly.features.within._FEW_PAIRS", 0)
+    monkeypatch.setattr("evenly.features.neighbours._FEW_PAIRS", 0)
     sampled = copy_detector(real, 5, 0.002, 0)
     assert whole is not None and sampled is not None
     for copies in (whole, sampled):

@@ -18,8 +18,7 @@ from evenly.classifiers.networks.modalities import ImageNetwork
 from evenly.classifiers.networks.network import Inputs
 from evenly.errors import ModelError
 from evenly.features import Featurizer
-from evenly.features.images import decode_images
-from evenly.features.pixels import Pixels, fit_pixels
+from evenly.features.images import Pixels, decode_images, fit_pixels
 from evenly.params.augmentation import Policy
 from evenly.params.features import ImageFeatures
 from evenly.params.models import ImageNetworkSettings

@@ -19,6 +19,7 @@ from evenly.classifiers.networks.modalities import Pooling, TextNetwork
 from evenly.classifiers.networks.network import Inputs
 from evenly.errors import ModelError
 from evenly.features.pretrained import (
+    Tokens,
     config_values,
     load_network,
     load_tokenizer,
@@ -26,8 +27,8 @@ from evenly.features.pretrained import (
     pretrained_folder,
     sentence_pooling,
     token_limit,
+    tokenised,
 )
-from evenly.features.tokens import Tokens, tokenised
 from evenly.files import read_json, write_json
 from evenly.params.models import ScratchSettings, TransformerSettings
 from evenly.plans import TrainPlan

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.features.description import DESCRIPTION
-from evenly.features.vectors import with_given_vectors
+from evenly.features.vectors import DESCRIPTION, with_given_vectors
 from evenly.files import atomic_folder, write_json
 from evenly.params.features import TableFeatures
 from evenly.samples import Feature, FeatureKind, SampleTable

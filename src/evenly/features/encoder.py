@@ -6,9 +6,11 @@ Reimers and Gurevych, "Sentence-BERT", EMNLP 2019 (1908.10084).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +20,15 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.errors import DataError
-from evenly.features.description import DESCRIPTION
-from evenly.features.pretrained import load_network, load_tokenizer, pretrained_folder
-from evenly.features.tokens import Tokens, equal_length_batches, tokenised
-from evenly.features.vectorcache import VectorCache
-from evenly.features.vectors import vector_column, with_given_vectors
+from evenly.features.pretrained import (
+    Tokens,
+    equal_length_batches,
+    load_network,
+    load_tokenizer,
+    pretrained_folder,
+    tokenised,
+)
+from evenly.features.vectors import DESCRIPTION, present_payload, text_payload, with_given_vectors
 from evenly.files import atomic_folder, write_json
 from evenly.params.features import TextFeatures
 from evenly.samples import SampleTable
@@ -31,12 +37,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
+logger = logging.getLogger(__name__)
+
 KEY = "features.text.encoder"
 #: Tokens in a batch: on a CPU small batches stay in its caches, a GPU wants large ones.
 CPU_TOKENS = 512
 GPU_TOKENS = 16_384
 #: Texts whose vectors are computed before they go into the cache.
 _ROUND = 4096
+_KEYS_AT_ONCE = 500  # in one query of the cache
+_PATIENCE = 60.0  # seconds to wait while another process writes to the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +82,7 @@ class Encoder:
 
     def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
         """Give a null text each, and the vectors themselves: no text can be read off a vector."""
-        return {"text": pa.nulls(len(vectors), pa.string()), "vector": vector_column(vectors)}
+        return text_payload(vectors)
 
     def save(self, folder: str | Path) -> None:
         """Write which network it is, as JSON."""
@@ -108,11 +118,8 @@ class Encoder:
         return _FrozenNetwork(folder)
 
     def _vectors(self, samples: SampleTable) -> np.ndarray:
-        texts = samples.texts
-        missing = next((row for row, text in enumerate(texts) if text is None), None)
-        if missing is not None:
-            raise DataError(f"Row {samples.ids[missing]!r} has neither a text nor a vector.")
-        unique, rows = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+        texts = np.asarray(present_payload(samples), dtype=object)
+        unique, rows = np.unique(texts, return_inverse=True)
         vectors = np.empty((len(unique), self.dimension), dtype=np.float32)
         keys = [self._cache_key(text) for text in unique]
         known = self.cache.read(keys, self.dimension) if self.cache else {}
@@ -224,3 +231,47 @@ def _uses_bf16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+class VectorCache:
+    """Vectors by content, in one SQLite file that runs and experiments share; losing it costs time only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "vectors.sqlite"
+
+    def read(self, keys: Sequence[bytes], dimension: int) -> dict[int, np.ndarray]:
+        """Vectors that are there, float32 (dimension,), by position of their key."""
+        if not self.path.exists():
+            return {}
+        found: dict[bytes, np.ndarray] = {}
+        try:
+            with self._open() as database:
+                for start in range(0, len(keys), _KEYS_AT_ONCE):
+                    part = keys[start : start + _KEYS_AT_ONCE]
+                    marks = ",".join("?" * len(part))
+                    query = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"
+                    for key, vector in database.execute(query, part):
+                        found[key] = np.frombuffer(vector, dtype="<f4")
+        except sqlite3.Error as error:
+            logger.warning("%s cannot be read (%s); vectors are computed anew.", self.path, error)
+        return {
+            row: found[key] for row, key in enumerate(keys) if key in found and len(found[key]) == dimension
+        }
+
+    def write(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
+        """Add vectors, float32 (n, dimension)."""
+        blobs = [vector.astype("<f4").tobytes() for vector in vectors]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._open() as database:
+                database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
+                database.executemany(
+                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)", zip(keys, blobs, strict=True)
+                )
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("%s cannot be written (%s); go on without it.", self.path, error)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as database, database:
+            yield database

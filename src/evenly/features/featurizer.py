@@ -1,5 +1,5 @@
 """What every featurizer can do, and which one a data set gets. The featurizers themselves have a module each:
-`pixels` for images, `lsa` and `encoder` for text, `columns` for tables.
+`images` for images, `tfidf` and `encoder` for text, `columns` for tables.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from evenly.errors import DataError
-from evenly.features.description import DESCRIPTION
+from evenly.features.vectors import DESCRIPTION
 from evenly.files import read_json
 from evenly.params.features import FeatureSettings
 from evenly.samples import SampleTable
@@ -66,7 +66,7 @@ def fit_featurizer(
         raise DataError("There is no training row to fit features on.")
     train = train.sorted_by_id()
     if train.modality == "image":
-        from evenly.features.pixels import fit_pixels
+        from evenly.features.images import fit_pixels
 
         return fit_pixels(train, settings.image)
     if train.modality == "table":
@@ -77,7 +77,7 @@ def fit_featurizer(
         from evenly.features.encoder import fit_encoder
 
         return fit_encoder(settings.text, cache)
-    from evenly.features.lsa import fit_lsa
+    from evenly.features.tfidf import fit_lsa
 
     return fit_lsa(train, settings.text, seed)
 
@@ -96,15 +96,15 @@ def load_featurizer(folder: str | Path, cache: Path | None = None) -> Featurizer
     description = read_json(path)
     match description["kind"]:
         case "pixels":
-            from evenly.features.pixels import Pixels
+            from evenly.features.images import Pixels
 
             return Pixels.from_description(description)
         case "columns":
             from evenly.features.columns import Columns
 
             return Columns.from_description(description)
-        case "lsa":
-            from evenly.features.lsa import load_lsa
+        case "tfidf_lsa":
+            from evenly.features.tfidf import load_lsa
 
             return load_lsa(Path(folder), description)
         case "encoder":

@@ -1,22 +1,29 @@
-"""Encoded images (PNG or JPEG bytes) to pixel arrays and back, and the one shape that a data set is brought
-to.
+"""Encoded images (PNG or JPEG bytes) to pixel arrays and back, the one shape that a data set is brought to,
+and pixels as feature vectors.
 
-Arrays are uint8 (n, height, width, channels) with channels 1 (grey) or 3 (red, green, blue). How pixels
-become feature vectors is told in `evenly.features.pixels`.
+Arrays are uint8 (n, height, width, channels) with channels 1 (grey) or 3 (red, green, blue).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from evenly.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
+from evenly.features.vectors import DESCRIPTION, present_payload, with_given_vectors
+from evenly.files import atomic_folder, write_json
+from evenly.params.features import ImageFeatures
+from evenly.samples import SampleTable
 
 #: Side in pixels of images that come in several sizes, unless a setting says otherwise.
 MIXED_SIZE = 32
+#: Longer side above which training images are shrunk, unless a size is set: 64×64×3 is 12,288 numbers.
+LARGEST_SIDE = 64
 
 
 def image_shape(images: Sequence[bytes]) -> tuple[int, int, int]:
@@ -78,7 +85,6 @@ def decode_images(
         When an image cannot be decoded, or the sizes differ and none is asked for.
     """
     import cv2
-    import numpy as np
 
     if not len(images):
         height, width = size or (0, 0)
@@ -112,7 +118,6 @@ def decode_images(
 def encode_images(pixels: np.ndarray) -> list[bytes]:
     """Encode each image of a uint8 array (n, height, width, 1 or 3) as PNG; same pixels, same bytes."""
     import cv2
-    import numpy as np
 
     # Photographs come out as small as at level 6, in a fifth of the time.
     fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
@@ -129,7 +134,6 @@ def encode_images(pixels: np.ndarray) -> list[bytes]:
 def _decoded(encoded: bytes | None, position: int) -> np.ndarray:
     """Pixels as OpenCV gives them: (h, w) for grey files, else (h, w, 3) in blue-green-red order."""
     import cv2
-    import numpy as np
 
     pixels = None
     if encoded:
@@ -146,3 +150,58 @@ def _is_grey(pixels: np.ndarray) -> bool:
         return True
     blue = pixels[:, :, 0]
     return bool((pixels[:, :, 1] == blue).all() and (pixels[:, :, 2] == blue).all())
+
+
+# -- pixels as vectors ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Featurizer of images, fitted by `fit_pixels`."""
+
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def dimension(self) -> int:
+        """Height × width × channels."""
+        return self.height * self.width * self.channels
+
+    def transform(self, samples: SampleTable) -> np.ndarray:
+        """Pixels in 0..1, float32 (n, height × width × channels)."""
+        return with_given_vectors(samples, self.dimension, self._pixels)
+
+    def _pixels(self, samples: SampleTable) -> np.ndarray:
+        images = present_payload(samples)
+        decoded = decode_images(images, (self.height, self.width), self.channels)
+        return decoded.reshape(len(images), self.dimension).astype(np.float32) / np.float32(255)
+
+    def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
+        """PNG images of vectors (n, dimension), clipped to 0..1 and rounded to 8 bits."""
+        levels = np.rint(np.clip(vectors, 0, 1) * np.float32(255)).astype(np.uint8)
+        images = encode_images(levels.reshape(len(vectors), self.height, self.width, self.channels))
+        return {"image": pa.array(images, type=pa.binary())}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the shape to `featurizer.json`."""
+        with atomic_folder(folder) as temporary:
+            write_json({"kind": "pixels", **asdict(self)}, temporary / DESCRIPTION)
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Pixels:
+        """Rebuild what `save` wrote."""
+        return cls(description["height"], description["width"], description["channels"])
+
+
+def fit_pixels(train: SampleTable, settings: ImageFeatures) -> Pixels:
+    """Choose the shape that images are brought to, from the training images and the settings."""
+    height, width, channels = image_shape(present_payload(train))
+    if settings.size is not None:
+        height = width = settings.size
+    elif max(height, width) > LARGEST_SIDE:
+        scale = LARGEST_SIDE / max(height, width)
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    if settings.channels != "auto":
+        channels = 1 if settings.channels == "grey" else 3
+    return Pixels(height, width, channels)

@@ -1,8 +1,11 @@
-"""The `vector` column: rows that exist in feature space only."""
+"""What featurizers share: their file, the payload that they read, and the `vector` column of rows that exist
+in feature space only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,26 +13,39 @@ import pyarrow as pa
 from evenly.errors import DataError
 from evenly.samples import SampleTable
 
+#: In the folder of every featurizer: what it is and how it was fitted.
+DESCRIPTION = "featurizer.json"
+
+
+def present_payload(samples: SampleTable) -> list[Any]:
+    """Texts or encoded images, after refusing a row that has none."""
+    values = samples.texts if samples.modality == "text" else samples.images
+    missing = next((row for row, value in enumerate(values) if value is None), None)
+    if missing is not None:
+        what = "a text" if samples.modality == "text" else "an image"
+        raise DataError(f"Row {samples.ids[missing]!r} has neither {what} nor a vector.")
+    return list(values)
+
+
+def text_payload(vectors: np.ndarray) -> Mapping[str, pa.Array]:
+    """Payload columns of n texts that exist as vectors only, float32 (n, d)."""
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return {"text": pa.nulls(len(vectors), pa.string()), "vector": column}
+
 
 def with_given_vectors(
     samples: SampleTable, dimension: int, compute: Callable[[SampleTable], np.ndarray]
 ) -> np.ndarray:
-    """Vectors of all samples: those of the `vector` column as they are, the others from their payload.
-
-    Parameters
-    ----------
-    samples
-        n rows.
-    dimension
-        Length that given vectors must have.
-    compute
-        Gives the vectors of rows without one, float32 (rows, dimension).
+    """Vectors of all samples: those of the `vector` column as they are, the others by `compute`.
 
     Raises
     ------
     DataError
         When a given vector has another length: it was made with other features.
     """
+    if not len(samples):
+        return np.zeros((0, dimension), dtype=np.float32)
     if not samples.has("vector"):
         return compute(samples)
     column = samples.table.column("vector").combine_chunks()
@@ -47,9 +63,3 @@ def with_given_vectors(
     if not given.all():
         out[~given] = compute(samples.take(~given))
     return out
-
-
-def vector_column(vectors: np.ndarray) -> pa.Array:
-    """Arrow column (n,) of the rows of a float32 matrix (n, d)."""
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])

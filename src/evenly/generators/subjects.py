@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.features import Featurizer
-from evenly.features.images import decode_images, encode_images
-from evenly.features.pixels import fit_pixels
+from evenly.features.images import decode_images, encode_images, fit_pixels
 from evenly.generators.fitting import Trainee
 from evenly.generators.image_gan import ImageGan
 from evenly.generators.image_vae import ImageVae

@@ -274,7 +274,7 @@ def _most_similar(blocks: Iterable[Pairs], n: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _nearest_within(vectors: np.ndarray, others: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    from evenly.features.within import nearest_within
+    from evenly.features.neighbours import nearest_within
 
     distances, indices = nearest_within(vectors, others, radius)
     return indices, np.where(indices >= 0, distances, np.nan)

@@ -62,8 +62,7 @@ class CopyDetector:
         nearest : numpy.ndarray
             int64 (q,): position of the real row that is nearest, as far as is known.
         """
-        from evenly.features.neighbours import nearest_neighbours
-        from evenly.features.within import nearest_within
+        from evenly.features.neighbours import nearest_neighbours, nearest_within
 
         found, places = nearest_neighbours(vectors, self.real[self.reference], self.k)
         first, last, nearest = found[:, 0], found[:, -1], self.reference[places[:, 0]]
