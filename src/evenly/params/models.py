@@ -25,33 +25,32 @@ from evenly.params.training import (
 )
 from evenly.samples import Modality
 
-#: What fine-tuning a pretrained encoder of texts changes in `train`.
+#: What suits the fine-tuning of an encoder of texts, its training from scratch, and the fine-tuning of an
+#: image network, in other values of `train`.
 TEXT_FINE_TUNING: dict[str, Any] = {
     "epochs": 8,
+    "patience": 2,
     "min_steps_per_epoch": 10,
     "batch_size": 32,
     "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "gradient_clip": 1.0,
     "learning_rate": 5e-5,
     "head_learning_rate": 1e-3,
-    "weight_decay": 0.01,
     "schedule": "linear",
     "warmup": 0.06,
-    "gradient_clip": 1.0,
-    "patience": 2,
 }
-#: What training an encoder of texts from scratch changes in `train`.
-TEXT_FROM_SCRATCH: dict[str, Any] = TEXT_FINE_TUNING | {
+TEXT_FROM_SCRATCH = TEXT_FINE_TUNING | {
     "epochs": 30,
+    "patience": 5,
     "learning_rate": 1e-3,
     "head_learning_rate": None,
-    "patience": 5,
 }
-#: What fine-tuning a pretrained image network changes in `train`.
-IMAGE_FINE_TUNING: dict[str, Any] = TEXT_FINE_TUNING | {
+IMAGE_FINE_TUNING = TEXT_FINE_TUNING | {
     "epochs": 12,
+    "patience": 3,
     "learning_rate": 1e-4,
     "schedule": "cosine",
-    "patience": 3,
 }
 
 
@@ -83,16 +82,7 @@ class RandomForestSettings(AnyModelSettings):
     min_samples_leaf: PositiveInt = 1
 
 
-class BoostingSettings(AnyModelSettings):
-    """What boosted trees have: `rounds` at most, fewer where `patience` of them do not help on validation."""
-
-    learning_rate: PositiveFloat = 0.1
-    rounds: PositiveInt
-    patience: PositiveInt
-    l2: NonNegativeFloat
-
-
-class HistGradientBoostingSettings(BoostingSettings):
+class HistGradientBoostingSettings(AnyModelSettings):
     """Histogram gradient boosting, stopped when the validation loss has not improved for so many rounds.
 
     `min_samples_leaf` shrinks to a third of the training rows where they are fewer than three times as many:
@@ -100,6 +90,7 @@ class HistGradientBoostingSettings(BoostingSettings):
     """
 
     kind: Literal["hist_gradient_boosting"] = "hist_gradient_boosting"
+    learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 300
     patience: PositiveInt = 20
     max_leaf_nodes: Annotated[int, Field(ge=2)] = 31
@@ -107,10 +98,11 @@ class HistGradientBoostingSettings(BoostingSettings):
     l2: NonNegativeFloat = 0.0
 
 
-class CatBoostSettings(BoostingSettings):
+class CatBoostSettings(AnyModelSettings):
     """CatBoost, stopped when the validation loss has not improved for `patience` rounds."""
 
     kind: Literal["catboost"] = "catboost"
+    learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 500
     patience: PositiveInt = 30
     depth: Annotated[int, Field(ge=1, le=16)] = 6
@@ -260,12 +252,10 @@ class TransformerSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model: all that a room must know of it beyond its settings.
+    """A model: all that a room must know of it beyond its settings, whose `kind` is its name.
 
     Attributes
     ----------
-    settings
-        Settings class; its `kind` is the model's name.
     reads
         `vectors`, which `featurize` makes of any data; `images` and `texts` are for networks.
     libraries
@@ -275,8 +265,8 @@ class ModelSpec:
     strong
         Whether the studies of resampling call it strong: what it gains by resampling is little or nothing.
     seconds
-        Guess at the seconds of a fit on a core, from the settings, the rows shown (over all epochs for a
-        network), columns or pixels, and classes; None where they depend on the machine more than on the data.
+        Guess at the seconds of a fit on a core, from the settings, the rows (of all epochs for a network),
+        columns or pixels, and classes; None where they depend on the machine more than on the data.
     regularised
         Settings that hold it back from learning copies by heart: a penalty, flatter trees, fuller leaves.
     """
@@ -292,11 +282,9 @@ class ModelSpec:
     @property
     def modalities(self) -> frozenset[Modality]:
         """The data that it takes."""
-        by_reading: dict[str, frozenset[Modality]] = {
-            "images": frozenset({"image"}),
-            "texts": frozenset({"text"}),
-        }
-        return by_reading.get(self.reads, frozenset({"text", "image", "table"}))
+        if self.reads == "vectors":
+            return frozenset(("text", "image", "table"))
+        return frozenset(("image",) if self.reads == "images" else ("text",))
 
     @property
     def is_network(self) -> bool:
@@ -305,10 +293,7 @@ class ModelSpec:
 
     @property
     def needs_payload(self) -> bool:
-        """Whether rows that exist as vectors only, such as those of SMOTE, teach it nothing.
-
-        Images and tables come back from their vectors, texts do not.
-        """
+        """Whether rows that are vectors alone teach it nothing, as those of SMOTE do where it reads texts."""
         return self.reads == "texts"
 
     @property
@@ -335,39 +320,39 @@ _SPECS = (
         LogisticRegressionSettings,
         "vectors",
         _SCIKIT_LEARN,
-        default_for="text",
-        seconds=lambda _, rows, columns, classes: 1e-7 * rows * columns * classes,
+        "text",
         regularised={"C": 0.1},
+        seconds=lambda _, rows, columns, classes: 1e-7 * rows * columns * classes,
     ),
     ModelSpec(
         RandomForestSettings,
         "vectors",
         _SCIKIT_LEARN,
-        seconds=lambda settings, rows, columns, _: 5.5e-7 * settings.trees * rows * math.sqrt(columns),
         regularised={"min_samples_leaf": 5, "max_depth": 8},
+        seconds=lambda settings, rows, columns, _: 5.5e-7 * settings.trees * rows * math.sqrt(columns),
     ),
     ModelSpec(
         HistGradientBoostingSettings,
         "vectors",
         _SCIKIT_LEARN,
-        default_for="table",
+        "table",
         strong=True,
-        seconds=_boosting_seconds,
         regularised={"max_leaf_nodes": 7, "l2": 10.0},
+        seconds=_boosting_seconds,
     ),
     ModelSpec(
         CatBoostSettings,
         "vectors",
         ("numpy", "catboost"),
         strong=True,
-        seconds=_boosting_seconds,
         regularised={"depth": 4, "l2": 30.0},
+        seconds=_boosting_seconds,
     ),
     ModelSpec(
         SmallCnnSettings,
         "images",
         ("torch",),
-        default_for="image",
+        "image",
         seconds=lambda _, rows, pixels, __: 2e-6 * rows * pixels,
     ),
     ModelSpec(ShuffleNetV2Settings, "images", ("torch",)),
@@ -411,17 +396,7 @@ def default_model(modality: Modality) -> ModelName:
 def resolved_training(
     training: TrainingSettings, settings: ModelSettings, *changes: Mapping[str, Any]
 ) -> TrainingSettings:
-    """How a network is trained: `train`, changed by what suits it, its own `training`, and a recipe.
-
-    Parameters
-    ----------
-    training
-        The section `train`.
-    settings
-        Of the model.
-    changes
-        More keys to change, such as a recipe's; the last one wins.
-    """
+    """How a network is trained: `train`, changed by what suits it, its own `training`, and then `changes`."""
     own = (settings.training_defaults, settings.training) if isinstance(settings, NetworkSettings) else ()
     return resolved_unfreezing(changed_training(training, *own, *changes), settings.is_pretrained)
 
@@ -429,13 +404,7 @@ def resolved_training(
 def check_combination(
     model: ModelName, modality: Modality, loss: LossName, sampler: SamplerName, losses: LossSettings
 ) -> None:
-    """Refuse, before any work, what a model cannot do.
-
-    Raises
-    ------
-    RecipeError
-        Naming the model, what it cannot take, and what it can.
-    """
+    """Refuse, before any work, what a model cannot do, naming what it can."""
     spec = MODELS[model]
     if modality not in spec.modalities:
         takers = sorted(name for name, other in MODELS.items() if modality in other.modalities)
@@ -463,13 +432,7 @@ def check_combination(
 def check_training(
     model: ModelName, modality: Modality, training: TrainingSettings, changes: Mapping[str, Any]
 ) -> None:
-    """Refuse what a recipe (`changes`) or `train` asks of a training that this model or data cannot have.
-
-    Raises
-    ------
-    RecipeError
-        Naming the key and the models or data that have it.
-    """
+    """Refuse what a recipe (`changes`) or `train` asks of a training that this model or data cannot have."""
     if not MODELS[model].is_network:
         if changes:
             raise RecipeError(
