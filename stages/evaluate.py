@@ -7,10 +7,10 @@ def main() -> None:
     from pathlib import Path
 
     from evenly.classifiers.classifier import read_manifest
-    from evenly.evaluation.evaluate import evaluate
+    from evenly.evaluation.evaluate import evaluate, load_models
+    from evenly.evaluation.outputs import write_evaluation
     from evenly.evaluation.remarks import summary
     from evenly.evaluation.robustness import robustness
-    from evenly.evaluation.run import load_models, write_evaluation
     from evenly.features import load_featurizer
     from evenly.files import read_json
     from evenly.params.project import read_params

@@ -7,9 +7,8 @@ import pytest
 from evaluated_runs import score_table
 
 from evenly.classifiers import build_classifier
-from evenly.evaluation.evaluate import evaluate
+from evenly.evaluation.evaluate import evaluate, load_models
 from evenly.evaluation.results import Evaluation
-from evenly.evaluation.run import load_models
 from evenly.features import fit_featurizer
 from evenly.files import write_json
 from evenly.params.evaluation import EvaluateSettings

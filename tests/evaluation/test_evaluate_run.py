@@ -10,10 +10,10 @@ import pytest
 from evaluated_runs import Run, ScoreReader, long_tailed_run, score_table
 
 from evenly.errors import DataError, ModelError
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.evaluate import model_folders
+from evenly.evaluation.metrics import HEADLINE
 from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
 from evenly.evaluation.results import Evaluation
-from evenly.evaluation.run import model_folders
 from evenly.files import write_json
 from evenly.samples import SampleTable, samples_from_columns
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from evenly.evaluation.headline import HEADLINE, Predictions
 from evenly.evaluation.intervals import (
     bootstrap_draws,
     bootstrap_weights,
@@ -14,6 +13,7 @@ from evenly.evaluation.intervals import (
     paired_differences,
     wilson_interval,
 )
+from evenly.evaluation.metrics import HEADLINE, Predictions
 
 
 def scored(rows: int, classes: int, seed: int, skill: float = 1.5) -> tuple[np.ndarray, np.ndarray]:

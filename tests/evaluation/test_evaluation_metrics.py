@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from evenly.evaluation import metrics
-from evenly.evaluation.headline import HEADLINE, Predictions
+from evenly.evaluation.metrics import HEADLINE, Predictions
 
 
 @st.composite

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evaluated_runs import long_tailed_run
 
-from evenly.evaluation.run import write_evaluation
+from evenly.evaluation.outputs import write_evaluation
 from evenly.features import fit_featurizer
 from evenly.params.features import FeatureSettings
 from evenly.quality.compare import quality_by_origin

@@ -13,11 +13,10 @@ from rich.console import Console
 
 from evenly.errors import DataError
 from evenly.evaluation.intervals import Interval
-from evenly.evaluation.outputs import metrics_json
+from evenly.evaluation.outputs import metrics_json, write_evaluation
 from evenly.evaluation.plots import MANY_CLASSES, write_plots
 from evenly.evaluation.remarks import rule_sentence
 from evenly.evaluation.results import Evaluation, RuleResult
-from evenly.evaluation.run import write_evaluation
 from evenly.evaluation.summary import print_summary
 from evenly.files import write_json
 from evenly.pages import page_html

@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from evenly.evaluation.groupreport import group_metrics
-from evenly.evaluation.groups import group_errors, minority_groups
+from evenly.evaluation.groups import GroupErrors, group_errors, group_metrics, minority_groups
 from evenly.evaluation.intervals import bootstrap_weights
-from evenly.evaluation.results import Evaluation, GroupErrors
-from evenly.evaluation.run import write_evaluation
+from evenly.evaluation.outputs import write_evaluation
+from evenly.evaluation.results import Evaluation
 from evenly.evaluation.summary import print_summary
 from evenly.samples import SampleTable, Schema, samples_from_columns
 

@@ -16,11 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.errors import DataError
-from evenly.evaluation.corruptions import STRENGTHS, corrupted, corruption_names
-from evenly.evaluation.corruptions.images import severity, worsened
-from evenly.evaluation.corruptions.typing_noise import NEIGHBOURS, mistyped
-from evenly.evaluation.results import RobustnessPoint
-from evenly.evaluation.robustness import robustness, robustness_metrics, write_robustness
+from evenly.evaluation.corruptions import (
+    NEIGHBOURS,
+    STRENGTHS,
+    corrupted,
+    corruption_names,
+    mistyped,
+    severity,
+    worsened,
+)
+from evenly.evaluation.robustness import RobustnessPoint, robustness, robustness_metrics, write_robustness
 from evenly.features.images import decode_images, encode_images
 from evenly.samples import Feature, Modality, SampleTable, Schema, samples_from_columns
 

@@ -13,7 +13,7 @@ from rounds import FIRST, LONG, digits, first_round, hard_rows, second_plan
 
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.images import ImageClassifier
-from evenly.evaluation.run import load_models, model_folders
+from evenly.evaluation.evaluate import load_models, model_folders
 from evenly.features import fit_featurizer
 from evenly.finetuning import Comparison, compared, finetune, write_finetuned
 from evenly.params.features import FeatureSettings

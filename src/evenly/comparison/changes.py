@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from evenly.evaluation.headline import HEADLINE, Predictions
 from evenly.evaluation.intervals import Interval, bootstrap_draws, bootstrap_weights, paired_differences
-from evenly.evaluation.metrics import f1_scores
+from evenly.evaluation.metrics import HEADLINE, Predictions, f1_scores
 from evenly.experiments.history import Revision, hashes
 from evenly.experiments.runs import Run, flattened, read_run
 from evenly.params.base import settings_from

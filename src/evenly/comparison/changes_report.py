@@ -10,7 +10,7 @@ from typing import Any
 from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.tables import column_rows, cost_columns, leaderboard_columns
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.metrics import HEADLINE
 from evenly.files import atomic_folder, write_text
 from evenly.wording import decimal, first_names, markdown_table, signed_decimal
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from evenly.evaluation.evaluate import RULE_METRICS
-from evenly.evaluation.headline import HEADLINE, Metric
+from evenly.evaluation.metrics import HEADLINE, OF_RULES, Measure
 from evenly.experiments.groups import RIVALS
 from evenly.experiments.runs import Run
 
@@ -25,8 +24,8 @@ RULE_RIVALS = {
 #: Of pairs of class and spurious attribute: runs on data with an attribute tell it, decision rules do not.
 WORST_GROUP = "worst_group_error"
 #: Metrics of test rows that runs can be compared by.
-MEASURES: dict[str, Metric] = {name: HEADLINE[name] for name in RULE_METRICS} | {
-    WORST_GROUP: Metric(
+MEASURES: dict[str, Measure] = {name: HEADLINE[name] for name in OF_RULES} | {
+    WORST_GROUP: Measure(
         "Worst-group error", False, "error of the pair of class and attribute that is predicted worst"
     )
 }

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.evaluation.metrics import EPSILON
-
+#: Probabilities are kept this far from 0 before a logarithm is taken: the spacing of float64 at 1.
+EPSILON = float(np.finfo(np.float64).eps)
 #: Temperatures outside this range say more about a handful of validation rows than about the model.
 TEMPERATURES = (0.05, 20.0)
 _HALVINGS = 40
@@ -35,9 +35,10 @@ class CalibrationGaps:
     def __init__(self, y: np.ndarray, probabilities: np.ndarray, bins: int) -> None:
         top = probabilities.argmax(axis=1)
         confidence = probabilities[np.arange(len(y)), top]
-        self._top = _binned_gaps(confidence, top == y, bins)
+        self._top = _BinnedGaps(equal_mass_bins(confidence, bins), confidence - (top == y))
         self._classes = [
-            _binned_gaps(probabilities[:, k], y == k, bins) for k in range(probabilities.shape[1])
+            _BinnedGaps(equal_mass_bins(scores, bins), scores - (y == k))
+            for k, scores in enumerate(probabilities.T)
         ]
 
     def top_label(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -68,10 +69,6 @@ class _BinnedGaps:
         by_bin = np.zeros((len(self.gap), self.column.max() + 1), dtype=weights.dtype)
         by_bin[np.arange(len(self.gap)), self.column] = self.gap
         return np.asarray(np.abs(weights @ by_bin).sum(axis=-1) / weights.sum(axis=-1))
-
-
-def _binned_gaps(scores: np.ndarray, hit: np.ndarray, bins: int) -> _BinnedGaps:
-    return _BinnedGaps(equal_mass_bins(scores, bins), scores - hit)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from evenly.errors import ParameterError
-from evenly.evaluation.calibration import fitted_temperature, scaled
-from evenly.evaluation.metrics import EPSILON
+from evenly.evaluation.calibration import EPSILON, fitted_temperature, scaled
 from evenly.params.evaluation import PriorSetting
 
 RuleName = Literal[

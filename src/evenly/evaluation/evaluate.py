@@ -1,34 +1,29 @@
 """Evaluate: open the test split, and gather everything that can be said about one run's models in one value.
 
-What is gathered is written by `evenly.evaluation.outputs`, drawn by `evenly.evaluation.plots` and told by
-`evenly.evaluation.story`.
+What is gathered is written by `evenly.evaluation.outputs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evenly.errors import DataError, ModelError
 from evenly.evaluation import metrics
-from evenly.evaluation.decisions import (
-    DecisionRule,
-    class_weights,
-    deployment_shares,
-    fitted_rules,
-    out_of_fold,
-)
+from evenly.evaluation.decisions import class_weights, deployment_shares, fitted_rules, out_of_fold
 from evenly.evaluation.groups import group_errors
-from evenly.evaluation.headline import Predictions
 from evenly.evaluation.intervals import (
     bootstrap_draws,
     metric_intervals,
     paired_differences,
     wilson_interval,
 )
+from evenly.evaluation.metrics import OF_RULES, Predictions
 from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, OriginResult, RuleResult
+from evenly.files import read_json
 from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.samples import SampleTable
 
@@ -37,16 +32,28 @@ if TYPE_CHECKING:
 
 #: Fewer rows than this tell nothing about the accuracy in a bin.
 _ROWS_A_BIN = 20
-#: What a decision rule is judged by.
-RULE_METRICS = (
-    "macro_f1",
-    "balanced_accuracy",
-    "accuracy",
-    "worst_class_recall",
-    "nll",
-    "brier",
-    "calibration_error",
-)
+
+
+def model_folders(models: str | Path) -> dict[str, Path]:
+    """Find the models of a run, by the stage that made them; the last is the final one.
+
+    Parameters
+    ----------
+    models
+        Folder with `train` and `finetune`. Where `finetune/model.json` says `{"kept": "train"}`, there was no
+        second round, or it was not better, and the first model is the only one.
+    """
+    first, second = Path(models) / "train", Path(models) / "finetune"
+    if read_json(second / "model.json").get("kept") == "train":
+        return {"train": first}
+    return {"train": first, "finetune": second}
+
+
+def load_models(models: str | Path) -> dict[str, Classifier]:
+    """Load the models of a run; see `model_folders`."""
+    from evenly.classifiers import load_classifier
+
+    return {name: load_classifier(folder) for name, folder in model_folders(models).items()}
 
 
 def evaluate(
@@ -95,36 +102,38 @@ def evaluate(
                 f"models/{name} knows the classes {', '.join(model.classes)}, the test split has "
                 f"{', '.join(test.classes)}; run `dvc repro` to train it on this data."
             )
-    rows = {
-        "train": _counts(train),
-        "balanced": _counts(balanced),
-        "validation": _counts(validation),
-        "test": _counts(test),
-    }
+    tables = {"train": train, "balanced": balanced, "validation": validation, "test": test}
+    rows = {name: np.bincount(table.codes, minlength=len(test.classes)) for name, table in tables.items()}
     deployment = deployment_shares(prior, test.classes, rows["train"], rows["validation"])
     reweighted = prior != "validation"
 
     # In the order of their ids, rows give the same resamples whatever the order of the file.
-    by_id = np.argsort(test.ids.astype(str), kind="stable")
+    by_id = _by_id(test)
     y = test.codes[by_id]
-    bins = int(np.clip(len(test) // _ROWS_A_BIN, 2, settings.calibration_bins))
+    bins = calibration_bins(len(test), settings.calibration_bins)
     scores = [model.predict_proba(test) for model in models.values()]
     on_test = [Predictions(y, score[by_id], bins=bins) for score in scores]
     on_validation = [model.predict_proba(validation) for model in models.values()]
     draws = bootstrap_draws(on_test, resamples=settings.bootstrap, seed=seed)
     values = [one.values() for one in on_test]
 
-    final = list(models.values())[-1]
-    validation_weights = class_weights(deployment, rows["validation"]) if reweighted else None
     fitting: dict[str, Any] = {
-        "effective": np.asarray(final.effective_prior, dtype=np.float64),
+        "effective": np.asarray(list(models.values())[-1].effective_prior, dtype=np.float64),
         "deployment": deployment,
-        "weights": validation_weights,
+        "weights": class_weights(deployment, rows["validation"]) if reweighted else None,
         "shrinkage": settings.threshold_shrinkage,
     }
-    rules = fitted_rules(validation.codes, on_validation[-1], **fitting)
-    tuned = next(rule for rule in rules if rule.name == "tuned_thresholds")
-    row_weights = class_weights(deployment, rows["test"])[y] if reweighted else None
+    rules = _rules(
+        on_test[-1],
+        validation,
+        on_validation[-1],
+        fitting,
+        row_weights=class_weights(deployment, rows["test"])[y] if reweighted else None,
+        bins=bins,
+        resamples=settings.bootstrap,
+        seed=seed,
+    )
+    tuned = next(result.rule for result in rules if result.rule.name == "tuned_thresholds")
     return Evaluation(
         test=test,
         models=tuple(
@@ -132,21 +141,13 @@ def evaluate(
                 name=name,
                 probabilities=scores[i],
                 test=metric_intervals(values[i], draws[i]),
-                validation=_numbers(Predictions(validation.codes, on_validation[i], bins=bins)),
+                validation=_known_values(Predictions(validation.codes, on_validation[i], bins=bins)),
                 **_on_training_rows(model, balanced, bins),
             )
             for i, (name, model) in enumerate(models.items())
         ),
         difference=paired_differences(values[-1], draws[-1], values[0], draws[0]) if len(models) > 1 else {},
-        rules=_rule_results(
-            rules,
-            on_test[-1],
-            row_weights,
-            bins,
-            settings,
-            seed,
-            _rules_on_validation(validation, on_validation[-1], bins, fitting),
-        ),
+        rules=rules,
         prior=prior,
         deployment=deployment,
         reweighted=reweighted,
@@ -163,8 +164,21 @@ def evaluate(
     )
 
 
-def _counts(table: SampleTable) -> np.ndarray:
-    return np.bincount(table.codes, minlength=len(table.classes))
+def calibration_bins(rows: int, most: int) -> int:
+    """Bins of the calibration errors: at most so many, fewer where they would hold too few rows."""
+    return int(np.clip(rows // _ROWS_A_BIN, 2, most))
+
+
+def _by_id(table: SampleTable) -> np.ndarray:
+    return np.argsort(table.ids.astype(str), kind="stable")
+
+
+def _known_values(
+    predictions: Predictions, weights: np.ndarray | None = None, names: tuple[str, ...] | None = None
+) -> dict[str, float]:
+    """Headline metrics that exist."""
+    values = {name: float(value) for name, value in predictions.values(weights, names).items()}
+    return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
 def _on_training_rows(model: Classifier, rows: SampleTable, bins: int) -> dict[str, Any]:
@@ -172,26 +186,45 @@ def _on_training_rows(model: Classifier, rows: SampleTable, bins: int) -> dict[s
     probabilities = model.predict_proba(rows)
     # A recipe may keep synthetic rows only; the gap is then taken on these.
     real = rows.is_real if rows.is_real.any() else np.ones(len(rows), dtype=bool)
-    return {
-        "train": _numbers(Predictions(rows.codes[real], probabilities[real], bins=bins)),
-        "origins": _by_origin(rows, probabilities),
-    }
-
-
-def _numbers(predictions: Predictions) -> dict[str, float]:
-    """Headline metrics that exist."""
-    values = {name: float(value) for name, value in predictions.values().items()}
-    return {name: value for name, value in values.items() if not np.isnan(value)}
-
-
-def _by_origin(rows: SampleTable, probabilities: np.ndarray) -> tuple[OriginResult, ...]:
     hit = probabilities.argmax(axis=1) == rows.codes
     losses = metrics.log_losses(rows.codes, probabilities)
     origins = sorted(set(rows.origins), key=lambda origin: (origin != "real", origin))
     masks = ((origin, rows.origins == origin) for origin in origins)
+    return {
+        "train": _known_values(Predictions(rows.codes[real], probabilities[real], bins=bins)),
+        "origins": tuple(
+            OriginResult(origin, int(mask.sum()), float(hit[mask].mean()), float(losses[mask].mean()))
+            for origin, mask in masks
+        ),
+    }
+
+
+def _rules(
+    scores: Predictions,
+    validation: SampleTable,
+    validation_scores: np.ndarray,
+    fitting: Mapping[str, Any],
+    *,
+    row_weights: np.ndarray | None,
+    bins: int,
+    resamples: int,
+    seed: int,
+) -> tuple[RuleResult, ...]:
+    """Make the decision rules from validation rows, and score them on test rows."""
+    rules = fitted_rules(validation.codes, validation_scores, **fitting)
+    on_validation = _rules_on_validation(validation, validation_scores, bins, fitting)
+    p = scores.probabilities
+    ruled = [Predictions(scores.y, rule.probabilities(p), rule.decisions(p), bins=bins) for rule in rules]
+    draws = bootstrap_draws(ruled, resamples=resamples, seed=seed, row_weights=row_weights, names=OF_RULES)
+    values = [one.values(row_weights, OF_RULES) for one in ruled]
     return tuple(
-        OriginResult(origin, int(mask.sum()), float(hit[mask].mean()), float(losses[mask].mean()))
-        for origin, mask in masks
+        RuleResult(
+            rule,
+            metric_intervals(value, drawn),
+            paired_differences(value, drawn, values[0], draws[0]) if rule.name != "argmax" else {},
+            on_validation.get(rule.name, {}),
+        )
+        for rule, value, drawn in zip(rules, values, draws, strict=True)
     )
 
 
@@ -201,51 +234,13 @@ def _rules_on_validation(
     """Score the rules on validation rows out of fold, by rule; empty with a single row."""
     if len(validation) < 2:
         return {}
-    by_id = np.argsort(validation.ids.astype(str), kind="stable")
-    y, weights = validation.codes[by_id], fitting["weights"]
-    found: dict[str, dict[str, float]] = {}
-    for name, (stated, decided) in out_of_fold(y, scores[by_id], **fitting).items():
-        row_weights = None if weights is None else weights[y]
-        values = Predictions(y, stated, decided, bins=bins).values(row_weights, RULE_METRICS)
-        found[name] = {key: float(value) for key, value in values.items() if not np.isnan(value)}
-    return found
-
-
-def _rule_results(
-    rules: tuple[DecisionRule, ...],
-    scores: Predictions,
-    row_weights: np.ndarray | None,
-    bins: int,
-    settings: EvaluateSettings,
-    seed: int,
-    on_validation: Mapping[str, dict[str, float]],
-) -> tuple[RuleResult, ...]:
-    ruled = [
-        Predictions(
-            scores.y,
-            rule.probabilities(scores.probabilities),
-            rule.decisions(scores.probabilities),
-            bins=bins,
-        )
-        for rule in rules
-    ]
-    draws = bootstrap_draws(
-        ruled, resamples=settings.bootstrap, seed=seed, row_weights=row_weights, names=RULE_METRICS
-    )
-    values = [one.values(row_weights, RULE_METRICS) for one in ruled]
-    results = []
-    for rule, value, drawn in zip(rules, values, draws, strict=True):
-        intervals = metric_intervals(value, drawn)
-        gains = paired_differences(value, drawn, values[0], draws[0]) if rule.name != "argmax" else {}
-        results.append(
-            RuleResult(
-                rule,
-                {name: intervals[name] for name in RULE_METRICS},
-                {name: gains[name] for name in RULE_METRICS if name in gains},
-                on_validation.get(rule.name, {}),
-            )
-        )
-    return tuple(results)
+    by_id = _by_id(validation)
+    y = validation.codes[by_id]
+    weights = None if fitting["weights"] is None else fitting["weights"][y]
+    return {
+        name: _known_values(Predictions(y, stated, decided, bins=bins), weights, OF_RULES)
+        for name, (stated, decided) in out_of_fold(y, scores[by_id], **fitting).items()
+    }
 
 
 def _per_class(
@@ -256,36 +251,28 @@ def _per_class(
 ) -> tuple[ClassResult, ...]:
     o = predictions.outcomes()
     low, high = wilson_interval(o.hits, o.actual)
-    columns = (metrics.precisions(o), metrics.recalls(o), low, high, metrics.f1_scores(o))
+    columns = {
+        "precision": metrics.precisions(o),
+        "recall": metrics.recalls(o),
+        "recall_low": low,
+        "recall_high": high,
+        "f1": metrics.f1_scores(o),
+    }
     results = []
     for k, name in enumerate(classes):
-        present = bool(o.actual[k])
-        auroc, average_precision = (
-            predictions.rankings[k].auroc_and_average_precision() if present else (np.nan, np.nan)
-        )
-        precision, recall, recall_low, recall_high, f1 = (
-            float(column[k]) if present else None for column in columns
-        )
+        scores: dict[str, Any] = dict.fromkeys([*columns, "auroc", "average_precision"])
+        if k in predictions.rankings:
+            auroc, average_precision = predictions.rankings[k].auroc_and_average_precision()
+            scores = {column: float(values[k]) for column, values in columns.items()}
+            scores["auroc"] = None if np.isnan(auroc) else float(auroc)
+            scores["average_precision"] = None if np.isnan(average_precision) else float(average_precision)
         results.append(
             ClassResult(
                 name=name,
-                train_rows=int(rows["train"][k]),
-                balanced_rows=int(rows["balanced"][k]),
-                validation_rows=int(rows["validation"][k]),
-                test_rows=int(rows["test"][k]),
+                **{f"{table}_rows": int(counts[k]) for table, counts in rows.items()},
                 predicted_rows=int(o.predicted[k]),
-                precision=precision,
-                recall=recall,
-                recall_low=recall_low,
-                recall_high=recall_high,
-                f1=f1,
-                average_precision=_known(average_precision),
-                auroc=_known(auroc),
+                **scores,
                 threshold_weight=float(threshold_weights[k]),
             )
         )
     return tuple(results)
-
-
-def _known(value: np.ndarray | float) -> float | None:
-    return None if np.isnan(value) else float(value)

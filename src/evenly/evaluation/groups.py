@@ -1,15 +1,76 @@
-"""Errors by group of class and spurious attribute, and what they say together: majority, minority, worst."""
+"""Errors by group of class and spurious attribute, and what they say together: majority, minority, worst.
+
+They are measured first; below stands how they are written: numbers for `metrics/evaluate.json`, a table, a
+picture, a section of the report.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evenly.evaluation.intervals import Interval, bootstrap_weights, metric_intervals, wilson_interval
-from evenly.evaluation.results import GroupErrors, GroupResult
+from evenly.evaluation.intervals import (
+    Interval,
+    bootstrap_weights,
+    intervals_json,
+    metric_intervals,
+    wilson_interval,
+)
+from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, new_figure, save_figure, shortened
+from evenly.files import write_csv
 from evenly.groups import by_group, group_counts, group_name, nested, parts_of
+from evenly.pages import figure
 from evenly.samples import SampleTable, natural_order
+from evenly.wording import csv_cell
+
+_LABELS = {
+    "error": "Overall error",
+    "majority_error": "Majority groups",
+    "minority_error": "Minority groups",
+    "worst_group_error": "Worst group",
+    "largest_difference": "Largest difference",
+}
+#: Below this many test rows, a group's error is coarse.
+_FEW_ROWS = 30
+#: Of more groups than this, those with the largest errors are drawn.
+_MOST_DRAWN = 40
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """One group of class and spurious attribute, called `class/value`: its rows, and the final model's error.
+
+    The interval of the error is Wilson's. `minority` groups have fewer training rows than an equal share of
+    their class.
+    """
+
+    name: str
+    minority: bool
+    train_rows: int
+    balanced_rows: int
+    test_rows: int
+    error: Interval
+
+
+@dataclass(frozen=True)
+class GroupErrors:
+    """The groups that test rows are in, by class order, and what sums them up.
+
+    `summary` has `error` (of all rows), `majority_error` and `minority_error` (of the rows of such groups,
+    where there are any), `worst_group_error`, and `largest_difference` between the errors of two groups.
+    """
+
+    groups: tuple[GroupResult, ...]
+    summary: dict[str, Interval]
+
+    @property
+    def worst(self) -> GroupResult:
+        """The group with the largest error, the first among equals."""
+        return max(self.groups, key=lambda result: result.error.value)
 
 
 def group_errors(
@@ -116,3 +177,119 @@ def _summary(
             "worst_group_error": worst,
             "largest_difference": worst - np.nanmin(by_group, axis=1),
         }
+
+
+def group_metrics(groups: GroupErrors) -> dict[str, Any]:
+    """Numbers on test rows: the errors that sum up, which group is worst, and each group's own."""
+    return {
+        "test": {
+            **intervals_json(groups.summary),
+            "worst_group": groups.worst.name,
+            "groups": len(groups.groups),
+        },
+        "per_group": {
+            result.name: {
+                "rows": result.test_rows,
+                "train_rows": result.train_rows,
+                **intervals_json({"error": result.error}),
+            }
+            for result in groups.groups
+        },
+    }
+
+
+def write_groups(groups: GroupErrors, folder: Path) -> None:
+    """Write `per_group.csv` and `per_group.png` into an existing folder."""
+    write_csv(
+        folder / "per_group.csv",
+        ["group", "minority", "train_rows", "balanced_rows", "test_rows", "error", "error_low", "error_high"],
+        (
+            [
+                group.name,
+                "yes" if group.minority else "no",
+                *(group.train_rows, group.balanced_rows, group.test_rows),
+                *map(csv_cell, group.error.ends),
+            ]
+            for group in groups.groups
+        ),
+    )
+    with house_style():
+        _draw(groups, folder / "per_group.png")
+
+
+def groups_section(groups: GroupErrors, plots: Path) -> dict[str, Any]:
+    """The section of the report."""
+    tiles = []
+    for name, found in groups.summary.items():
+        note = f"95% {found.low:.3f}–{found.high:.3f}"
+        if name == "worst_group_error":
+            note += f", {groups.worst.name}"
+        tiles.append({"label": _LABELS[name], "value": f"{found.value:.3f}", "note": note})
+    rows = [
+        [
+            group.name,
+            "minority" if group.minority else "majority",
+            *(group.train_rows, group.balanced_rows, group.test_rows),
+            {"text": f"{group.error.value:.3f}", "note": f"{group.error.low:.2f}–{group.error.high:.2f}"},
+        ]
+        for group in groups.groups
+    ]
+    picture = figure(plots / "per_group.png", "Error by group", "Lines: 95% intervals.")
+    text = (
+        "A group is a class with one value of the spurious attribute. Those that have fewer real training "
+        "rows than an equal share of their class are the minority. A model that leans on the attribute errs "
+        "there."
+    )
+    few = [result.name for result in groups.groups if result.test_rows < _FEW_ROWS]
+    remarks = [
+        "The error of the worst group and the largest difference are extremes over groups: with few rows a "
+        "group they come out too large, in the test rows and once more in the resamples behind the intervals."
+    ]
+    if few:
+        names = ", ".join(few[:10])
+        remarks.append(f"Fewer than {_FEW_ROWS} test rows, so that the error is coarse: {names}.")
+    columns = ["Group", "", "Real train", "Balanced train", "Test", "Error, 95% interval"]
+    return {
+        "title": "Groups",
+        "blocks": [
+            {"text": text},
+            {"numbers": tiles},
+            {"table": rows, "columns": columns},
+            {"figures": [picture]},
+            {"remarks": remarks},
+        ],
+    }
+
+
+def group_sentence(found: dict[str, Any]) -> str:
+    """One line for a terminal from what `group_metrics` made."""
+    test = found["test"]
+    between = f"95% {test['worst_group_error_low']:.3f} to {test['worst_group_error_high']:.3f}"
+    return (
+        f"Worst of {test['groups']} groups: {test['worst_group']}, error {test['worst_group_error']:.3f} "
+        f"({between}); error of all rows {test['error']:.3f}, largest difference "
+        f"{test['largest_difference']:.3f}."
+    )
+
+
+def _draw(groups: GroupErrors, path: Path) -> None:
+    largest = sorted(groups.groups, key=lambda group: -group.error.value)[:_MOST_DRAWN]
+    places = np.arange(len(largest))
+    canvas, (axes,) = new_figure(6.4, max(1.8, 1.2 + 0.3 * len(largest)))
+    for minority, colour, label in ((True, VERMILION, "minority"), (False, BLUE, "majority")):
+        at = [k for k, group in enumerate(largest) if group.minority == minority]
+        if at:
+            axes.barh(at, [largest[k].error.value for k in at], height=0.62, color=colour, label=label)
+    _, low, high = np.array([group.error.ends for group in largest]).T
+    axes.hlines(places, low, high, color=INK, linewidth=1.2)
+    overall = groups.summary["error"].value
+    axes.axvline(overall, color=FAINT, linewidth=1.4, zorder=0)
+    names = shortened([group.name for group in largest], 30)
+    axes.set_yticks(places, [f"{name}  ({g.train_rows})" for name, g in zip(names, largest, strict=True)])
+    axes.set_ylim(len(largest) - 0.4, -0.6)
+    axes.set_xlim(0, min(1.0, max(0.05, float(high.max()) * 1.1)))
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"error on test rows, of all {overall:.3f}; real training rows in brackets", loc="right")
+    axes.set_title("Error by group")
+    axes.legend(loc="lower right")
+    save_figure(canvas, path)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.evaluation.headline import CALIBRATION_METRICS, HEADLINE, RANKING_METRICS, Predictions
+from evenly.evaluation.metrics import HEADLINE, Predictions
 
 #: Cells (resamples × rows × classes) that the ranking metrics may touch before they get fewer resamples.
 _RANKING_BUDGET = 200_000_000
 _FEWEST = 200
 _CHUNK_CELLS = 2_000_000
+#: Digits behind the point in metrics.json: more than any test set carries, few enough to read.
+_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether the whole interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """Value, low and high."""
+        return self.value, self.low, self.high
 
 
 def bootstrap_weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -76,7 +83,7 @@ def bootstrap_draws(
     rows, classes = len(predictions[0]), predictions[0].classes
     affordable = _RANKING_BUDGET // (rows * classes * len(predictions))
     ranked = min(resamples, max(_FEWEST, affordable))
-    unranked = [name for name in names if name not in RANKING_METRICS]
+    unranked = [name for name in names if not HEADLINE[name].ranks]
     collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
     done = 0
     for weights in bootstrap_weights(rows, resamples, seed):
@@ -104,7 +111,7 @@ def metric_intervals(
         if np.isnan(value):
             continue
         low, high = np.nanpercentile(drawn, (2.5, 97.5))
-        if name in CALIBRATION_METRICS:
+        if name in HEADLINE and HEADLINE[name].biased:
             low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
         found[name] = Interval(value, min(float(low), value), max(float(high), value))
     return found
@@ -120,10 +127,9 @@ def paired_differences(
     found = {}
     for name, drawn in draws.items():
         value = float(values[name]) - float(base_values[name])
-        if np.isnan(value):
-            continue
-        low, high = np.nanpercentile(drawn - base_draws[name], (2.5, 97.5))
-        found[name] = Interval(value, min(float(low), value), max(float(high), value))
+        if not np.isnan(value):
+            low, high = np.nanpercentile(drawn - base_draws[name], (2.5, 97.5))
+            found[name] = Interval(value, min(float(low), value), max(float(high), value))
     return found
 
 
@@ -138,3 +144,18 @@ def wilson_interval(hits: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.
     low = np.where(known, np.clip(middle - half, 0, share), 0.0)
     high = np.where(known, np.clip(middle + half, share, 1), 1.0)
     return np.asarray(low), np.asarray(high)
+
+
+def intervals_json(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """Write each interval as three numbers: NAME, NAME_low and NAME_high."""
+    return {
+        f"{name}{end}": rounded(value)
+        for name, interval in intervals.items()
+        for end, value in zip(("", "_low", "_high"), interval.ends, strict=True)
+    }
+
+
+def rounded(value: float) -> float:
+    """Cut a number to the digits of metrics.json."""
+    # Adding 0 turns a rounded −0.0 into 0.0.
+    return round(float(np.float64(value)), _DIGITS) + 0.0

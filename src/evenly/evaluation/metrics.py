@@ -1,19 +1,21 @@
-"""Classification metrics: arrays in, numbers out. Every metric takes row weights, one set or many at once.
+"""Classification metrics: arrays in, numbers out, for one set of row weights or many at once.
+
+`HEADLINE`, at the end, has one entry for each metric that is reported; every table, file and plot reads it.
 
 Conventions, where a definition leaves a gap: means over classes run over the classes that occur in `y`; the
 precision of a class that is never predicted is 0; the Matthews correlation of a constant prediction is 0; a
 ranking metric of a class that has no row, or has all of them, does not exist and is left out of the mean.
-Uncertainty lives in `evenly.evaluation.intervals`, calibration in `evenly.evaluation.calibration`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-#: Probabilities are kept this far from 0 before a logarithm is taken: the spacing of float64 at 1.
-EPSILON = float(np.finfo(np.float64).eps)
+from evenly.evaluation.calibration import EPSILON, CalibrationGaps
 
 
 @dataclass(frozen=True)
@@ -193,9 +195,181 @@ def _where_present(o: Outcomes, above: np.ndarray, below: np.ndarray) -> np.ndar
     return np.asarray(np.where(o.actual > 0, ratio, np.nan))
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without the NaN; NaN where nothing else is there."""
+def _mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean without the NaN; NaN where nothing else is there."""
     known = ~np.isnan(values)
-    number = known.sum(axis=-1)
-    total = np.where(known, values, 0).sum(axis=-1)
-    return np.asarray(np.where(number > 0, total / np.where(number > 0, number, 1), np.nan))
+    number = known.sum(axis=axis)
+    total = np.where(known, values, 0).sum(axis=axis)
+    return np.asarray(np.where(number > 0, total / np.maximum(number, 1), np.nan))
+
+
+class Predictions:
+    """Predictions for rows of known class, prepared so that re-weighting the rows costs little.
+
+    Parameters
+    ----------
+    y
+        True class positions, int (n,), n > 0.
+    probabilities
+        Float64 (n, k), rows sum to 1.
+    predicted
+        Class positions decided for, int (n,); the most probable class where None.
+    bins
+        Bins of the calibration errors.
+    """
+
+    def __init__(
+        self, y: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray | None = None, *, bins: int = 15
+    ) -> None:
+        self.y = y
+        self.probabilities = probabilities
+        self.predicted = probabilities.argmax(axis=1) if predicted is None else predicted
+        self.classes = probabilities.shape[1]
+        self.losses = log_losses(y, probabilities)
+        self.briers = brier_scores(y, probabilities)
+        self.gaps = CalibrationGaps(y, probabilities, bins)
+        self.rankings = {int(k): Ranking(y == k, probabilities[:, k]) for k in np.unique(y)}
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def outcomes(self, weights: np.ndarray | None = None) -> Outcomes:
+        """Hits, rows and predictions per class."""
+        return outcomes(self.y, self.predicted, self.classes, weights)
+
+    def values(
+        self, weights: np.ndarray | None = None, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Headline metrics, float () or (b,) each; NaN where a metric does not exist.
+
+        Parameters
+        ----------
+        weights
+            Row weights, float (n,) or (b, n); None counts every row once.
+        names
+            Which of `HEADLINE`; all where None.
+        """
+        weighted = _Weighted(self, weights)
+        chosen = HEADLINE if names is None else {name: HEADLINE[name] for name in HEADLINE if name in names}
+        return {name: metric.value(weighted) for name, metric in chosen.items()}
+
+
+class _Weighted:
+    """Predictions under one set of row weights or a stack of them, with what several metrics need."""
+
+    def __init__(self, predictions: Predictions, weights: np.ndarray | None) -> None:
+        self.predictions = predictions
+        self.weights = weights
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        return self.predictions.outcomes(self.weights)
+
+    @cached_property
+    def rankings(self) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC and average precision, means over the classes."""
+        rankings = self.predictions.rankings.values()
+        pairs = [ranking.auroc_and_average_precision(self.weights) for ranking in rankings]
+        auroc, average_precision = (np.stack(values) for values in zip(*pairs, strict=True))
+        return _mean(auroc, axis=0), _mean(average_precision, axis=0)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Weighted mean of one value a row."""
+        if self.weights is None:
+            return np.asarray(values.mean())
+        return np.asarray((self.weights @ values.astype(self.weights.dtype)) / self.weights.sum(axis=-1))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a number is called in tables, which direction is good, and what it says."""
+
+    label: str
+    higher_is_better: bool
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Metric(Measure):
+    """A measure of predictions.
+
+    Attributes
+    ----------
+    value
+        Gives the metric, float () or (b,), of weighted predictions.
+    in_short
+        Whether short tables have it, too: the one on the terminal and that of the model card.
+    of_rules
+        Whether decision rules and techniques are judged by it.
+    ranks
+        Whether it needs the rows sorted by every class's score, and so is costly.
+    biased
+        Whether it comes out too large in a small sample, and once more in each resample of it.
+    """
+
+    value: Callable[[_Weighted], np.ndarray]
+    in_short: bool = False
+    of_rules: bool = False
+    ranks: bool = False
+    biased: bool = False
+
+
+def _of_outcomes(label: str, meaning: str, value: Callable[[Outcomes], np.ndarray], **shown: bool) -> Metric:
+    return Metric(label, True, meaning, lambda weighted: value(weighted.outcomes), **shown)
+
+
+#: In the order of the tables.
+HEADLINE: dict[str, Metric] = {
+    "macro_f1": _of_outcomes(
+        "Macro F1", "mean over classes of the harmonic mean of precision and recall", macro_f1,
+        in_short=True, of_rules=True,
+    ),
+    "balanced_accuracy": _of_outcomes(
+        "Balanced accuracy", "mean recall: every class counts the same", balanced_accuracy,
+        in_short=True, of_rules=True,
+    ),
+    "accuracy": _of_outcomes(
+        "Accuracy", "share of rows predicted rightly", accuracy, in_short=True, of_rules=True
+    ),
+    "worst_class_recall": _of_outcomes(
+        "Worst-class recall", "recall of the class that is found least", worst_class_recall,
+        in_short=True, of_rules=True,
+    ),
+    "g_mean": _of_outcomes(
+        "G-mean", "geometric mean of the recalls; 0 if one class is never found", g_mean, in_short=True
+    ),
+    "weighted_f1": _of_outcomes("Weighted F1", "mean F1 weighted by class size", weighted_f1),
+    "macro_precision": _of_outcomes("Macro precision", "mean precision over classes", macro_precision),
+    "macro_recall": _of_outcomes("Macro recall", "the same number as balanced accuracy", balanced_accuracy),
+    "mcc": _of_outcomes(
+        "Matthews correlation", "correlation of prediction and truth, -1 to 1", matthews_correlation,
+        in_short=True,
+    ),
+    "auroc": Metric(
+        "AUROC", True, "chance that a row of the class outranks another; mean one-vs-rest",
+        lambda weighted: weighted.rankings[0], in_short=True, ranks=True,
+    ),
+    "average_precision": Metric(
+        "Average precision", True, "area under precision-recall; mean over classes",
+        lambda weighted: weighted.rankings[1], in_short=True, ranks=True,
+    ),
+    "nll": Metric(
+        "Log loss", False, "mean -log of the probability of the true class, in nats",
+        lambda weighted: weighted.mean(weighted.predictions.losses), in_short=True, of_rules=True,
+    ),
+    "brier": Metric(
+        "Brier score", False, "mean squared distance to the one-hot truth, 0 to 2",
+        lambda weighted: weighted.mean(weighted.predictions.briers), in_short=True, of_rules=True,
+    ),
+    "calibration_error": Metric(
+        "Calibration error", False, "gap between confidence and accuracy, bins of equal mass",
+        lambda weighted: weighted.predictions.gaps.top_label(weighted.weights),
+        in_short=True, of_rules=True, biased=True,
+    ),
+    "class_calibration_error": Metric(
+        "Class-wise calibration error", False, "the same for every class's probability, averaged",
+        lambda weighted: weighted.predictions.gaps.class_wise(weighted.weights), biased=True,
+    ),
+}  # fmt: skip
+SHORT = tuple(name for name, metric in HEADLINE.items() if metric.in_short)
+OF_RULES = tuple(name for name, metric in HEADLINE.items() if metric.of_rules)

@@ -1,4 +1,4 @@
-"""An evaluation as files that machines read: metrics.json, predictions and the per-class table."""
+"""Everything that the evaluation of a run leaves behind: metrics, plots, predictions, tables, the report."""
 
 from __future__ import annotations
 
@@ -9,15 +9,77 @@ from typing import Any
 
 import numpy as np
 
-from evenly.evaluation.intervals import Interval
+from evenly.evaluation.groups import group_metrics, write_groups
+from evenly.evaluation.intervals import intervals_json, rounded
+from evenly.evaluation.plots import write_plots
+from evenly.evaluation.report import report_context
 from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, RuleResult
-from evenly.files import write_csv
+from evenly.evaluation.robustness import RobustnessPoint, robustness_metrics, write_robustness
+from evenly.files import atomic_folder, write_csv, write_json, write_text
+from evenly.pages import page_html
+from evenly.quality.compare import Quality
+from evenly.quality.outputs import quality_json, write_quality
 from evenly.wording import csv_cell
 
-#: Digits behind the point in metrics.json: more than any test set carries, few enough to read.
-_DIGITS = 6
-#: Where a decision rule's difference to argmax is told with its interval; the report has all of them.
+#: Where a decision rule's difference to argmax stands with its interval; the report has all of them.
 _GAINS = ("macro_f1", "balanced_accuracy", "nll")
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    root: str | Path,
+    *,
+    title: str,
+    facts: Mapping[str, Any],
+    stages: Mapping[str, Mapping[str, Any]],
+    quality: Quality | None = None,
+    robustness: Sequence[RobustnessPoint] = (),
+) -> None:
+    """Write `metrics/evaluate.json`, `plots/evaluate/` and `reports/` under a root.
+
+    Parameters
+    ----------
+    evaluation
+        What was found.
+    root
+        Of the project.
+    title, facts, stages
+        What the report says besides; see `evenly.evaluation.report.report_context`.
+    quality
+        Of the synthetic rows that the models were fitted on, where there are any.
+    robustness
+        How the models do on damaged test rows, where that was tried.
+    """
+    root = Path(root)
+    plots, reports = root / "plots" / "evaluate", root / "reports"
+    metrics = metrics_json(evaluation)
+    if evaluation.groups is not None:
+        metrics["groups"] = group_metrics(evaluation.groups)
+    if quality is not None:
+        metrics["quality"] = quality_json(quality)
+    if robustness:
+        metrics["robustness"] = robustness_metrics(robustness)
+    write_json(metrics, root / "metrics" / "evaluate.json")
+    with atomic_folder(plots) as folder:
+        write_plots(evaluation, folder)
+        if evaluation.groups is not None:
+            write_groups(evaluation.groups, folder)
+        if quality is not None:
+            write_quality(quality, folder)
+        if robustness:
+            write_robustness(robustness, folder)
+    write_predictions(evaluation, reports / "predictions.csv")
+    write_per_class(evaluation, reports / "per_class.csv")
+    context = report_context(
+        evaluation,
+        title=title,
+        facts=facts,
+        plots=plots,
+        stages=stages,
+        quality=quality,
+        damaged=bool(robustness),
+    )
+    write_text(page_html(context), reports / "report.html")
 
 
 def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -56,6 +118,25 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
     return found
 
 
+def _model_json(model: ModelResult) -> dict[str, Any]:
+    return {
+        "test": intervals_json(model.test),
+        "validation": {name: rounded(value) for name, value in model.validation.items()},
+        "train": {name: rounded(value) for name, value in model.train.items()},
+    }
+
+
+def _rule_json(result: RuleResult) -> dict[str, Any]:
+    found: dict[str, Any] = {name: rounded(interval.value) for name, interval in result.metrics.items()}
+    if result.validation:
+        found["validation"] = {name: rounded(value) for name, value in result.validation.items()}
+    if result.gain:
+        found["gain"] = intervals_json({name: result.gain[name] for name in _GAINS})
+    if result.rule.name == "temperature":
+        found["fitted_temperature"] = rounded(result.rule.temperature)
+    return found
+
+
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
     """Write one row per test sample: id, label, predicted, confidence, and one probability column a class."""
     test, cells = evaluation.test, prediction_cells(evaluation.classes, evaluation.final.probabilities)
@@ -82,37 +163,3 @@ def write_per_class(evaluation: Evaluation, path: str | Path) -> None:
     columns = [field.name for field in fields(ClassResult)]
     rows = ([csv_cell(getattr(result, column)) for column in columns] for result in evaluation.per_class)
     write_csv(path, ["class", *columns[1:]], rows)
-
-
-def _model_json(model: ModelResult) -> dict[str, Any]:
-    return {
-        "test": intervals_json(model.test),
-        "validation": {name: rounded(value) for name, value in model.validation.items()},
-        "train": {name: rounded(value) for name, value in model.train.items()},
-    }
-
-
-def _rule_json(result: RuleResult) -> dict[str, Any]:
-    found: dict[str, Any] = {name: rounded(interval.value) for name, interval in result.metrics.items()}
-    if result.validation:
-        found["validation"] = {name: rounded(value) for name, value in result.validation.items()}
-    if result.gain:
-        found["gain"] = intervals_json({name: result.gain[name] for name in _GAINS})
-    if result.rule.name == "temperature":
-        found["fitted_temperature"] = rounded(result.rule.temperature)
-    return found
-
-
-def intervals_json(intervals: Mapping[str, Interval]) -> dict[str, float]:
-    """Write each interval as three numbers: NAME, NAME_low and NAME_high."""
-    return {
-        f"{name}{end}": rounded(value)
-        for name, interval in intervals.items()
-        for end, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high))
-    }
-
-
-def rounded(value: float) -> float:
-    """Cut a number to the digits of metrics.json."""
-    # Adding 0 turns a rounded −0.0 into 0.0.
-    return round(float(np.float64(value)), _DIGITS) + 0.0

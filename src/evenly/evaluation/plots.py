@@ -8,9 +8,8 @@ import numpy as np
 
 from evenly.evaluation.calibration import ReliabilityBin, reliability_table
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.headline import HEADLINE
-from evenly.evaluation.intervals import Interval, wilson_interval
-from evenly.evaluation.metrics import precision_recall_curve
+from evenly.evaluation.intervals import wilson_interval
+from evenly.evaluation.metrics import HEADLINE, precision_recall_curve
 from evenly.evaluation.results import ClassResult, Evaluation
 from evenly.figures import (
     BLUE,
@@ -93,7 +92,7 @@ def _per_class(evaluation: Evaluation, folder: Path) -> None:
         folder / "per_class.csv",
         ["class", "f1", "recall", "precision", "train_rows", "test_rows"],
         (
-            [r.name, *(_cell(v) for v in (r.f1, r.recall, r.precision)), r.train_rows, r.test_rows]
+            [r.name, *(csv_cell(v) for v in (r.f1, r.recall, r.precision)), r.train_rows, r.test_rows]
             for r in results
         ),
     )
@@ -226,7 +225,7 @@ def _decision_rules(evaluation: Evaluation, folder: Path) -> None:
         (
             [
                 result.rule.name,
-                *(csv_cell(v) for name in shown for v in _ends(result.metrics[name])),
+                *(csv_cell(end) for name in shown for end in result.metrics[name].ends),
             ]
             for result in evaluation.rules
         ),
@@ -234,7 +233,7 @@ def _decision_rules(evaluation: Evaluation, folder: Path) -> None:
     places = np.arange(len(evaluation.rules))
     figure, axes = new_figure(8.0, 1.3 + 0.34 * len(places), columns=3, sharey=True)
     for ax, name in zip(axes, shown, strict=True):
-        value, low, high = np.array([_ends(result.metrics[name]) for result in evaluation.rules]).T
+        value, low, high = np.array([result.metrics[name].ends for result in evaluation.rules]).T
         ax.axvline(value[0], color=FAINT, linewidth=1.2, zorder=0)
         ax.hlines(places, low, high, color=BLUE, linewidth=1.6)
         ax.plot(value, places, "o", color=BLUE)
@@ -274,11 +273,3 @@ def _by_origin(evaluation: Evaluation, folder: Path) -> None:
 
 def _line(table: list[ReliabilityBin]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([b.confidence for b in table]), np.array([b.accuracy for b in table])
-
-
-def _ends(interval: Interval) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else csv_cell(value)

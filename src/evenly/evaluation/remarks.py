@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.metrics import HEADLINE
 from evenly.evaluation.results import Evaluation, RuleResult
+from evenly.wording import counted, first_names
 
 #: Below this many test rows, a class's own numbers are coarse.
 _FEW_ROWS = 10
 #: A macro F1 that is this much higher on training rows is worth a remark.
 _LARGE_GAP = 0.1
-_LISTED = 10
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Tell the result in two sentences."""
+    """Give the result in two sentences."""
     f1 = evaluation.final.test["macro_f1"]
     worst = evaluation.worst_class
     return (
         f"Macro F1 {f1.value:.3f} (95% {f1.low:.3f} to {f1.high:.3f}) on {len(evaluation.test)} test rows of "
         f"{len(evaluation.classes)} classes. The class found least is {worst.name}: "
-        f"recall {worst.recall:.3f} on {_number(worst.test_rows, 'test row')}, "
-        f"with {_number(worst.train_rows, 'real training row')}."
+        f"recall {worst.recall:.3f} on {counted(worst.test_rows, 'test row')}, "
+        f"with {counted(worst.train_rows, 'real training row')}."
     )
 
 
@@ -52,21 +52,22 @@ def remarks(evaluation: Evaluation) -> Iterator[str]:
     few = [c.name for c in classes if 0 < c.test_rows < _FEW_ROWS]
     if few:
         yield (
-            f"{_number(len(few), 'class has', 'classes have')} fewer than {_FEW_ROWS} test rows "
-            f"({_listed(few)}): their numbers, the worst-class recall and all means over classes are coarse."
+            f"{counted(len(few), 'class has', 'classes have')} fewer than {_FEW_ROWS} test rows "
+            f"({first_names(few)}): their numbers, the worst-class recall and all means over classes are "
+            "coarse."
         )
     absent = [c.name for c in classes if not c.test_rows]
     if absent:
-        yield f"Without test rows, and left out of every mean over classes: {_listed(absent)}."
+        yield f"Without test rows, and left out of every mean over classes: {first_names(absent)}."
     never = [c.name for c in classes if c.test_rows and not c.predicted_rows]
     if never:
-        yield f"Never predicted on test rows: {_listed(never)}."
+        yield f"Never predicted on test rows: {first_names(never)}."
     unseen = [c.name for c in classes if not c.validation_rows]
     if unseen:
-        yield f"Without validation rows, so that no threshold could be tuned: {_listed(unseen)}."
+        yield f"Without validation rows, so that no threshold could be tuned: {first_names(unseen)}."
     certain = [HEADLINE[name].label for name, found in final.test.items() if found.low == found.high]
     if certain:
-        yield f"No resample differed in {_listed(certain)}: an interval without width is not certainty."
+        yield f"No resample differed in {first_names(certain)}: an interval without width is not certainty."
     gap = final.train["macro_f1"] - final.test["macro_f1"].value
     if gap > _LARGE_GAP:
         yield (
@@ -75,22 +76,12 @@ def remarks(evaluation: Evaluation) -> Iterator[str]:
         )
     tuned = sum(c.validation_rows for c in classes)
     yield (
-        f"Thresholds and temperature were fitted on {_number(tuned, 'validation row')}. Tuned thresholds "
+        f"Thresholds and temperature were fitted on {counted(tuned, 'validation row')}. Tuned thresholds "
         "only decide: their log loss, Brier score and calibration error are those of the unchanged scores."
     )
     if evaluation.reweighted:
         shares = [f"{c.name} {share:.3g}" for c, share in zip(classes, evaluation.deployment, strict=True)]
         yield (
-            f"For the decision rules, rows are weighted to the deployment prior ({_listed(shares)}). In all "
-            "other tables they count as they are, so the numbers there differ."
+            f"For the decision rules, rows are weighted to the deployment prior ({first_names(shares)}). In "
+            "all other tables they count as they are, so the numbers there differ."
         )
-
-
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """List a few names in full, then say how many more there are."""
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

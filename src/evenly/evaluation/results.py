@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from evenly.evaluation.decisions import DecisionRule
+from evenly.evaluation.groups import GroupErrors
 from evenly.evaluation.intervals import Interval
 from evenly.params.evaluation import PriorSetting
 from evenly.samples import SampleTable
@@ -87,39 +88,6 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
-class GroupResult:
-    """One group of class and spurious attribute, called `class/value`: its rows, and the final model's error.
-
-    The interval of the error is Wilson's. `minority` groups have fewer training rows than an equal share of
-    their class.
-    """
-
-    name: str
-    minority: bool
-    train_rows: int
-    balanced_rows: int
-    test_rows: int
-    error: Interval
-
-
-@dataclass(frozen=True)
-class GroupErrors:
-    """The groups that test rows are in, by class order, and what sums them up.
-
-    `summary` has `error` (of all rows), `majority_error` and `minority_error` (of the rows of such groups,
-    where there are any), `worst_group_error`, and `largest_difference` between the errors of two groups.
-    """
-
-    groups: tuple[GroupResult, ...]
-    summary: dict[str, Interval]
-
-    @property
-    def worst(self) -> GroupResult:
-        """The group with the largest error, the first among equals."""
-        return max(self.groups, key=lambda result: result.error.value)
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Everything about one run's models.
 
@@ -173,29 +141,3 @@ class Evaluation:
         """The class with the smallest recall, the first in class order among equals."""
         tested = [result for result in self.per_class if result.recall is not None]
         return min(tested, key=lambda result: result.recall or 0.0)
-
-
-@dataclass(frozen=True)
-class RobustnessPoint:
-    """What one model scores under one corruption at one strength.
-
-    Attributes
-    ----------
-    model, corruption
-        Names.
-    strength
-        0 (clean) to 3.
-    label
-        What the strength means.
-    metrics
-        `accuracy`, `macro_f1` and `calibration_error` with 95% intervals.
-    change
-        Differences to the clean rows, paired over the same resamples; all 0 at strength 0.
-    """
-
-    model: str
-    corruption: str
-    strength: int
-    label: str
-    metrics: dict[str, Interval]
-    change: dict[str, Interval]

@@ -1,27 +1,36 @@
 """How models fare on test rows that were made worse: accuracy, macro F1 and calibration against strength.
 
-How rows are made worse is told in `evenly.evaluation.corruptions`, the picture is drawn in
-`robustness_picture`.
+How rows are made worse stands in `evenly.evaluation.corruptions`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evenly.evaluation.corruptions import CLEAN, STRENGTHS, corrupted, corruption_names, strength_label
-from evenly.evaluation.headline import Predictions
-from evenly.evaluation.intervals import Interval, bootstrap_draws, metric_intervals, paired_differences
-from evenly.evaluation.results import RobustnessPoint
+from evenly.evaluation.evaluate import calibration_bins
+from evenly.evaluation.intervals import (
+    Interval,
+    bootstrap_draws,
+    metric_intervals,
+    paired_differences,
+    rounded,
+)
+from evenly.evaluation.metrics import HEADLINE, Predictions
+from evenly.figures import BLUE, GREEN, ORANGE, VERMILION, house_style, new_figure, save_figure
 from evenly.files import write_csv
 from evenly.samples import SampleTable
 from evenly.wording import csv_cell
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from evenly.classifiers.classifier import Classifier
 
 METRICS = ("accuracy", "macro_f1", "calibration_error")
@@ -30,8 +39,36 @@ METRICS = ("accuracy", "macro_f1", "calibration_error")
 MOST_ROWS = 1000
 #: Resamples behind every interval: a thirteenfold evaluation needs no third digit of its ends.
 RESAMPLES = 500
-_ROWS_A_BIN = 20
-_DIGITS = 6
+_DRAWN = ("accuracy", "calibration_error")
+_COLOURS = (BLUE, VERMILION, GREEN, ORANGE)
+#: Lines of several models are set off sideways, so that their intervals do not cover one another.
+_OFFSET = 0.06
+
+
+@dataclass(frozen=True)
+class RobustnessPoint:
+    """What one model scores under one corruption at one strength.
+
+    Attributes
+    ----------
+    model, corruption
+        Names.
+    strength
+        0 (clean) to 3.
+    label
+        What the strength means.
+    metrics
+        `accuracy`, `macro_f1` and `calibration_error` with 95% intervals.
+    change
+        Differences to the clean rows, paired over the same resamples; all 0 at strength 0.
+    """
+
+    model: str
+    corruption: str
+    strength: int
+    label: str
+    metrics: dict[str, Interval]
+    change: dict[str, Interval]
 
 
 def robustness(
@@ -66,7 +103,7 @@ def robustness(
         By corruption, then model, then strength.
     """
     test = _sampled(test, rows)
-    bins = int(np.clip(len(test) // _ROWS_A_BIN, 2, bins))
+    bins = calibration_bins(len(test), bins)
     clean = {
         name: Predictions(test.codes, model.predict_proba(test), bins=bins) for name, model in models.items()
     }
@@ -77,48 +114,6 @@ def robustness(
             scored = [Predictions(test.codes, model.predict_proba(table), bins=bins) for table in tables]
             points += _points(name, corruption, [clean[name], *scored], resamples, seed)
     return points
-
-
-def robustness_metrics(points: Sequence[RobustnessPoint]) -> dict[str, Any]:
-    """Arrange the numbers for `dvc metrics diff`: by model and corruption, the metrics at each strength.
-
-    Each corruption also has `accuracy_lost`: the mean over the strengths of the accuracy lost since the clean
-    rows.
-    """
-    found: dict[str, Any] = {}
-    for point in points:
-        by_strength = found.setdefault(point.model, {}).setdefault(_key(point.corruption), {})
-        key = "clean" if point.strength == CLEAN else f"strength_{point.strength}"
-        by_strength[key] = {name: _rounded(interval.value) for name, interval in point.metrics.items()}
-    for corruptions in found.values():
-        for by_strength in corruptions.values():
-            clean = by_strength["clean"]["accuracy"]
-            worse = [by_strength[f"strength_{strength}"]["accuracy"] for strength in STRENGTHS]
-            by_strength["accuracy_lost"] = _rounded(clean - float(np.mean(worse)))
-    return found
-
-
-def write_robustness(points: Sequence[RobustnessPoint], folder: str | Path) -> None:
-    """Write `robustness.csv`, one line a point, and `robustness.png` into an existing folder."""
-    from evenly.evaluation.robustness_picture import draw_robustness
-
-    folder = Path(folder)
-    ends = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
-    write_csv(
-        folder / "robustness.csv",
-        ["model", "corruption", "strength", "condition", *ends],
-        (
-            [
-                point.model,
-                point.corruption,
-                point.strength,
-                f"{point.corruption} {point.label}",
-                *(csv_cell(v) for name in METRICS for v in _ends(point.metrics[name])),
-            ]
-            for point in points
-        ),
-    )
-    draw_robustness(points, folder / "robustness.png")
 
 
 def _points(
@@ -153,13 +148,82 @@ def _sampled(test: SampleTable, rows: int) -> SampleTable:
     return test.take(np.sort(np.array(first)))
 
 
-def _key(corruption: str) -> str:
-    return corruption.replace(" ", "_")
+def robustness_metrics(points: Sequence[RobustnessPoint]) -> dict[str, Any]:
+    """Arrange the numbers for `dvc metrics diff`: by model and corruption, the metrics at each strength.
+
+    Each corruption also has `accuracy_lost`: the mean over the strengths of the accuracy lost since the clean
+    rows.
+    """
+    found: dict[str, Any] = {}
+    for point in points:
+        by_strength = found.setdefault(point.model, {}).setdefault(point.corruption.replace(" ", "_"), {})
+        key = "clean" if point.strength == CLEAN else f"strength_{point.strength}"
+        by_strength[key] = {name: rounded(interval.value) for name, interval in point.metrics.items()}
+    for corruptions in found.values():
+        for by_strength in corruptions.values():
+            clean = by_strength["clean"]["accuracy"]
+            worse = [by_strength[f"strength_{strength}"]["accuracy"] for strength in STRENGTHS]
+            by_strength["accuracy_lost"] = rounded(clean - float(np.mean(worse)))
+    return found
 
 
-def _ends(interval: Interval) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
+def write_robustness(points: Sequence[RobustnessPoint], folder: str | Path) -> None:
+    """Write `robustness.csv`, one line a point, and `robustness.png` into an existing folder."""
+    folder = Path(folder)
+    ends = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
+    write_csv(
+        folder / "robustness.csv",
+        ["model", "corruption", "strength", "condition", *ends],
+        (
+            [
+                point.model,
+                point.corruption,
+                point.strength,
+                f"{point.corruption} {point.label}",
+                *(csv_cell(v) for name in METRICS for v in point.metrics[name].ends),
+            ]
+            for point in points
+        ),
+    )
+    _draw(points, folder / "robustness.png")
 
 
-def _rounded(value: float) -> float:
-    return round(value, _DIGITS) + 0.0
+def _draw(points: Sequence[RobustnessPoint], path: Path) -> None:
+    """A column of panels for each corruption, accuracy above calibration error, one line a model."""
+    corruptions = list(dict.fromkeys(point.corruption for point in points))
+    models = list(dict.fromkeys(point.model for point in points))
+    columns = len(corruptions)
+    with house_style():
+        figure, axes = new_figure(
+            max(3.9, 2.3 * columns), 4.6, rows=2, columns=columns, sharex="col", sharey="row"
+        )
+        for row, metric in enumerate(_DRAWN):
+            for column, corruption in enumerate(corruptions):
+                panel = axes[row * columns + column]
+                for k, model in enumerate(models):
+                    line = [p for p in points if (p.corruption, p.model) == (corruption, model)]
+                    shift = _OFFSET * (k - (len(models) - 1) / 2)
+                    _line(panel, line, metric, shift, model, _COLOURS[k % len(_COLOURS)])
+                panel.grid(axis="y")
+                panel.set_xticks(
+                    range(4), [p.label for p in points if (p.corruption, p.model) == (corruption, models[0])]
+                )
+                if row == 0:
+                    panel.set_title(corruption.capitalize().replace("Jpeg", "JPEG"))
+            axes[row * columns].set_ylabel(HEADLINE[metric].label)
+        for panel in axes[columns:]:
+            panel.set_ylim(bottom=0)
+        figure.supxlabel("strength; bars are 95% intervals", fontsize=9)
+        if len(models) > 1:
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper right", ncols=len(models))
+        save_figure(figure, path)
+
+
+def _line(
+    panel: Axes, line: Sequence[RobustnessPoint], metric: str, shift: float, model: str, colour: str
+) -> None:
+    x = [point.strength + shift for point in line]
+    found = [point.metrics[metric] for point in line]
+    panel.vlines(x, [i.low for i in found], [i.high for i in found], color=colour, linewidth=1.2, alpha=0.55)
+    panel.plot(x, [i.value for i in found], "o-", color=colour, label=model)

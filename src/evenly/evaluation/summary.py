@@ -6,29 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenly.console import results_table
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.groupreport import group_sentence
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.groups import group_sentence
+from evenly.evaluation.metrics import HEADLINE, SHORT
 from evenly.files import read_json
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-_SHOWN = (
-    "macro_f1",
-    "balanced_accuracy",
-    "accuracy",
-    "worst_class_recall",
-    "g_mean",
-    "mcc",
-    "auroc",
-    "average_precision",
-    "nll",
-    "brier",
-    "calibration_error",
-)
 
 
 def print_summary(metrics_path: str | Path, console: Console | None = None) -> None:
@@ -78,9 +65,9 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
 
 
 def _metrics_table(found: Mapping[str, Any]) -> Table:
-    table = _table("Metrics", "Metric", "Test", "95% interval", "Validation", "Train, real rows")
+    table = results_table("Metrics", "Metric", "Test", "95% interval", "Validation", "Train, real rows")
     test = found["test"]
-    for name in _SHOWN:
+    for name in SHORT:
         if name in test:
             others = (found[split].get(name) for split in ("validation", "train"))
             table.add_row(
@@ -93,7 +80,7 @@ def _metrics_table(found: Mapping[str, Any]) -> Table:
 
 
 def _rules_table(rules: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _table("Decision rules", "Rule", "Macro F1", "Gain", "95% interval", "Log loss")
+    table = results_table("Decision rules", "Rule", "Macro F1", "Gain", "95% interval", "Log loss")
     # JSON has sorted the keys; the table has the order of the rules, what the model says by itself first.
     for name, label in RULES.items():
         if name in rules:
@@ -104,17 +91,6 @@ def _rules_table(rules: Mapping[str, Mapping[str, Any]]) -> Table:
                 *(_gain(rule["gain"]) if "gain" in rule else ("–", "")),
                 f"{rule['nll']:.3f}",
             )
-    return table
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for column in others:
-        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

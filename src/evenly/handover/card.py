@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.metrics import HEADLINE
 from evenly.handover import tables
 from evenly.handover.stored import StoredRun
 from evenly.wording import markdown_table

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.metrics import HEADLINE
 from evenly.handover.stored import StoredRun
 from evenly.wording import csv_cell
 

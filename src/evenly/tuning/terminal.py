@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.metrics import HEADLINE
 from evenly.tuning.entries import changes
 from evenly.tuning.space import Space, shown_value
 from evenly.tuning.studies import Trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evenly.comparison.findings import ALPHA
-from evenly.evaluation.headline import HEADLINE
 from evenly.evaluation.intervals import Interval
+from evenly.evaluation.metrics import HEADLINE
 from evenly.tuning.search import Confirmed, Searched
 from evenly.wording import decimal, signed_decimal
 

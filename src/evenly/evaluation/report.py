@@ -1,4 +1,4 @@
-"""What the report of a run shows, section by section. Its sentences live in `evenly.evaluation.remarks`."""
+"""What the report of a run shows, section by section. Its sentences stand in `evenly.evaluation.remarks`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.evaluate import RULE_METRICS
-from evenly.evaluation.groupreport import groups_section
-from evenly.evaluation.headline import HEADLINE
+from evenly.evaluation.groups import groups_section
 from evenly.evaluation.intervals import Interval
+from evenly.evaluation.metrics import HEADLINE, OF_RULES
 from evenly.evaluation.plots import confusion_matrix
 from evenly.evaluation.remarks import remarks, rule_sentence, summary
 from evenly.evaluation.results import ClassResult, Evaluation
+from evenly.pages import figure
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_section
+from evenly.wording import counted
 
 _TILES = ("macro_f1", "balanced_accuracy", "accuracy", "worst_class_recall", "nll", "calibration_error")
 _MISTAKES = 10
-#: Longer lists of an earlier stage's report are told by their length.
+#: Of longer lists in an earlier stage's report, only the length is shown.
 _LISTED = 10
 #: With more classes than this, the confusion matrix takes the whole width.
 _NARROW_CLASSES = 12
 #: Parts of earlier reports that the table of classes and the head of the report show already.
-_TOLD_ELSEWHERE = {("split", "classes"), ("split", "dataset"), ("split", "modality")}
+_SHOWN_ELSEWHERE = {("split", "classes"), ("split", "dataset"), ("split", "modality")}
+_PRIORS = {"validation": "as in validation", "train": "as in train", "uniform": "equal classes"}
 _FIGURES = {
     "confusion": ("Confusion matrix", "Rows of each true class by the class predicted for them."),
     "per_class": ("F1 by class", "The classes with the fewest training rows are at the bottom."),
@@ -55,12 +57,12 @@ def report_context(
     quality: Quality | None = None,
     damaged: bool = False,
 ) -> dict[str, Any]:
-    """Tell an evaluation as the context of `evenly.pages.page_html`.
+    """Arrange an evaluation as the context of `evenly.pages.page_html`.
 
     Parameters
     ----------
     evaluation
-        What to tell.
+        What the report is of.
     title
         What the run is called.
     facts
@@ -76,9 +78,7 @@ def report_context(
     """
     plots = Path(plots)
     wide = {"confusion"} if len(evaluation.classes) > _NARROW_CLASSES else set()
-    pictures = [
-        _figure(plots, name, alt, caption, wide=name in wide) for name, (alt, caption) in _FIGURES.items()
-    ]
+    pictures = [figure(plots / f"{name}.png", *words, wide=name in wide) for name, words in _FIGURES.items()]
     return {
         "title": title,
         "summary": summary(evaluation),
@@ -104,7 +104,7 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
     final = evaluation.final
     tiles = []
     for name in _TILES:
-        note = f"95% {_range(final.test[name])}"
+        note = f"95% {_estimate(final.test[name])['note']}"
         if name == "worst_class_recall":
             note += f", class {evaluation.worst_class.name}"
         tiles.append({"label": HEADLINE[name].label, "value": f"{final.test[name].value:.3f}", "note": note})
@@ -112,8 +112,8 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
         [
             {"text": metric.label, "note": metric.meaning},
             _estimate(final.test[name]),
-            _shown(final.validation.get(name)),
-            _shown(final.train.get(name)),
+            _decimal(final.validation.get(name)),
+            _decimal(final.train.get(name)),
             "higher" if metric.higher_is_better else "lower",
         ]
         for name, metric in HEADLINE.items()
@@ -128,17 +128,13 @@ def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
         [
             RULES[result.rule.name],
             _difference(result.gain["macro_f1"], "macro_f1") if result.gain else None,
-            *(_estimate(result.metrics[name], _mark(result.gain.get(name), name)) for name in RULE_METRICS),
+            *(_estimate(result.metrics[name], _mark(result.gain.get(name), name)) for name in OF_RULES),
         ]
         for result in evaluation.rules
     ]
-    if isinstance(evaluation.prior, str):
-        prior = {"validation": "as in validation", "train": "as in train", "uniform": "equal classes"}[
-            evaluation.prior
-        ]
-    else:
-        prior = "as declared"
+    prior = _PRIORS[evaluation.prior] if isinstance(evaluation.prior, str) else "as declared"
     weighing = "weighted to these shares" if evaluation.reweighted else "counted as they are"
+    picture = figure(plots / "decision_rules.png", "Decision rules", "Lines: 95% intervals.", wide=True)
     return {
         "title": "Decision rules",
         "blocks": [
@@ -150,14 +146,10 @@ def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
             },
             {
                 "table": rows,
-                "columns": ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in RULE_METRICS)],
+                "columns": ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in OF_RULES)],
             },
             {"remarks": [rule_sentence(result) for result in evaluation.rules if result.gain]},
-            {
-                "figures": [
-                    _figure(plots, "decision_rules", "Decision rules", "Lines: 95% intervals.", wide=True)
-                ]
-            },
+            {"figures": [picture]},
         ],
     }
 
@@ -214,20 +206,19 @@ def _training_rows(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
         }
     ]
     if len(origins) > 1:
-        blocks.append({"figures": [_figure(plots, "by_origin", "Fit by origin of training rows", "")]})
+        blocks.append({"figures": [figure(plots / "by_origin.png", "Fit by origin of training rows")]})
     return {"title": "Training rows by origin", "blocks": blocks}
 
 
 def _earlier_stages(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Show what earlier stages found, dropped or did otherwise than asked; nothing where there is nothing."""
+    """Show what earlier stages found, dropped or did otherwise than set; nothing where there is nothing."""
     blocks: list[dict[str, Any]] = []
     for stage, report in stages.items():
-        told = {key: value for key, value in report.items() if (stage, key) not in _TOLD_ELSEWHERE}
-        if told.get("warnings"):
-            blocks.append({"remarks": told.pop("warnings")})
-        grids = {key: value for key, value in told.items() if _is_grid(value)}
-        rows = [[key, _told(value)] for key, value in told.items() if key not in grids]
-        rows = [row for row in rows if row[1]]
+        parts = {key: value for key, value in report.items() if (stage, key) not in _SHOWN_ELSEWHERE}
+        if warnings := parts.pop("warnings", None):
+            blocks.append({"remarks": warnings})
+        grids = {key: value for key, value in parts.items() if _is_grid(value)}
+        rows = [[key, line] for key, value in parts.items() if key not in grids and (line := _line(value))]
         if rows:
             blocks.append({"table": rows, "columns": [stage, ""]})
         for key, grid in grids.items():
@@ -242,40 +233,32 @@ def _is_grid(value: Any) -> bool:
 
 def _grid(title: str, value: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Make a table of a dict of alike dicts, without the rows and columns that say nothing."""
-    cells = {name: {key: _told(cell) for key, cell in row.items()} for name, row in value.items()}
-    columns = [
-        key
-        for key in dict.fromkeys(k for row in cells.values() for k in row)
-        if any(row.get(key) for row in cells.values())
-    ]
-    rows = [[name, *(row.get(key) for key in columns)] for name, row in cells.items() if any(row.values())]
+    cells = {name: {key: _line(cell) for key, cell in row.items()} for name, row in value.items()}
+    columns = list(dict.fromkeys(key for row in cells.values() for key, cell in row.items() if cell))
+    rows = [[name, *map(row.get, columns)] for name, row in cells.items() if any(row.values())]
     if rows:
         yield {"table": rows, "columns": [title, *columns]}
 
 
-def _told(value: Any) -> str | None:
+def _line(value: Any) -> str | None:
     """Write a value of a report on one line; None where it is zero, empty, or nothing but that."""
     if isinstance(value, Mapping):
-        parts = [(key, _told(inner)) for key, inner in value.items()]
+        parts = [(key, _line(inner)) for key, inner in value.items()]
         return ", ".join(f"{key}: {inner}" for key, inner in parts if inner) or None
     if isinstance(value, Sequence) and not isinstance(value, str):
-        plain = not any(isinstance(item, Mapping | list) for item in value)
-        return ", ".join(map(str, value)) if plain and len(value) <= _LISTED else _entries(len(value))
+        if len(value) <= _LISTED and not any(isinstance(item, Mapping | list) for item in value):
+            return ", ".join(map(str, value))
+        return counted(len(value), "entry", "entries") if value else None
     if value in (None, "", 0, False, "none"):
         return None
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _entries(number: int) -> str | None:
-    return f"{number} {'entry' if number == 1 else 'entries'}" if number else None
-
-
 def _damaged(plots: Path) -> dict[str, Any]:
     text = "The same test rows, damaged more and more."
     caption = "Strength 0 is as found. Lines: 95% intervals."
-    picture = _figure(
-        plots, "robustness", "Accuracy and calibration by strength of damage", caption, wide=True
-    )
+    alt = "Accuracy and calibration by strength of damage"
+    picture = figure(plots / "robustness.png", alt, caption, wide=True)
     return {"title": "Robustness", "blocks": [{"text": text}, {"figures": [picture]}]}
 
 
@@ -286,11 +269,11 @@ def _classes(evaluation: Evaluation) -> dict[str, Any]:
         "Balanced train": lambda c: c.balanced_rows,
         "Validation": lambda c: c.validation_rows,
         "Test": lambda c: c.test_rows,
-        "Precision": lambda c: _shown(c.precision),
+        "Precision": lambda c: _decimal(c.precision),
         "Recall": _recall,
-        "F1": lambda c: _shown(c.f1),
-        "Average precision": lambda c: _shown(c.average_precision),
-        "AUROC": lambda c: _shown(c.auroc),
+        "F1": lambda c: _decimal(c.f1),
+        "Average precision": lambda c: _decimal(c.average_precision),
+        "AUROC": lambda c: _decimal(c.auroc),
         "Tuned threshold": lambda c: f"×{c.threshold_weight:.3g}",
     }
     caption = (
@@ -307,15 +290,12 @@ def _classes(evaluation: Evaluation) -> dict[str, Any]:
 def _recall(result: ClassResult) -> dict[str, Any] | None:
     if result.recall is None:
         return None
-    return {"text": _shown(result.recall), "note": f"{result.recall_low:.2f}–{result.recall_high:.2f}"}
-
-
-def _figure(plots: Path, name: str, alt: str, caption: str, *, wide: bool = False) -> dict[str, Any]:
-    return {"png": (plots / f"{name}.png").read_bytes(), "alt": alt, "caption": caption, "wide": wide}
+    return {"text": _decimal(result.recall), "note": f"{result.recall_low:.2f}–{result.recall_high:.2f}"}
 
 
 def _estimate(interval: Interval, mark: str | None = None) -> dict[str, Any]:
-    return {"text": f"{interval.value:.3f}", "note": _range(interval), "mark": mark}
+    note = f"{interval.low:.3f}–{interval.high:.3f}"
+    return {"text": f"{interval.value:.3f}", "note": note, "mark": mark}
 
 
 def _difference(gain: Interval, metric: str) -> dict[str, Any]:
@@ -329,9 +309,5 @@ def _mark(gain: Interval | None, metric: str) -> str | None:
     return "better" if (gain.value > 0) == HEADLINE[metric].higher_is_better else "worse"
 
 
-def _range(interval: Interval) -> str:
-    return f"{interval.low:.3f}–{interval.high:.3f}"
-
-
-def _shown(value: float | None) -> str | None:
+def _decimal(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
