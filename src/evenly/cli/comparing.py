@@ -26,7 +26,7 @@ from evenly.experiments.groups import Plan, plan_sweep, read_seeds
 from evenly.experiments.history import experiment_revisions, find_revisions
 from evenly.experiments.ledger import Sweep, estimate, read_sweep, record_sweep, sweep_id
 from evenly.experiments.runs import read_run
-from evenly.experiments.sweeping import SweepTable, event_line, run_experiments
+from evenly.experiments.sweeping import SweepTable, run_experiments
 from evenly.llm.engine.endpoint import keys_from
 
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
@@ -76,13 +76,7 @@ def sweep(
     typed = " ".join(names)
     this = Sweep(sweep_id(typed, experiments), typed, tuple(experiment.name for experiment in experiments))
     record_sweep(root, this)
-    table = SweepTable(experiments)
-    with (
-        resumable(),
-        live_table(
-            table, table.update, lambda event: event_line(event, table.settled, len(experiments))
-        ) as watch,
-    ):
+    with resumable(), live_table(SweepTable(experiments)) as watch:
         failures = run_experiments(root, experiments, jobs=jobs, watch=watch)
     record_sweep(root, replace(this, failures=failures))
     typer.echo(f"\nSweep {this.id}: `evenly compare --group {this.id}` shows it again.")

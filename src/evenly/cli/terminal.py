@@ -5,16 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from typing import Annotated, TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import Annotated, Protocol, TypeVar
 
 import typer
-from rich.console import RenderableType
+from rich.live import Live
+from rich.table import Table
 from tqdm import tqdm
 
 from evenly.errors import ParameterError
 
 E = TypeVar("E")
+E_in = TypeVar("E_in", contravariant=True)
 
 SETTINGS = Annotated[
     list[str] | None,
@@ -28,30 +30,34 @@ def check_metric(metric: str, choices: Collection[str]) -> None:
         raise ParameterError(f"--metric is one of {', '.join(choices)}, not {metric!r}.")
 
 
+class EventTable(Protocol[E_in]):
+    """What a command shows of its events: a table that rich draws, and where there is no terminal, lines."""
+
+    def __rich__(self) -> Table: ...
+
+    def update(self, event: E_in, /) -> None:
+        """Take in what has happened."""
+
+    def line(self, event: E_in, /) -> str:
+        """What a log says of it; nothing where it is empty."""
+        ...
+
+
 @contextmanager
-def live_table(
-    table: RenderableType, update: Callable[[E], None], line: Callable[[E], str]
-) -> Iterator[Callable[[E], None]]:
-    """Give a function that takes every event: to `update` a table on a terminal, for a `line` elsewhere."""
-    if not sys.stdout.isatty():
+def live_table(table: EventTable[E]) -> Iterator[Callable[[E], None]]:
+    """Give a function that takes every event, for the table on a terminal and for a line elsewhere."""
+    live = Live(table, refresh_per_second=4) if sys.stdout.isatty() else None
 
-        def print_line(event: E) -> None:
-            update(event)
-            if text := line(event):
-                typer.echo(text)
-                sys.stdout.flush()
-
-        yield print_line
-        return
-    from rich.live import Live
-
-    with Live(table, refresh_per_second=4) as live:
-
-        def refresh(event: E) -> None:
-            update(event)
+    def watch(event: E) -> None:
+        table.update(event)
+        if live:
             live.refresh()
+        elif text := table.line(event):
+            typer.echo(text)
+            sys.stdout.flush()
 
-        yield refresh
+    with live or nullcontext():
+        yield watch
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +30,7 @@ from evenly.tuning.space import Setting, Space, narrowed, read_domains
 from evenly.tuning.studies import Study
 from evenly.tuning.terminal import TrialTable, print_space, print_verdicts
 from evenly.tuning.verdicts import Result, verdicts
-from evenly.tuning.workbench import Moment, Workbench
+from evenly.tuning.workbench import Workbench
 
 #: Trials where neither number nor minutes are given.
 TRIALS = 20
@@ -88,55 +86,36 @@ def tune(
     if confirm == 1:
         raise ParameterError("--confirm is 0, or at least 2: one seed has no spread.")
     root = Path()
-    bench = _bench(root, recipe, dataset, seeds, metric, jobs, set_ or [], tuple(over or ()), space)
+    workshop = Workshop(root, keys_from(os.environ))
+    settings = tuple(sorted(read_setting(text) for text in set_ or ()))
+    name = dataset or str(workshop.params.get("dataset"))
+    chosen = read_seeds(seeds) if seeds else [int(workshop.params.get("seed", 0))]
+    values = workshop.values(Technique(recipe, settings), name, chosen[0])
+    params = settings_from(Params, values, PARAMS_FILE)
+    origin = Origin(values, params, read_entry(name, root / DATASETS_FILE).modality, settings)
+    varied = narrowed(_space(origin, space), tuple(over or ()))
+    bench = Workbench(workshop, origin, varied, dataset=name, seeds=chosen, metric=metric, jobs=jobs)
     print_space(bench.space)
-    budget = Budget(
-        trials or (None if minutes is not None else TRIALS), None if minutes is None else 60 * minutes
-    )
+    if trials is None and minutes is None:
+        trials = TRIALS
+    budget = Budget(trials, None if minutes is None else 60 * minutes)
     id_ = bench.study_id(seed)
     _print_plan(bench, budget, confirm)
     if dry_run:
         return
     study = Study(root, id_, bench.space, seed)
     with resumable(), study.held():
-        with _watching(bench.space, metric, f"{recipe} on {bench.dataset}") as watch:
+        with live_table(TrialTable(bench.space, metric, f"{recipe} on {name}")) as watch:
             searched = search(bench, study, budget, watch)
         _conclude(bench, study, searched, confirm, output)
 
 
-def _bench(
-    root: Path,
-    recipe: str,
-    dataset: str | None,
-    seeds: str | None,
-    metric: str,
-    jobs: int,
-    set_: Sequence[str],
-    over: tuple[str, ...],
-    space: Path | None,
-) -> Workbench:
-    """Read params.yaml and everything that the user has said."""
-    workshop = Workshop(root, keys_from(os.environ))
-    settings = tuple(sorted(read_setting(text) for text in set_))
-    name = dataset or str(workshop.params.get("dataset"))
-    chosen = read_seeds(seeds) if seeds else [int(workshop.params.get("seed", 0))]
-    values = workshop.values(Technique(recipe, settings), name, chosen[0])
-    params = settings_from(Params, values, PARAMS_FILE)
-    origin = Origin(values, params, read_entry(name, root / DATASETS_FILE).modality, settings)
-    if space is None:
-        varied = default_space(origin)
-    else:
-        domains = read_domains(read_yaml(space), str(space))
-        varied = tuple(Setting(key, origin.current(key), domain) for key, domain in domains.items())
-    return Workbench(
-        workshop,
-        origin,
-        narrowed(varied, over),
-        dataset=name,
-        seeds=chosen,
-        metric=metric,
-        jobs=jobs,
-    )
+def _space(origin: Origin, file: Path | None) -> Space:
+    """What varies: what the file names, else what there is to vary in the recipe."""
+    if file is None:
+        return default_space(origin)
+    domains = read_domains(read_yaml(file), str(file))
+    return tuple(Setting(key, origin.current(key), domain) for key, domain in domains.items())
 
 
 def _print_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
@@ -173,7 +152,7 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
             corrected=corrected_gain(predictions, bench.metric, seed=0),
         )
     if best.number and confirm:
-        with _watching(bench.space, bench.metric, f"{bench.origin.name} on new seeds") as watch:
+        with live_table(TrialTable(bench.space, bench.metric, f"{bench.origin.name} on new seeds")) as watch:
             result = replace(result, confirmed=confirm_best(bench, best.assignment, confirm, watch))
     sentences = verdicts(result)
     print_verdicts(sentences)
@@ -185,11 +164,3 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
         typer.echo("".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")))
         typer.echo(f"Recipe   {file}")
     typer.echo(f"Trials   {table}")
-
-
-@contextmanager
-def _watching(space: Space, metric: str, title: str) -> Iterator[Callable[[Moment], None]]:
-
-    table = TrialTable(space, metric, title)
-    with live_table(table, table.update, table.line) as watch:
-        yield watch

@@ -205,7 +205,7 @@ class SweepTable:
         self._began = time.monotonic()
 
     @property
-    def settled(self) -> int:
+    def _settled(self) -> int:
         """Runs that are finished, were finished, or have failed."""
         return sum(self._counts.values())
 
@@ -223,13 +223,22 @@ class SweepTable:
         if event.status == "failed":
             self._reasons[row] = event.reason
 
+    def line(self, event: Event) -> str:
+        """One line for a log, when a run has ended; empty for other events."""
+        if event.status not in ("done", "failed"):
+            return ""
+        experiment = event.experiment
+        result = f"{event.seconds:.0f} s" if event.status == "done" else f"failed: {event.reason}"
+        name = f"{experiment.dataset} {experiment.technique.label} seed {experiment.seed}"
+        return f"[{self._settled}/{sum(self._total.values())}] {name}: {result}"
+
     def __rich__(self) -> Table:
         from rich.markup import escape
 
         total = sum(self._total.values())
         elapsed = time.monotonic() - self._began
         table = results_table(
-            f"{self.settled} of {total} runs, {elapsed / 60:.0f} min {elapsed % 60:02.0f} s"
+            f"{self._settled} of {total} runs, {elapsed / 60:.0f} min {elapsed % 60:02.0f} s"
         )
         several = len({dataset for dataset, _ in self._rows}) > 1
         for name in (["data set"] if several else []) + ["technique"]:
@@ -249,13 +258,3 @@ class SweepTable:
             cells.append(state if state.startswith("[green]") else escape(state))
             table.add_row(*cells)
         return table
-
-
-def event_line(event: Event, settled: int, total: int) -> str:
-    """One line for a log, when a run has ended; empty for other events."""
-    name = f"{event.experiment.dataset} {event.experiment.technique.label} seed {event.experiment.seed}"
-    if event.status == "done":
-        return f"[{settled}/{total}] {name}: {event.seconds:.0f} s"
-    if event.status == "failed":
-        return f"[{settled}/{total}] {name}: failed: {event.reason}"
-    return ""
