@@ -30,7 +30,6 @@ def corrected_resampled_t_test(
     a: Sequence[float] | np.ndarray,
     b: Sequence[float] | np.ndarray,
     test_share: float,
-    confidence: float = 0.95,
 ) -> PairedDifference:
     """Compare two techniques on one data set over seeds that resample its split (Nadeau & Bengio 2003,
     section 3).
@@ -51,8 +50,6 @@ def corrected_resampled_t_test(
         Scores of the techniques, float (n,), paired by seed, n ≥ 2.
     test_share
         ρ/(1 − ρ): test rows over all other rows that the split is drawn from, above 0.
-    confidence
-        Of the interval.
 
     Returns
     -------
@@ -75,7 +72,7 @@ def corrected_resampled_t_test(
     error = math.sqrt((1 / n + test_share) * float(differences.var(ddof=1)))
     if error <= 1e-12 * max(1.0, abs(mean)):
         return PairedDifference(mean, mean, mean, 1.0 if abs(mean) < 1e-12 else 2.0 ** (1 - n), n)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    half = float(stats.t.ppf(0.975, n - 1)) * error
     p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
     return PairedDifference(mean, mean - half, mean + half, p_value, n)
 
@@ -157,7 +154,7 @@ def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Rank
 
 
 def mean_interval(
-    values: Sequence[float] | np.ndarray, test_share: float = 0.0, confidence: float = 0.95
+    values: Sequence[float] | np.ndarray, test_share: float = 0.0
 ) -> tuple[float, float, float]:
     """Mean of scores over seeds with its interval: (mean, low, high); the three are equal for one score.
 
@@ -169,7 +166,7 @@ def mean_interval(
     if n < 2:
         return mean, mean, mean
     error = math.sqrt((1 / n + test_share) * float(scores.var(ddof=1)))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    half = float(stats.t.ppf(0.975, n - 1)) * error
     return mean, mean - half, mean + half
 
 

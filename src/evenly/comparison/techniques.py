@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 from evenly.evaluation.metrics import HEADLINE, OF_RULES, Measure
@@ -111,8 +111,6 @@ class Field:
     techniques: Mapping[str, Technique]
     #: Number of runs that a later one with the same settings and seed has replaced.
     replaced: int = 0
-    #: Settings that all runs share.
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -171,7 +169,7 @@ def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:
             if all(rule in run.scores.get("decision_rules", {}) for run in baseline.runs.values())
         )
         techniques = {BASELINE: baseline} | {rule.name: rule for rule in rules} | techniques
-    return Field(dataset, model, techniques, replaced, _shared([run.settings for run in runs]))
+    return Field(dataset, model, techniques, replaced)
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
@@ -179,38 +177,26 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
     A recipe's own settings count against those of the other runs of the recipe.
     """
-    usual: dict[str, Any] = {}
-    for key in sorted({key for run in runs for key in run.settings if not key.startswith("recipe.")}):
+
+    @cache
+    def usual(recipe: str, key: str) -> str:
+        own = key.startswith("recipe.")
+        values = Counter(repr(run.settings.get(key)) for run in runs if not own or run.recipe == recipe)
         # Of two values that are as frequent, the one of the runs of `none` is the usual one.
-        counts = Counter(repr(run.settings.get(key)) for run in runs)
-        plain = Counter(repr(run.settings.get(key)) for run in runs if run.recipe == BASELINE)
-        usual[key] = max(counts, key=lambda value: (plain[value], counts[value]))
-    own: dict[tuple[str, str], Any] = {}
-    for recipe in {run.recipe for run in runs}:
-        members = [run for run in runs if run.recipe == recipe]
-        for key in {key for run in members for key in run.settings if key.startswith("recipe.")}:
-            counts = Counter(repr(run.settings.get(key)) for run in members)
-            own[recipe, key] = counts.most_common(1)[0][0]
-    labels = []
-    for run in runs:
-        apart = [
-            (key, value)
+        plain = Counter(repr(run.settings.get(key)) for run in runs if not own and run.recipe == BASELINE)
+        return max(values, key=lambda value: (plain[value], values[value]))
+
+    return [
+        run.recipe
+        + "".join(
+            _setting(key, value)
             for key, value in sorted(run.settings.items())
-            if repr(value) != own.get((run.recipe, key), usual.get(key, repr(value)))
-            and key != "recipe.description"
-        ]
-        labels.append(run.recipe + "".join(_setting(key, value) for key, value in apart))
-    return labels
+            if key != "recipe.description" and repr(value) != usual(run.recipe, key)
+        )
+        for run in runs
+    ]
 
 
 def _setting(key: str, value: Any) -> str:
     # A loss is half of a technique: `smote + focal`.
     return f" + {value}" if key == "loss" else f", {key.removeprefix('recipe.')}={value}"
-
-
-def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in settings[0].items()
-        if all(key in other and other[key] == value for other in settings)
-    }
