@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from evenly.figures import INK, MUTED, PALETTE, house_style, new_figure, save_fi
 from evenly.files import atomic_folder, write_csv
 from evenly.mining import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
 from evenly.mining.mine import Mined
+from evenly.samples import SampleTable
 from evenly.wording import csv_cell
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ def hard_cells(mined: Mined) -> list[Cell]:
 def mining_metrics(mined: Mined) -> dict[str, Any]:
     """The numbers of mining, ready for JSON."""
     pool, found, settings = mined.pool, mined.suspicion, mined.settings
-    classes = pool.classes
-    suspects = pool.take(found.suspect)
     kept_out = int(found.suspect.sum()) if settings.suspects == "drop" else 0
     return {
         "rows": len(pool),
@@ -62,24 +62,31 @@ def mining_metrics(mined: Mined) -> dict[str, Any]:
         "by": settings.by,
         "scores": settings.scores,
         "misclassified": int(mined.scores.misclassified(pool.codes).sum()),
-        "hard": {
-            "rows": len(mined.hard),
-            "by_class": mined.hard.counts if len(mined.hard) else dict.fromkeys(classes, 0),
-            "by_origin": _by_origin(mined.hard.origins),
-        },
-        "suspects": {
-            "rows": len(suspects),
-            "kept_out": kept_out,
-            "by_class": suspects.counts if len(suspects) else dict.fromkeys(classes, 0),
-            "by_origin": _by_origin(suspects.origins),
-        },
+        "hard": _counts(mined.hard),
+        "suspects": _counts(pool.take(found.suspect)) | {"kept_out": kept_out},
         "guard": {
-            "thresholds": _by_class(classes, found.thresholds),
-            "estimated_wrong": _by_class(classes, found.wrong),
-            "found_out_of_fold": _by_class(classes, found.found),
-            "not_judged": {classes[code]: rows for code, rows in found.unjudged.items()},
+            "thresholds": _by_class(pool.classes, found.thresholds),
+            "estimated_wrong": _by_class(pool.classes, found.wrong),
+            "found_out_of_fold": _by_class(pool.classes, found.found),
+            "not_judged": {pool.classes[code]: rows for code, rows in found.unjudged.items()},
         },
     }
+
+
+def _counts(samples: SampleTable) -> dict[str, Any]:
+    origins = samples.origins
+    by_origin = {origin: int((origins == origin).sum()) for origin in _origins(origins)}
+    return {"rows": len(samples), "by_class": samples.counts, "by_origin": by_origin}
+
+
+def _by_class(classes: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
+    rounded = zip(classes, values.round(6).tolist(), strict=True)
+    return {name: value for name, value in rounded if not np.isnan(value)}
+
+
+def _origins(origins: Iterable[str]) -> list[str]:
+    """Different origins, `real` first."""
+    return sorted(set(origins), key=lambda origin: (origin != "real", origin))
 
 
 def write_suspects(mined: Mined, path: str | Path) -> None:
@@ -130,23 +137,6 @@ def summary(mined: Mined) -> str:
     )
 
 
-def _origins(origins: Iterable[str]) -> list[str]:
-    """Different origins, `real` first."""
-    return sorted(set(origins), key=lambda origin: (origin != "real", origin))
-
-
-def _by_origin(origins: np.ndarray) -> dict[str, int]:
-    return {origin: int((origins == origin).sum()) for origin in _origins(origins)}
-
-
-def _by_class(classes: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
-    return {
-        name: round(float(value), 6)
-        for name, value in zip(classes, values, strict=True)
-        if not np.isnan(value)
-    }
-
-
 def _draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: Path) -> None:
     """Draw hard rows and suspects of every class as bars, one colour an origin; of many classes the hardest.
 
@@ -154,13 +144,11 @@ def _draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: 
     """
     classes = list(dict.fromkeys(cell.label for cell in cells))
     origins = _origins(cell.origin for cell in cells)
-    rows = dict.fromkeys(classes, 0)
-    weight = dict.fromkeys(classes, 0)
+    rows, weight = Counter[str](), Counter[str]()
     for cell in cells:
         rows[cell.label] += cell.rows
         weight[cell.label] += cell.hard + cell.suspects
-    drawn = classes
-    title = "Hard rows"
+    drawn, title = classes, "Hard rows"
     if len(classes) > _MANY_CLASSES:
         chosen = sorted(classes, key=lambda name: (-weight[name], name))[:_MANY_CLASSES]
         drawn = [name for name in classes if name in chosen]
@@ -171,10 +159,8 @@ def _draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: 
         figure, (left, right) = new_figure(8.0, height, columns=2, sharey=True)
         _bars(left, drawn, {(c.label, c.origin): c.hard for c in cells}, colours)
         _bars(right, drawn, {(c.label, c.origin): c.suspects for c in cells}, colours)
-        names = shortened(drawn, 26)
-        left.set_yticks(
-            range(len(drawn)), [f"{short}  ({rows[name]})" for short, name in zip(names, drawn, strict=True)]
-        )
+        names = zip(shortened(drawn, 26), drawn, strict=True)
+        left.set_yticks(range(len(drawn)), [f"{short}  ({rows[name]})" for short, name in names])
         left.set_ylim(len(drawn) - 0.4, -0.6)
         left.set_title(title)
         right.set_title("Probably wrong labels")

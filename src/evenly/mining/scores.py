@@ -61,7 +61,7 @@ def scores_of(probabilities: np.ndarray, codes: np.ndarray) -> Scores:
 
 
 def out_of_fold(samples: SampleTable, fold: np.ndarray, judge: Judge) -> np.ndarray:
-    """Probabilities of every row by a model fitted without its fold, int64 (n,), float64 (n, k).
+    """Probabilities of every row by a model fitted without its fold, float64 (n, k).
 
     Rows between a row of the fold and one outside are left out of the fit as well. A row is NaN where no row
     of its class, or of no two classes, is left to fit on.
@@ -162,12 +162,8 @@ def family_names(samples: SampleTable) -> np.ndarray:
 def is_spare_copy(samples: SampleTable) -> np.ndarray:
     """Mask of the copies of rows that are there themselves, bool (n,)."""
     here = set(samples.ids)
-    copies = samples.origins == "duplicate"
-    return np.fromiter(
-        (copy and parent in here for copy, parent in zip(copies, samples.column("parent"), strict=True)),
-        dtype=bool,
-        count=len(samples),
-    )
+    present = np.array([parent in here for parent in samples.column("parent")], dtype=bool)
+    return np.asarray((samples.origins == "duplicate") & present)
 
 
 def family_folds(samples: SampleTable, names: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -191,9 +187,8 @@ def family_folds(samples: SampleTable, names: np.ndarray, folds: int, seed: int)
 
 def independent_rows(samples: SampleTable, names: np.ndarray) -> np.ndarray:
     """Number of families among the rows of each class, int64 (k,)."""
-    pairs = set(zip(samples.codes.tolist(), names, strict=True))
-    codes = np.fromiter((code for code, _ in pairs), dtype=np.int64, count=len(pairs))
-    return np.bincount(codes, minlength=len(samples.classes))
+    codes = [code for code, _ in set(zip(samples.codes.tolist(), names, strict=True))]
+    return np.bincount(np.array(codes, dtype=np.int64), minlength=len(samples.classes))
 
 
 def _turn(seed: int, name: str) -> int:

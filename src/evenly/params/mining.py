@@ -18,9 +18,7 @@ def _checked_fraction(value: Any) -> Any:
 
 
 def _checked_cap(value: Any) -> Any:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    if _is_number(value) and 0 < value < 1:
+    if value is None or (_is_number(value) and (0 < value < 1 or (isinstance(value, int) and value >= 1))):
         return value
     raise ValueError("give a whole number of rows from 1, a share of the class between 0 and 1, or null")
 
