@@ -27,6 +27,9 @@ def among(places: np.ndarray) -> list[Pairs]:
     return [Pairs(left, right, gaps[left, right])] if len(left) else []
 
 
+ON_A_LINE = duplicates.Measure("distance", 1.0, list, nearest, among)
+
+
 @settings(max_examples=100)
 @given(st.lists(st.floats(0, 12), max_size=60), st.integers(1, 8))
 def test_the_first_of_near_rows_stays_and_only_rows_near_to_a_kept_one_go(
@@ -35,7 +38,7 @@ def test_the_first_of_near_rows_stays_and_only_rows_near_to_a_kept_one_go(
     places = np.array(values)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "_LEAF", leaf)
-        first, score = keep_first(np.arange(len(places)), places, nearest, among)
+        first, score = keep_first(np.arange(len(places)), places, ON_A_LINE)
     kept: list[int] = []
     for row, place in enumerate(places):
         near = [other for other in kept if abs(places[other] - place) <= 1]

@@ -177,10 +177,7 @@ class Context:
 
         if len(self.train) < 2:
             return np.empty(0, dtype=np.float32)
-        vectors, rows = self.train.vectors, np.arange(len(self.train))
-        if len(rows) > _MEASURED:
-            rng = np.random.default_rng([self.seed, 10])
-            rows = np.sort(rng.choice(rows, _MEASURED, replace=False))
+        vectors, rows = self.train.vectors, drawn_rows(len(self.train), _MEASURED, self.seed, 10)
         return nearest_neighbours(vectors[rows], vectors, 1, exclude_self=rows)[0][:, 0]
 
     def _vectors_of(self, rows: np.ndarray) -> np.ndarray:
@@ -255,6 +252,13 @@ class Outcome:
     measured: Mapping[str, Any] = field(default_factory=dict)
     opinions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def drawn_rows(n: int, most: int, *seed: int) -> np.ndarray:
+    """All of n positions, or `most` of them by lot, rising: time must not grow with the number of rows."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 #: A check looks at the candidates in these rows (int64 positions) and answers about them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from evenly.figures import (
     shortened,
 )
 from evenly.files import atomic_folder, write_csv
-from evenly.samples import SampleTable
 from evenly.screening import PLOT_COLUMNS
 from evenly.screening.screen import Screening
 
@@ -44,12 +43,13 @@ def write_pictures(screening: Screening, folder: str | Path) -> list[tuple[str, 
         real, gained = screening.real.counts, screening.kept.counts
         after = {name: n + gained[name] for name, n in real.items()}
         write_class_distribution({"train": real, "kept": after}, temporary)
-        if _reasons(screening, temporary):
-            pictures.append(("Why candidates were rejected, by class", "rejections.png"))
-        if _similarity(screening, temporary):
-            pictures.append(("How close the kept samples are to real ones", "similarity.png"))
-        if _lengths(screening, temporary):
-            pictures.append(("Length of texts", "lengths.png"))
+        for title, name, drawn in (
+            ("Why candidates were rejected, by class", "rejections.png", _reasons),
+            ("How close the kept samples are to real ones", "similarity.png", _similarity),
+            ("Length of texts", "lengths.png", _lengths),
+        ):
+            if drawn(screening, temporary):
+                pictures.append((title, name))
     return pictures
 
 
@@ -105,9 +105,8 @@ def _similarity(screening: Screening, folder: Path) -> bool:
     from evenly.features.neighbours import nearest_neighbours
 
     real, kept = screening.real_vectors, screening.kept_vectors
-    path = folder / "similarity.csv"
     if len(real) < 2 or not len(kept):
-        _write_table(path, [])
+        _write_table(folder / "similarity.csv", [])
         return False
     among = nearest_neighbours(real, real, 1, exclude_self=True)[0][:, 0].astype(np.float64)
     to_real = nearest_neighbours(kept, real, 1)[0][:, 0].astype(np.float64)
@@ -117,58 +116,48 @@ def _similarity(screening: Screening, folder: Path) -> bool:
         label = "cosine with the nearest real row"
     edges = np.histogram_bin_edges(np.concatenate([among, to_real]), _BINS)
     sides = {"real rows": (among, BLUE), "kept samples": (to_real, ORANGE)}
-    shares = {name: _shares(values, edges) for name, (values, _) in sides.items()}
-    _write_table(path, _bins(edges, shares.values()))
-    figure, (axes,) = new_figure(6.4, 3.2)
-    for name, (values, colour) in sides.items():
-        text = f"{name} ({len(values):,})"
-        axes.stairs(shares[name], edges, fill=True, color=colour, alpha=0.55, label=text)
-    axes.set_xlabel(label)
-    axes.set_ylabel("share")
-    with house_style():
-        figure.legend(loc="outside upper left", ncols=2)
-    save_figure(figure, folder / "similarity.png")
+    _histograms(folder / "similarity.csv", sides, edges, (label, "share"), fill=True, alpha=0.55)
     return True
 
 
 def _lengths(screening: Screening, folder: Path) -> bool:
     """Characters of kept and rejected texts, and of the real ones of the classes that kept some."""
-    path = folder / "lengths.csv"
     if screening.kept.modality != "text" or not len(screening.kept):
-        _write_table(path, [])
+        _write_table(folder / "lengths.csv", [])
         return False
     present = np.isin(screening.real.labels, list(set(screening.kept.labels)))
-    tables = {"real": screening.real.take(present), "kept": screening.kept, "rejected": screening.rejected}
-    lengths = {name: _characters(samples) for name, samples in tables.items()}
-    top = max(1.0, float(np.quantile([*lengths["real"], *lengths["kept"]], 0.995)) * 1.2)
-    edges = np.linspace(0, top, _BINS + 1)
-    shares = {name: _shares(np.minimum(values, top), edges) for name, values in lengths.items()}
-    _write_table(path, _bins(edges, shares.values()))
-    figure, (axes,) = new_figure(6.4, 3.2)
-    for (name, values), colour in zip(lengths.items(), (BLUE, ORANGE, VERMILION), strict=True):
-        if len(values):
-            axes.stairs(shares[name], edges, color=colour, label=f"{name} ({len(values):,})", linewidth=1.6)
-    axes.set_xlabel("characters (the last bin holds all longer texts)")
-    axes.set_ylabel("share of texts")
-    with house_style():
-        figure.legend(loc="outside upper left", ncols=3)
-    save_figure(figure, folder / "lengths.png")
+    real, kept, rejected = (
+        np.array([len(text or "") for text in samples.texts], dtype=np.float64)
+        for samples in (screening.real.take(present), screening.kept, screening.rejected)
+    )
+    top = max(1.0, float(np.quantile(np.concatenate([real, kept]), 0.995)) * 1.2)
+    sides = {"real": (real, BLUE), "kept": (kept, ORANGE), "rejected": (rejected, VERMILION)}
+    sides = {name: (np.minimum(lengths, top), colour) for name, (lengths, colour) in sides.items()}
+    labels = ("characters (the last bin holds all longer texts)", "share of texts")
+    _histograms(folder / "lengths.csv", sides, np.linspace(0, top, _BINS + 1), labels, linewidth=1.6)
     return True
 
 
-def _characters(samples: SampleTable) -> np.ndarray:
-    return np.array([len(text or "") for text in samples.texts], dtype=np.float64)
-
-
-def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of the values in each bin; 0 throughout where there is none."""
-    return np.histogram(values, edges)[0] / max(len(values), 1)
-
-
-def _bins(edges: np.ndarray, shares: Iterable[np.ndarray]) -> list[list[str]]:
-    """Rows of a table: the middle of each bin, then the shares."""
+def _histograms(
+    path: Path,
+    sides: Mapping[str, tuple[np.ndarray, str]],
+    edges: np.ndarray,
+    labels: tuple[str, str],
+    **style: Any,
+) -> None:
+    """Write shares of values by bin, and draw them on one another, each side in its colour."""
+    shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values, _ in sides.values()]
     middles = (edges[1:] + edges[:-1]) / 2
-    return [[f"{value:.6g}" for value in row] for row in zip(middles, *shares, strict=True)]
+    _write_table(path, [[f"{value:.6g}" for value in row] for row in zip(middles, *shares, strict=True)])
+    figure, (axes,) = new_figure(6.4, 3.2)
+    for (name, (values, colour)), heights in zip(sides.items(), shares, strict=True):
+        if len(values):
+            axes.stairs(heights, edges, color=colour, label=f"{name} ({len(values):,})", **style)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    with house_style():
+        figure.legend(loc="outside upper left", ncols=len(sides))
+    save_figure(figure, path.with_suffix(".png"))
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:

@@ -7,15 +7,15 @@ the first in order stays and what is near to it goes. `evenly.screening.similari
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from evenly.features.ngramsets import ngram_sets
+from evenly.features.ngramsets import NgramSets, ngram_sets
 from evenly.params.screening import SimilarityRules
-from evenly.screening.context import Context, Outcome, Side, Verdict, verdict
+from evenly.screening.context import Context, Outcome, Side, Verdict, drawn_rows, verdict
 from evenly.screening.similarity import Pairs, close_vectors, joined_pairs, similar_sets, similar_vectors
 
 _LEAF = 2048  # candidates among which all pairs are held at once
@@ -46,8 +46,7 @@ def close_to_held_out(context: Context, rows: np.ndarray) -> Outcome:
     rules = context.settings.closeness
     candidates, real = context.side(rows), context.train
     if len(real) > _REAL_ROWS:
-        chosen = np.random.default_rng([context.seed, 1]).choice(len(real), _REAL_ROWS, replace=False)
-        real = real.take(np.sort(chosen))
+        real = real.take(drawn_rows(len(real), _REAL_ROWS, context.seed, 1))
     verdicts: list[Verdict] = []
     measured: dict[str, float] = {}
     alarms = np.zeros(len(real), dtype=bool)
@@ -90,47 +89,65 @@ def near_candidates(context: Context, rows: np.ndarray) -> Outcome:
     verdicts = []
     for measure in _measures(context, rules, _near_radius(context, rules)):
         (items,) = measure.items(candidates)
-        first, score = keep_first(np.arange(len(rows)), items, measure.nearest, measure.among)
+        first, score = keep_first(np.arange(len(rows)), items, measure)
         matched = _ids_at(candidates.samples.ids, first)
         verdicts.append(_matched_verdict(f"synthetic, {measure.name}", matched, score, measure.limit))
     return Outcome(tuple(verdicts))
 
 
-#: For each of the items the one of the others that it is nearest to, as a position in them, -1 where none is
-#: near; and the score.
-Nearest = Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
-#: All near pairs among items, as positions in them.
-Among = Callable[[Any], Iterable[Pairs]]
+class Measure(NamedTuple):
+    """One way to compare samples; here items are what it compares of them, n-gram sets or vectors."""
+
+    name: str
+    limit: float
+    items: Callable[..., list[Any]]  # of each side
+    nearest: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]  # of each item among others; the score
+    among: Callable[[Any], Iterable[Pairs]]  # all near pairs among items
 
 
-def keep_first(rows: np.ndarray, items: Any, nearest: Nearest, among: Among) -> tuple[np.ndarray, np.ndarray]:
+def _measures(context: Context, rules: SimilarityRules, radius: float | None) -> list[Measure]:
+    """The measures that the rules name, for this modality."""
+
+    def vectors(*sides: Side) -> list[np.ndarray]:
+        return [side.vectors for side in sides]
+
+    def grams(*sides: Side) -> list[NgramSets]:
+        sets = ngram_sets([text for side in sides for text in side.texts], rules.ngram)
+        ends = np.cumsum([len(side) for side in sides])
+        return [sets[np.arange(end - len(side), end)] for side, end in zip(sides, ends, strict=True)]
+
+    def by_similarity(name: str, limit: float, items: Callable[..., list[Any]], pairs: Any) -> Measure:
+        return Measure(
+            name,
+            limit,
+            items,
+            lambda some, others: _most_similar(pairs(some, others, limit), len(some)),
+            lambda some: pairs(some, None, limit),
+        )
+
+    measures = []
+    if context.modality == "text":
+        if rules.jaccard is not None:
+            measures.append(by_similarity(f"{rules.ngram}-gram Jaccard", rules.jaccard, grams, similar_sets))
+        if rules.cosine is not None:
+            measures.append(by_similarity("cosine", rules.cosine, vectors, similar_vectors))
+    elif radius is not None:
+        nearest, among = partial(_nearest_within, radius=radius), partial(close_vectors, radius=radius)
+        measures.append(Measure("distance", radius, vectors, nearest, among))
+    return measures
+
+
+def keep_first(rows: np.ndarray, items: Any, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
     """Which row each row gives way to, when a row stays as long as no row near to it has stayed before.
 
-    Parameters
-    ----------
-    rows
-        int64 (n,), in order of precedence.
-    items
-        What is compared; `items[rows]` are those of some rows.
-    nearest, among
-        Find near items.
-
-    Returns
-    -------
-    first : numpy.ndarray
-        int64 (n,): the kept row that a row is near to (an entry of `rows`), -1 where the row itself stays.
-    score : numpy.ndarray
-        float64 (n,), NaN where the row stays.
-
-    Notes
-    -----
-    The second half is compared with what stays of the first, and the rest of it among itself: all pairs
-    are never held at once, however many there are.
+    `items[rows]` are compared, in this order of precedence. The kept row, an entry of `rows`, is -1 and the
+    score NaN where a row stays. The second half is compared with what stays of the first, and the rest of it
+    among itself: all pairs are never held at once, however many there are.
     """
     first = np.full(len(rows), -1, dtype=np.int64)
     score = np.full(len(rows), np.nan)
     if len(rows) <= _LEAF:
-        pairs = joined_pairs(among(items[rows]))
+        pairs = joined_pairs(measure.among(items[rows]))
         starts = np.flatnonzero(np.diff(pairs.left, prepend=-1))
         for start, stop in pairwise([*starts, len(pairs)]):
             left, later = pairs.left[start], pairs.right[start:stop]
@@ -140,73 +157,14 @@ def keep_first(rows: np.ndarray, items: Any, nearest: Nearest, among: Among) -> 
                 score[later[free]] = pairs.similarity[start:stop][free]
         return first, score
     middle = len(rows) // 2
-    first[:middle], score[:middle] = keep_first(rows[:middle], items, nearest, among)
+    first[:middle], score[:middle] = keep_first(rows[:middle], items, measure)
     kept = rows[:middle][first[:middle] < 0]
-    match, near = nearest(items[rows[middle:]], items[kept])
+    match, near = measure.nearest(items[rows[middle:]], items[kept])
     hit = match >= 0
     first[middle:][hit], score[middle:][hit] = kept[match[hit]], near[hit]
     rest = middle + np.flatnonzero(~hit)
-    first[rest], score[rest] = keep_first(rows[rest], items, nearest, among)
+    first[rest], score[rest] = keep_first(rows[rest], items, measure)
     return first, score
-
-
-@dataclass(frozen=True)
-class _Measure:
-    """One way to compare samples."""
-
-    name: str
-    limit: float
-    items: Callable[..., list[Any]]  # what is compared, of each side
-    nearest: Nearest
-    among: Among
-
-
-def _measures(context: Context, rules: SimilarityRules, radius: float | None) -> list[_Measure]:
-    """The measures that the rules name, for this modality."""
-
-    def vectors(*sides: Side) -> list[np.ndarray]:
-        return [side.vectors for side in sides]
-
-    if context.modality != "text":
-        if radius is None:
-            return []
-        return [
-            _Measure(
-                "distance",
-                radius,
-                vectors,
-                lambda items, others: _nearest_within(items, others, radius),
-                lambda items: close_vectors(items, radius),
-            )
-        ]
-    measures = []
-    if (jaccard := rules.jaccard) is not None:
-
-        def grams(*sides: Side) -> list[Any]:
-            sets = ngram_sets([text for side in sides for text in side.texts], rules.ngram)
-            ends = np.cumsum([len(side) for side in sides])
-            return [sets[np.arange(end - len(side), end)] for side, end in zip(sides, ends, strict=True)]
-
-        measures.append(
-            _Measure(
-                f"{rules.ngram}-gram Jaccard",
-                jaccard,
-                grams,
-                lambda items, others: _most_similar(similar_sets(items, others, jaccard), len(items)),
-                lambda items: similar_sets(items, None, jaccard),
-            )
-        )
-    if (cosine := rules.cosine) is not None:
-        measures.append(
-            _Measure(
-                "cosine",
-                cosine,
-                vectors,
-                lambda items, others: _most_similar(similar_vectors(items, others, cosine), len(items)),
-                lambda items: similar_vectors(items, None, cosine),
-            )
-        )
-    return measures
 
 
 def _near_radius(
@@ -246,7 +204,7 @@ def _same_verdict(where: str, side: Side, others: Side) -> Verdict:
     return _matched_verdict(where, matched, 1.0, np.nan)
 
 
-def _near_verdicts(where: str, side: Side, others: Side, measures: Iterable[_Measure]) -> tuple[Verdict, ...]:
+def _near_verdicts(where: str, side: Side, others: Side, measures: Iterable[Measure]) -> tuple[Verdict, ...]:
     """Which samples are too similar to one of the others, and to which, by each measure."""
     if not len(side) or not len(others):
         return ()

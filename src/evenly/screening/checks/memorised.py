@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.screening.context import Context, Outcome, verdict
+from evenly.screening.context import Context, Outcome, drawn_rows, verdict
 
 _MEASURED = 10_000  # real rows that tell what is usual, at most
 
@@ -54,13 +54,8 @@ class CopyDetector:
     def ratios(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance to the nearest real row over that to the k-th nearest of the reference.
 
-        Returns
-        -------
-        ratios : numpy.ndarray
-            float64 (q,); 0 for a row on a real one. Exact below `limit`; above it, where there are very many
-            real rows, no less than it.
-        nearest : numpy.ndarray
-            int64 (q,): position of the real row that is nearest, as far as is known.
+        And the position of the real row that is nearest, as far as is known. The ratio, float64 (q,), is 0
+        for a row on a real one, exact below `limit`, and elsewhere no less than it.
         """
         from evenly.features.neighbours import nearest_neighbours, nearest_within
 
@@ -94,9 +89,7 @@ def copy_detector(real: np.ndarray, k: int, false_alarms: float, seed: int) -> C
     """
     from evenly.features.neighbours import nearest_neighbours
 
-    rows = np.arange(len(real))
-    if len(real) > _MEASURED:
-        rows = np.sort(np.random.default_rng([seed, 7]).choice(rows, _MEASURED, replace=False))
+    rows = drawn_rows(len(real), _MEASURED, seed, 7)
     k = min(k, len(rows) - 1)
     if k < 2:
         return None
@@ -146,6 +139,6 @@ def copy_limit(ratios: np.ndarray, k: int, false_alarms: float) -> float | None:
 
 
 def _ratios(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    return np.divide(
-        first.astype(np.float64), last.astype(np.float64), out=np.zeros(len(first)), where=last > 0
-    )
+    out = np.zeros(len(first))
+    np.divide(first, last, out=out, where=last > 0, dtype=np.float64)
+    return out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenly.screening.context import Context, Outcome, verdict
+from evenly.screening.context import Context, Outcome, drawn_rows, verdict
 
 _OWN = 10_000  # real rows of a class that its candidates are measured by at most
 _REFERENCES = 2000  # real rows on which a small class's distances are imitated at most
@@ -35,7 +35,8 @@ def outlying(context: Context, rows: np.ndarray) -> Outcome:
     skipped = []
     imitated: dict[int, float] = {}
     for code in np.unique(labels):
-        own = _some(real[codes == code], context.seed)
+        own = real[codes == code]
+        own = own[drawn_rows(len(own), _OWN, context.seed, 11)]
         chosen = labels == code
         if not len(own):
             skipped.append(f"class {context.classes[code]}: no real training row")
@@ -60,13 +61,6 @@ def outlying(context: Context, rows: np.ndarray) -> Outcome:
     failed = np.nan_to_num(score, nan=0.0) > np.nan_to_num(limit, nan=np.inf)
     found = (verdict(failed, score=score, threshold=limit),)
     return Outcome(found, skipped=tuple(skipped))
-
-
-def _some(own: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of a class, drawn where there are very many: the time then grows no faster than their number."""
-    if len(own) <= _OWN:
-        return own
-    return np.asarray(own[np.sort(np.random.default_rng([seed, 11]).choice(len(own), _OWN, replace=False))])
 
 
 def _imitated_quantile(context: Context, size: int, k: int) -> float:
@@ -100,8 +94,7 @@ def unrealistic(context: Context, rows: np.ndarray) -> Outcome:
     known = np.flatnonzero(counts[real_codes])
     if len(known) <= rules.neighbours + 1:
         return Outcome(skipped=("too few real training rows of the candidates' classes",))
-    if len(known) > _ROWS:
-        known = np.sort(np.random.default_rng([context.seed, 8]).choice(known, _ROWS, replace=False))
+    known = known[drawn_rows(len(known), _ROWS, context.seed, 8)]
     real, real_codes = context.train.vectors[known], real_codes[known]
     weights = (counts / np.maximum(1, np.bincount(real_codes, minlength=len(counts))))[real_codes]
     vectors = context.side(rows).vectors
@@ -110,7 +103,7 @@ def unrealistic(context: Context, rows: np.ndarray) -> Outcome:
         usual = realism_scores(real, real, rules.neighbours, exclude_self=True)
     else:
         scores, usual = discriminator_scores(vectors, real, weights, context.seed)
-    limit = _weighted_quantile(usual, weights, rules.quantile)
+    limit = float(np.quantile(usual, rules.quantile, weights=weights, method="inverted_cdf"))
     found = verdict(scores < limit, score=scores, threshold=limit, detail=rules.score)
     measured = {
         "mean_score": float(scores.mean()),
@@ -139,12 +132,8 @@ def realism_scores(
     Returns
     -------
     numpy.ndarray
-        float64 (n,), 1 or more inside the manifold, infinite on a real row.
-
-    References
-    ----------
-    Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, NeurIPS 2019,
-    equation 3.
+        float64 (n,), 1 or more inside the manifold, infinite on a real row (Kynkäänniemi et al. 2019,
+        Improved Precision and Recall Metric for Assessing Generative Models, equation 3).
     """
     from evenly.features.neighbours import nearest_neighbours
 
@@ -213,13 +202,6 @@ def discriminator_scores(
     return out[: len(vectors)], out[len(vectors) :]
 
 
-def _weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """The least value with at least this share of the weight at or below it."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(len(order) - 1, int(np.searchsorted(below, share)))])
-
-
 def collapsed(context: Context, rows: np.ndarray) -> Outcome:
     """Warn of classes whose candidates have a small share of the real rows' variance.
 
@@ -244,18 +226,8 @@ def variance_ratio(
 ) -> float | None:
     """Total variance within classes over that of the real rows, the mean of the classes' ratios.
 
-    Parameters
-    ----------
-    vectors, codes
-        float (n, d) and int64 (n,): the rows to measure, and their classes.
-    real, real_codes
-        The same for the real rows.
-
-    Returns
-    -------
-    float or None
-        1 where the rows spread as the real ones do; interpolation gives about two thirds (Blagus & Lusa
-        2013). None where no class has two rows on either side, or real rows that differ.
+    1 where the rows spread as the real ones do; interpolation gives about two thirds (Blagus & Lusa 2013).
+    None where no class has two rows on either side, or real rows that differ.
     """
     ratios = variance_ratios(vectors, codes, real, real_codes)
     return float(np.mean(list(ratios.values()))) if ratios else None
