@@ -77,7 +77,7 @@ class Crew:
 
     async def _carry_out(self, call: Call) -> Outcome:
         """Ask for a call's samples, in parts where an answer was cut, and have them relabelled if need be."""
-        asking, outcome = self._asking, Outcome(call)
+        asking, outcome = self._asking, Outcome(call=call)
         count, sources = call.size, call.sources
         for part in range(MOST_PARTS):
             asked_all = outcome.items + count >= call.size
@@ -128,7 +128,7 @@ class Crew:
 
 def _items(answer: Answer) -> list[Any]:
     """What can be read out of an answer, a cut one included."""
-    return list(parse_items(answer.text).items) if answer.ok or answer.failure == "truncated" else []
+    return list(parse_items(answer.text)) if answer.ok or answer.failure == "truncated" else []
 
 
 def _usable(answer: Answer) -> bool:
@@ -136,7 +136,7 @@ def _usable(answer: Answer) -> bool:
 
     A refusal is final, and a cut answer is followed by a smaller request instead.
     """
-    return answer.failure in ("refusal", "truncated") or bool(parse_items(answer.text).items)
+    return answer.failure in ("refusal", "truncated") or bool(parse_items(answer.text))
 
 
 _TICK_SECONDS = 0.25
@@ -211,7 +211,15 @@ def prepared(plan: LlmPlan, train: SampleTable, prompts: Prompts) -> tuple[list[
     for cell, wanted in wanted_cells(plan, rows.samples.classes):
         size = asking.call(cell, 0).size
         most = math.ceil(plan.asking.attempts * math.ceil(wanted / size)) if size else 0
-        quotas.append(Quota(cell, wanted, size, most, Novelty(shaping, real_texts, real_rows)))
+        quotas.append(
+            Quota(
+                cell=cell,
+                wanted=wanted,
+                size=size,
+                most_calls=most,
+                novelty=Novelty(shaping, real_texts, real_rows),
+            )
+        )
     return quotas, asking
 
 

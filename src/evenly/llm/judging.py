@@ -142,7 +142,7 @@ def marks_of(answer: Answer) -> tuple[float, ...] | None:
     """The three marks of an answer, each in 1..10; None where one is missing or is no such number."""
     if not (answer.ok or answer.failure == "truncated"):
         return None
-    for item in parse_items(answer.text).items:
+    for item in parse_items(answer.text):
         if isinstance(item, dict):
             marks = tuple(_mark(item.get(name)) for name in MARKS)
             if all(mark is not None for mark in marks):

@@ -56,16 +56,7 @@ def estimate(
     requests: Sequence[ChatRequest],
     completion_tokens: Sequence[float],
 ) -> Estimate:
-    """Cost of the requests which no journal answers yet. Sends nothing.
-
-    Parameters
-    ----------
-    folder
-        Where the journals lie.
-    completion_tokens
-        What each answer is thought to take (`tokens.guessed_tokens` of examples, say), as long as `requests`.
-        Where enough requests were answered before, their mean stands instead.
-    """
+    """Cost of the requests which no journal answers yet. Sends nothing."""
     endpoint = Endpoint(settings.base_url, settings.model, settings, dict(settings.extra_body), None)
     path = journal_path(folder, settings.base_url, settings.model)
     prompts, completions, known = 0.0, 0.0, 0

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from evenly.llm.engine.messages import Answer, Usage
@@ -47,11 +47,6 @@ class Budget:
         self._held_tokens = 0
         self._held_cost = 0.0
         self._changed = asyncio.Event()
-
-    @property
-    def capped(self) -> bool:
-        """Whether any cap is set."""
-        return not (self._max_calls is None and self._max_tokens is None and self._max_cost is None)
 
     def reserve(self, model: str, worst: Usage) -> Reservation | None:
         """Set the worst case aside, or None when that would go over a cap."""
@@ -114,17 +109,6 @@ def _over(value: float, cap: float | None) -> bool:
 
 
 @dataclass(slots=True)
-class TagCount:
-    """What one tag (a class, say) has got and used. Tokens include those of answers from the journal."""
-
-    answers: int = 0
-    failures: int = 0
-    from_journal: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@dataclass(slots=True)
 class Statistics:
     """Live counters of one engine. `sent` counts HTTP requests, `calls` those answered and paid."""
 
@@ -145,7 +129,6 @@ class Statistics:
     #: Retries by kind: rate_limited, server, timeout, connection, malformed, dialect, asked_again.
     retries: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
-    tags: dict[str, TagCount] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     def paid(self, usage: Usage) -> None:
@@ -160,46 +143,27 @@ class Statistics:
         self.uncertain_calls += 1
         self.uncertain_tokens += worst.total
 
-    def finish(self, tag: str, answer: Answer) -> None:
+    def finish(self, answer: Answer) -> None:
         """One request has got its final answer."""
-        count = self.tags.setdefault(tag, TagCount())
         self.finished += 1
         if answer.failure is not None:
             self.failures[answer.failure] += 1
-            count.failures += 1
-        else:
-            count.answers += 1
-        count.prompt_tokens += answer.usage.prompt_tokens
-        count.completion_tokens += answer.usage.completion_tokens
         if answer.from_journal:
             self.from_journal += 1
-            count.from_journal += 1
             self.journal_tokens += answer.usage.total
-
-    def seconds(self) -> float:
-        """Since the engine began."""
-        return time.monotonic() - self.started
 
     def calls_per_minute(self) -> float:
         """Paid calls a minute over the engine's life."""
-        return 60.0 * self.calls / max(self.seconds(), 1e-9)
+        return 60.0 * self.calls / max(time.monotonic() - self.started, 1e-9)
 
     def as_dict(self, cost: float | None) -> dict[str, Any]:
         """For metrics/llm.json: counts, tokens, `cost` (None where a price is unknown); no times."""
-        return {
-            "requests": self.requests,
-            "finished": self.finished,
-            "from_journal": self.from_journal,
-            "sent": self.sent,
-            "calls": self.calls,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "journal_tokens": self.journal_tokens,
-            "uncertain_calls": self.uncertain_calls,
-            "uncertain_tokens": self.uncertain_tokens,
-            "guessed_usage": self.guessed_usage,
+        counts = {one.name: getattr(self, one.name) for one in fields(self)}
+        del counts["in_flight"], counts["started"]
+        rate = (self.finished - sum(self.failures.values())) / max(self.finished, 1)
+        return counts | {
             "cost": cost,
-            "success_rate": (self.finished - sum(self.failures.values())) / max(self.finished, 1),
-            "retries": dict(sorted(self.retries.items())),
-            "failures": dict(sorted(self.failures.items())),
+            "success_rate": rate,
+            "retries": dict(self.retries),
+            "failures": dict(self.failures),
         }

@@ -201,7 +201,7 @@ class Engine:
                 answer = replace(answer, failure="unusable", error=error)
         assert answer is not None
         answer = replace(answer, attempts=attempts)
-        self.statistics.finish(request.tag, answer)
+        self.statistics.finish(answer)
         return answer
 
     async def _ask(self, request: ChatRequest, ask: int) -> Answer:

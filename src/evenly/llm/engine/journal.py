@@ -188,8 +188,6 @@ class Journal:
         self._closed = True
         self._db.close()
 
-    # --- answers --------------------------------------------------------------------------------------------
-
     def find(self, slot: Slot) -> Entry | None:
         """The answer in a slot, or None."""
         row = self._db.execute(
@@ -286,8 +284,6 @@ class Journal:
             raise self._broken
         await asyncio.get_running_loop().run_in_executor(self._pool, os.fsync, self._wal)
 
-    # --- ledger ---------------------------------------------------------------------------------------------
-
     def record_call(self, slot: Slot, outcome: str, usage: Usage) -> None:
         """Enter a call without an answer that cost tokens, or may have (`usage.exact` False: at worst)."""
         with self._transaction():
@@ -322,8 +318,6 @@ class Journal:
         sure, unsure = told.get(True, (0, 0, 0)), told.get(False, (0, 0, 0))
         return Ledger(*sure, unsure[0], unsure[1] + unsure[2])
 
-    # --- what was learned -----------------------------------------------------------------------------------
-
     def fact(self, name: str) -> str | None:
         """Something learned about this endpoint in an earlier run."""
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -342,8 +336,6 @@ class Journal:
         ).fetchone()
         return int(row[0]), float(row[1]), int(row[2]), int(row[3]), float(row[4])
 
-    # --- batches --------------------------------------------------------------------------------------------
-
     def save_batch(self, name: str, batch_id: str | None, state: str, slots: str) -> None:
         """Write down a batch before and after every step, so that the next run goes on from there."""
         with self._transaction():
@@ -360,8 +352,6 @@ class Journal:
             "SELECT name, id, slots FROM batches WHERE state != 'collected' ORDER BY created"
         )
         return [(str(name), batch, str(slots)) for name, batch, slots in rows]
-
-    # --- living together ------------------------------------------------------------------------------------
 
     def beat(self) -> None:
         """Tell other machines that this process lives."""

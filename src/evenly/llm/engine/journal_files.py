@@ -98,13 +98,6 @@ def import_journals(source: Path, folder: Path) -> tuple[int, int]:
 def prune_journals(folder: Path, older_than_days: float | None = None, failures_only: bool = False) -> int:
     """Delete answers, so that they would be asked (and paid) again; returns how many. The ledger keeps their
     cost.
-
-    Parameters
-    ----------
-    older_than_days
-        Only answers older than this; None for any age.
-    failures_only
-        Only refusals, empty and cut answers.
     """
     before = time.time() - (older_than_days or 0.0) * 86400.0
     condition = "created <= ?" + (" AND failure IS NOT NULL" if failures_only else "")

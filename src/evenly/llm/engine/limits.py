@@ -130,15 +130,6 @@ class ClosedError(EvenlyError):
 class Admission:
     """The gate of one endpoint: bounded and adaptive concurrency, told and learned rates, retries before new
     work.
-
-    Parameters
-    ----------
-    concurrency
-        Most requests in flight.
-    requests_per_minute, tokens_per_minute
-        Told limits; never exceeded by this process.
-    clock
-        Seconds, monotonic.
     """
 
     def __init__(
@@ -182,16 +173,8 @@ class Admission:
         self._pace_set = 0.0
         self._last_rejection = 0.0
 
-    # --- going in -------------------------------------------------------------------------------------------
-
     async def acquire(self, tokens: float, urgent: bool) -> Ticket:
-        """Wait for leave to send; those who were turned away before (`urgent`) go first.
-
-        Raises
-        ------
-        ClosedError
-            When the gate closes before.
-        """
+        """Wait for leave to send; those who were turned away before (`urgent`) go first."""
         if self._closed:
             raise ClosedError("The engine is closing.")
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
@@ -263,8 +246,6 @@ class Admission:
         self._alarm = None
         self._pump()
 
-    # --- coming out -----------------------------------------------------------------------------------------
-
     def leave(self, ticket: Ticket, tokens: float | None = None) -> None:
         """A request ended in a way that says nothing about capacity; `tokens` is what it used in truth."""
         self.in_flight -= 1
@@ -332,8 +313,6 @@ class Admission:
 
     def _mostly_rejected(self) -> bool:
         return len(self._outcomes) >= 20 and sum(self._outcomes) * 2 > len(self._outcomes)
-
-    # --- learned pace ---------------------------------------------------------------------------------------
 
     def _start_pace(self, now: float) -> None:
         self._paced_since = self._pace_set = now

@@ -62,14 +62,7 @@ class Reply:
 
 
 class Transport:
-    """The connections to one endpoint.
-
-    Parameters
-    ----------
-    environment
-        Where `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are looked up; never used for this machine's own
-        addresses.
-    """
+    """The connections to one endpoint."""
 
     def __init__(self, endpoint: Endpoint, environment: Mapping[str, str]) -> None:
         s = endpoint.defaults

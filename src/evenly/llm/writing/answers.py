@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from evenly.llm.writing.columns import MisfitError, Value, fitted_row
@@ -30,55 +30,36 @@ _THOUGHT_ENDS = ("</think>", "</thinking>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedItems:
-    """Items in the order of the answer, and what it took to read them.
-
-    `repaired`: the JSON was mended; `salvaged`: it was beyond mending, and whole items were picked out of it;
-    `cut`: the answer ends in the middle, and the item it ends in was left out.
-    """
-
-    items: list[Item]
-    repaired: bool = False
-    salvaged: bool = False
-    cut: bool = False
-
-
-def parse_items(text: str) -> ParsedItems:
+def parse_items(text: str) -> list[Item]:
     """Items of an answer: the objects (or strings) of its list, whatever stands around or above that list.
 
     Prose, code fences and thoughts around the JSON are passed over; a list under any one key of an object is
     taken (`{"samples": [...]}`); a single object is one item; the last of equal keys holds; NaN and
-    infinities become None; control characters are dropped. Nothing is ever executed or followed: an answer is
-    data.
+    infinities become None; control characters are dropped. Broken JSON is mended, or its whole items picked
+    out; an item that the answer ends in the middle of is left out. Nothing is ever executed or followed: an
+    answer is data.
     """
     text = text.removeprefix("\ufeff")
     for end in _THOUGHT_ENDS:
         text = text.rpartition(end)[2]
     text = text.strip()
-    if not text:
-        return ParsedItems([])
     fences = [block for block in _FENCE.findall(text) if "{" in block or "[" in block]
     for candidate in (text, *sorted(fences, key=len, reverse=True)):
         if (value := _loaded(candidate)) is not None and (items := _items_of(value)):
-            return ParsedItems(items)
+            return items
     body = max(fences, key=len) if fences else text
     start = _start(body)
     if start < 0:
-        return ParsedItems([])
+        return []
     body = body[start:]
     items, ended = _walked(body)
-    if ended:
-        return ParsedItems(items)
-    if len(body) <= _LONGEST_REPAIR:
+    if not ended and len(body) <= _LONGEST_REPAIR:
         mended = _repaired(body)
-        cut = not _closes(body)
         # What the text broke off in the middle of was finished by the repair, not by the model.
-        if cut and mended and len(mended) > len(items):
+        if not _closes(body) and len(mended) > len(items):
             mended = mended[:-1]
-        if len(mended) > len(items):
-            return ParsedItems(mended, repaired=True, cut=cut)
-    return ParsedItems(items, repaired=False, salvaged=bool(items), cut=not _closes(body))
+        return max(items, mended, key=len)
+    return items
 
 
 def _loaded(text: str) -> Any:
@@ -174,17 +155,15 @@ def _repaired(text: str) -> list[Item]:
     except (ValueError, RecursionError, IndexError, TypeError):
         return []
     items = _items_of(value)
-    return (
-        [] if all(isinstance(item, str) for item in items) and not re.match(r'\s*\[\s*["\']', text) else items
-    )
+    prose = all(isinstance(item, str) for item in items) and not re.match(r'\s*\[\s*["\']', text)
+    return [] if prose else items
 
 
 def _closes(text: str) -> bool:
     """Whether the outermost bracket is closed, strings left aside."""
-    depth, in_string, escaped = 0, False, False
+    depth, in_string = 0, False
     for character in re.findall(r'[\[\]{}"]|\\.', text, re.DOTALL):
-        escaped = character[0] == "\\"
-        if escaped:
+        if character[0] == "\\":
             continue
         if character == '"':
             in_string = not in_string
@@ -252,36 +231,35 @@ class Candidate:
     parent: str | None = None
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What one call brought.
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What calls have brought and cost: samples and answers counted, whatever became of them."""
 
-    Attributes
-    ----------
-    candidates
-        In the order of the answer.
-    items
-        Samples in the answer, whatever became of them.
-    rejected
-        Samples turned away so far, by reason.
-    requests, failures
-        Requests made (parts and relabelling included), and those that failed, by kind.
-    cut
-        Answers cut by `max_tokens`.
-    spent
-        Whether a spending cap left no room for the call.
-    """
+    #: Samples in the answers.
+    items: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    #: Requests made (parts and relabelling included), those that failed, and answers cut by `max_tokens`.
+    requests: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Count what another one has counted as well."""
+        for one in fields(Tally):
+            mine, its = getattr(self, one.name), getattr(other, one.name)
+            setattr(self, one.name, mine + its)
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome(Tally):
+    """What one call brought; `spent` says whether a spending cap left no room for it."""
 
     call: Call
     model: str = ""
+    #: In the order of the answer.
     candidates: list[Candidate] = field(default_factory=list)
-    items: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    requests: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cut: int = 0
     spent: bool = False
 
 
@@ -305,15 +283,7 @@ def take_in(outcome: Outcome, asking: Asking, items: Sequence[Any]) -> None:
 
 
 def relabelled(outcome: Outcome, answers: Sequence[Any], allowed: Sequence[str]) -> None:
-    """Give the candidates of a boundary call the classes that the model assigned; without one they go.
-
-    Parameters
-    ----------
-    answers
-        Items of the answer: objects with `number` (from 1) and `label`.
-    allowed
-        The classes that were offered.
-    """
+    """Give the candidates of a boundary call the classes that the model assigned; without one they go."""
     spelled = {name.strip().casefold(): name for name in allowed}
     decided: dict[int, str] = {}
     for answer in answers:
@@ -340,13 +310,13 @@ def _candidate(item: Any, place: int, call: Call, asking: Asking) -> Candidate:
         source = _source(item, call)
     text = _text(item)
     if not settings.min_characters <= len(text) <= asking.longest:
-        raise MisfitError("length", f"{len(text)} characters")
+        raise MisfitError("length")
     if _UNPRINTABLE.search(text):
-        raise MisfitError("format", "control characters")
+        raise MisfitError("format")
     if source is None:
         return Candidate(place, label, text)
-    if missing := missing_facts(source.text, text):
-        raise MisfitError("lost_fact", f"{missing[0]} of the source is missing")
+    if missing_facts(source.text, text):
+        raise MisfitError("lost_fact")
     return Candidate(place, label, text, parent=source.id)
 
 
@@ -356,10 +326,10 @@ def _text(item: Any) -> str:
         texts = [value for value in item.values() if isinstance(value, str)]
         item = item["text"] if "text" in item else texts[0] if len(texts) == 1 else None
     if not isinstance(item, str):
-        raise MisfitError("format", "not a text")
+        raise MisfitError("format")
     text = item.strip()
     if not text:
-        raise MisfitError("format", "empty")
+        raise MisfitError("format")
     return text
 
 
@@ -371,7 +341,7 @@ def _source(item: Any, call: Call) -> Any:
     for source in call.sources:
         if source.number == number:
             return source
-    raise MisfitError("format", "no such source")
+    raise MisfitError("format")
 
 
 def _whole(value: Any) -> int:

@@ -23,19 +23,7 @@ Value = float | int | bool | str | None
 
 @dataclass(frozen=True)
 class Column:
-    """One feature as the training rows show it.
-
-    Attributes
-    ----------
-    low, high
-        Range of the known values; None for categories and where all are missing.
-    decimals
-        Digits after the point that the values have, at most six.
-    categories
-        Values with their counts, the most frequent first.
-    has_missing
-        Whether a value may be missing.
-    """
+    """One feature as the training rows show it."""
 
     name: str
     kind: FeatureKind
@@ -47,10 +35,10 @@ class Column:
 
 
 class MisfitError(Exception):
-    """A row that is not one of this table; `reason` is a word for counting, the message names the column."""
+    """A sample that is not one of this data; `reason` is a word for counting."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
         self.reason = reason
 
 
@@ -63,16 +51,8 @@ def columns_of(samples: SampleTable) -> tuple[Column, ...]:
 
 
 def statistics_of(samples: SampleTable, columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """What a prompt says of each column: the range or categories of all rows, and what is usual among these.
-
-    Parameters
-    ----------
-    samples
-        Rows of one class.
-    columns
-        Of the whole training table.
-    """
-    told = []
+    """What a prompt says of each column: the range or categories of all rows, what is usual among these."""
+    statistics = []
     for column in columns:
         values = [value for value in samples.table.column(column.name).to_pylist() if value is not None]
         entry: dict[str, Any] = {
@@ -91,17 +71,17 @@ def statistics_of(samples: SampleTable, columns: Sequence[Column]) -> list[dict[
             numbers = np.array([value for value in map(float, values) if math.isfinite(value)])
             if len(numbers):
                 points = np.quantile(numbers, [0.1, 0.5, 0.9])
-                told_of = zip(("low", "middle", "high"), points, strict=True)
-                entry["usual"] = {name: rounded(value, 4) for name, value in told_of}
-                entry["usual"] |= {"mean": rounded(numbers.mean(), 4), "deviation": rounded(numbers.std(), 4)}
+                usual = (*points, numbers.mean(), numbers.std())
+                names = ("low", "middle", "high", "mean", "deviation")
+                entry["usual"] = {name: rounded(value, 4) for name, value in zip(names, usual, strict=True)}
         elif values:
             counted = Counter(
                 str(value).lower() if column.kind == "boolean" else str(value) for value in values
             )
             ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_CATEGORIES]
             entry["shares"] = {name: round(count / len(values), 2) for name, count in ranked}
-        told.append(entry)
-    return told
+        statistics.append(entry)
+    return statistics
 
 
 def row_as_json(row: Mapping[str, Value]) -> str:
@@ -133,34 +113,19 @@ def row_schema(columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def fitted_row(item: object, columns: Sequence[Column], tolerance: float) -> dict[str, Value]:
-    """An answered row with typed values, in schema order. Keys that are no column are ignored.
-
-    Parameters
-    ----------
-    item
-        What the model wrote for one row.
-    tolerance
-        How far a number may lie outside the training range, as a share of its width.
-
-    Raises
-    ------
-    MisfitError
-        With the reason `format`, `column_missing`, `column_type`, `column_range` or `column_category`.
-    """
+    """An answered row with typed values, in schema order. Keys that are no column are ignored."""
     if not isinstance(item, Mapping):
-        raise MisfitError("format", "a row must be an object of columns and values")
+        raise MisfitError("format")
     plain = {str(name).strip().casefold(): value for name, value in item.items()}
     row: dict[str, Value] = {}
     for column in columns:
         value = item[column.name] if column.name in item else plain.get(column.name.strip().casefold())
         if value is None or (isinstance(value, str) and not value.strip() and column.kind != "category"):
             if not column.has_missing:
-                raise MisfitError("column_missing", f"{column.name} has no value")
+                raise MisfitError("column_missing")
             row[column.name] = None
         elif column.kind in ("number", "integer") and column.low is None:
-            row[column.name] = (
-                None  # no training row has a value here, so there is nothing to hold one against
-            )
+            row[column.name] = None  # no training row has a value to hold one against
         elif column.kind == "category":
             row[column.name] = _category(value, column)
         elif column.kind == "boolean":
@@ -203,22 +168,17 @@ def _decimals(value: float) -> int:
 
 
 def _number(value: Any, column: Column, tolerance: float) -> float | int:
-    if isinstance(value, bool):
-        raise MisfitError("column_type", f"{column.name} must be a number, not {value}")
     try:
         number = float(value.strip() if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):
-        raise MisfitError("column_type", f"{column.name} must be a number, not {str(value)[:40]!r}") from None
-    if not math.isfinite(number):
-        raise MisfitError("column_type", f"{column.name} must be a finite number, not {number}")
-    if column.kind == "integer" and not number.is_integer():
-        raise MisfitError("column_type", f"{column.name} must be a whole number, not {number:g}")
+        raise MisfitError("column_type") from None
+    fractional = column.kind == "integer" and not number.is_integer()
+    if isinstance(value, bool) or not math.isfinite(number) or fractional:
+        raise MisfitError("column_type")
     if column.low is not None and column.high is not None:
         slack = tolerance * (column.high - column.low)
         if not column.low - slack <= number <= column.high + slack:
-            raise MisfitError(
-                "column_range", f"{column.name} is {number:g}, outside {column.low:g} to {column.high:g}"
-            )
+            raise MisfitError("column_range")
     return int(number) if column.kind == "integer" else number
 
 
@@ -227,13 +187,13 @@ def _truth(value: Any, column: Column) -> bool:
         return value
     word = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip().casefold()
     if word not in _TRUTHS:
-        raise MisfitError("column_type", f"{column.name} must be true or false, not {str(value)[:40]!r}")
+        raise MisfitError("column_type")
     return _TRUTHS[word]
 
 
 def _category(value: Any, column: Column) -> str:
     if isinstance(value, Mapping | list):
-        raise MisfitError("column_type", f"{column.name} must be one category")
+        raise MisfitError("column_type")
     known = {name for name, _ in column.categories}
     written = str(value).lower() if isinstance(value, bool) else str(value)
     spellings = [written, written.strip()]
@@ -245,7 +205,7 @@ def _category(value: Any, column: Column) -> str:
     folded = [name for name in known if name.strip().casefold() == written.strip().casefold()]
     if len(folded) == 1:
         return folded[0]
-    raise MisfitError("column_category", f"{column.name} is {written[:40]!r}, which no training row has")
+    raise MisfitError("column_category")
 
 
 def _word(value: Any) -> str:

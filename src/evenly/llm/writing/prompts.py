@@ -39,13 +39,7 @@ class Prompts:
         self._environment.filters["json"] = _as_json
 
     def messages(self, name: str, values: Mapping[str, Any]) -> tuple[Message, ...]:
-        """The messages that a prompt file gives with these values.
-
-        Raises
-        ------
-        ParameterError
-            When the file is missing, is no template, or uses a value that there is not; naming file and line.
-        """
+        """The messages that a prompt file gives with these values."""
         template = self._template(name)
         try:
             texts = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from evenly.features.ngramsets import character_ngrams, normalised_text
-from evenly.llm.writing.answers import Candidate, Outcome
+from evenly.llm.writing.answers import Candidate, Outcome, Tally
 from evenly.llm.writing.columns import Value
 from evenly.llm.writing.training_rows import Cell
 
@@ -33,15 +33,6 @@ class Shaping:
     Two sets with a Jaccard index of t or more share an element among the first |x| − ⌈t·|x|⌉ + 1 of each in
     any one order of all elements (Chaudhuri, Ganti and Kaushik 2006), so these beginnings are enough to find
     a text by: rarest first, which keeps the lists short. Nothing is missed.
-
-    Attributes
-    ----------
-    threshold
-        Jaccard index in (0, 1]; None for equal normalised texts only.
-    n
-        Characters of an n-gram.
-    frequencies
-        How often n-grams occur; fixes the order. One that is not named is rarest.
     """
 
     threshold: float | None
@@ -121,17 +112,7 @@ class Taken:
 
 
 class Novelty:
-    """Whether a sample is new to its class: neither a training row nor one already taken, nor nearly so.
-
-    Parameters
-    ----------
-    shaping
-        How texts are compared.
-    real_texts
-        All training texts; empty for tables.
-    real_rows
-        All training rows of a table; empty for texts.
-    """
+    """Whether a sample is new to its class: neither a training row nor one already taken, nor nearly so."""
 
     def __init__(self, shaping: Shaping, real_texts: TextIndex, real_rows: frozenset[RowKey]) -> None:
         self._shaping = shaping
@@ -159,26 +140,13 @@ class Novelty:
         return None
 
 
-@dataclass
-class Quota:
-    """One cell on its way to its number of samples.
+@dataclass(kw_only=True)
+class Quota(Tally):
+    """One cell on its way to its number of samples: at most `most_calls` calls worth `size` samples each.
 
-    Attributes
-    ----------
-    wanted
-        Samples to accept.
-    size
-        Samples that a call is worth at most.
-    most_calls
-        The attempt budget.
-    taken
-        Accepted samples in order.
-    calls
-        Calls to have made by now: those judged, and as many as the missing samples take if all are accepted.
-        So no call is made whose samples could turn out not to be needed, and each rejection that leaves a gap
-        adds one.
-    judged
-        Calls judged so far: always the first so many.
+    `calls` are to be made by now: those judged, and as many as the missing samples take if all are accepted.
+    So no call is made whose samples could turn out not to be needed, and each rejection that leaves a gap
+    adds one. The first `judged` of them have been judged so far.
     """
 
     cell: Cell
@@ -189,14 +157,7 @@ class Quota:
     taken: list[Taken] = field(default_factory=list)
     calls: int = 0
     judged: int = 0
-    items: int = 0
     unused: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    requests: int = 0
-    cut: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     spent: bool = False
     #: Samples that the model assigned to another class.
     strays: list[Taken] = field(default_factory=list)
@@ -217,13 +178,7 @@ class Quota:
     def judge(self, outcome: Outcome) -> None:
         """Take what is new of the next call's samples, as long as there is room."""
         self.judged += 1
-        self.items += outcome.items
-        self.requests += outcome.requests
-        self.cut += outcome.cut
-        self.prompt_tokens += outcome.prompt_tokens
-        self.completion_tokens += outcome.completion_tokens
-        self.failures.update(outcome.failures)
-        self.rejected.update(outcome.rejected)
+        self.add(outcome)
         self.spent = self.spent or outcome.spent
         for candidate in outcome.candidates:
             if candidate.label == self.cell.label:

@@ -37,21 +37,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Call:
-    """The k-th call of a cell: what its prompt shows, and how many samples it is worth.
-
-    Attributes
-    ----------
-    size
-        Samples asked for in all.
-    examples
-        Positions of the training rows shown as the cell's own.
-    sources
-        Mode `paraphrase`: the rows to reword.
-    partner
-        Mode `boundary`: the other class.
-    vary
-        The value of each attribute in this call.
-    """
+    """The k-th call of a cell: what its prompt shows, and how many samples it is worth."""
 
     cell: Cell
     number: int
@@ -68,13 +54,7 @@ class Call:
 
 
 class Asking:
-    """Makes the requests of one plan.
-
-    Raises
-    ------
-    ParameterError
-        When a prompt file is missing or wrong; at once, not after the first thousand calls.
-    """
+    """Makes the requests of one plan."""
 
     def __init__(self, plan: LlmPlan, rows: TrainingRows, prompts: Prompts) -> None:
         self.plan = plan
@@ -116,19 +96,7 @@ class Asking:
     def request(
         self, call: Call, part: int, count: int, sources: Sequence[Source] | None = None
     ) -> ChatRequest:
-        """One request of a call.
-
-        Parameters
-        ----------
-        call
-            What is shown.
-        part
-            0 for the first request, then up for those that ask again for what was cut off.
-        count
-            Samples to ask for.
-        sources
-            Mode `paraphrase`: the rows still to be reworded; None for all.
-        """
+        """One request of a call."""
         values = self._values(call, count)
         if self.plan.mode == "paraphrase":
             asked = call.sources if sources is None else sources
@@ -140,29 +108,13 @@ class Asking:
         )
 
     def sources_left(self, call: Call, parents: Iterable[str | None], count: int) -> tuple[Source, ...]:
-        """The sources to ask for next, of those that have not got all their paraphrases.
-
-        Parameters
-        ----------
-        parents
-            Ids of the rows that the paraphrases so far belong to.
-        count
-            Paraphrases to ask for; at least one source is asked for.
-        """
+        """The sources to ask for next, of those that have not got all their paraphrases."""
         done, per_source = Counter(parents), self._settings.per_source
         left = [source for source in call.sources if done[source.id] < per_source]
         return tuple(left[: max(1, count // per_source)])
 
     def relabel_request(self, call: Call, texts: Sequence[tuple[int, str]]) -> ChatRequest:
-        """The request that asks which class the texts of a boundary call belong to.
-
-        Parameters
-        ----------
-        call
-            The call that they came from.
-        texts
-            Number and text.
-        """
+        """The request that asks which class the texts of a boundary call belong to."""
         labels = list(self.candidates(call.cell.label))
         random_stream(self.plan.seed, "candidates", call.cell.name, call.number).shuffle(labels)
         values = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from evenly.llm.writing.answers import Tally
 from evenly.llm.writing.quota import Quota, Taken
 from evenly.llm.writing.requests import Asking
 from evenly.llm.writing.training_rows import Cell
@@ -53,30 +53,24 @@ def generation_metrics(quotas: Sequence[Quota], plan: LlmPlan, engine: Engine) -
     unknown. Tokens and cost are those of this result, whenever its answers were paid; `run` is what this run
     did.
     """
+    total = Tally()
+    for quota in quotas:
+        total.add(quota)
     accepted = sum(len(quota.taken) for quota in quotas)
-    requests = sum(quota.requests for quota in quotas)
-    judged = sum(quota.items - quota.unused for quota in quotas)
-    failures = _summed(quota.failures for quota in quotas)
-    rejected = _summed(quota.rejected for quota in quotas)
+    unused = sum(quota.unused for quota in quotas)
     cost = engine.cost
     return {
+        **_counts(total),
         "mode": plan.mode,
         "model": plan.model.endpoints[0].model,
         "wanted": sum(quota.wanted for quota in quotas),
         "accepted": accepted,
         "shortfall": sum(quota.missing for quota in quotas),
         "calls": sum(quota.judged for quota in quotas),
-        "requests": requests,
-        "success_rate": _share(requests - sum(failures.values()), requests),
-        "samples": sum(quota.items for quota in quotas),
-        "acceptance": _share(accepted, judged),
-        "unused": sum(quota.unused for quota in quotas),
-        "rejected": rejected,
-        "duplicates": sum(count for reason, count in rejected.items() if "duplicate" in reason),
-        "failures": failures,
-        "cut": sum(quota.cut for quota in quotas),
-        "prompt_tokens": sum(quota.prompt_tokens for quota in quotas),
-        "completion_tokens": sum(quota.completion_tokens for quota in quotas),
+        "success_rate": _share(total.requests - total.failures.total(), total.requests),
+        "acceptance": _share(accepted, total.items - unused),
+        "unused": unused,
+        "duplicates": sum(count for reason, count in total.rejected.items() if "duplicate" in reason),
         "tokens_paid": engine.budget.tokens,
         "cost": cost,
         "cost_per_accepted": None if cost is None or not accepted else cost / accepted,
@@ -104,20 +98,26 @@ def _class_metrics(quota: Quota) -> dict[str, Any]:
     if quota.missing > 0:
         because = "spending_cap" if quota.spent else "attempts" if quota.size else "no_rows"
     return {
+        **_counts(quota),
         "wanted": quota.wanted,
         "accepted": len(quota.taken),
         "shortfall": quota.missing,
         "short_because": because,
         "calls": quota.judged,
-        "requests": quota.requests,
-        "samples": quota.items,
         "unused": quota.unused,
         "moved_in": sum(sample.moved_from is not None for sample in quota.taken),
-        "rejected": dict(sorted(quota.rejected.items())),
-        "failures": dict(sorted(quota.failures.items())),
-        "cut": quota.cut,
-        "prompt_tokens": quota.prompt_tokens,
-        "completion_tokens": quota.completion_tokens,
+    }
+
+
+def _counts(tally: Tally) -> dict[str, Any]:
+    return {
+        "samples": tally.items,
+        "rejected": dict(tally.rejected),
+        "requests": tally.requests,
+        "failures": dict(tally.failures),
+        "cut": tally.cut,
+        "prompt_tokens": tally.prompt_tokens,
+        "completion_tokens": tally.completion_tokens,
     }
 
 
@@ -138,13 +138,6 @@ def _details(asking: Asking, sample: Taken) -> str:
         "asked_as": sample.moved_from.name if sample.moved_from else None,
     }
     return json.dumps({k: v for k, v in details.items() if v not in (None, [], {})}, ensure_ascii=False)
-
-
-def _summed(counters: Any) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for counter in counters:
-        total.update(counter)
-    return dict(sorted(total.items()))
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -27,13 +27,7 @@ _NGRAM = 3
 
 
 def row_vectors(samples: SampleTable) -> Any:
-    """Vectors of unit length, one a row: character trigrams of texts, scaled and one-hot columns of tables.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        (n, d), float64.
-    """
+    """Vectors of unit length, sparse (n, d): character trigrams of texts, scaled and one-hot columns."""
     from scipy.sparse import csr_array
 
     if samples.modality == "table":
@@ -76,17 +70,7 @@ def farthest_point_order(vectors: Any, count: int) -> list[int]:
 
 
 def nearest_classes(vectors: Any, labels: np.ndarray, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """For every class, the other classes with rows, the most similar mean vector (by cosine) first.
-
-    Parameters
-    ----------
-    vectors
-        Sparse rows of unit length (n, d).
-    labels
-        Label of each row (n,).
-    classes
-        All classes; ties go to the earlier one.
-    """
+    """For every class, the other classes with rows, the most similar mean vector (by cosine) first."""
     from scipy.sparse import csr_array
 
     present = [name for name in classes if (labels == name).any()]
@@ -168,18 +152,6 @@ def distinctive_terms(texts: Sequence[str], labels: Sequence[str], count: int) -
     texts; its weight, the geometric mean of the term counts of the class and of all texts, keeps rare words
     from leading in large classes and common ones in small classes. A term counts once per text, so that one
     long text does not speak for its class.
-
-    Parameters
-    ----------
-    texts, labels
-        Training rows (n,).
-    count
-        At most so many terms per class; only those with a z-score above 1.
-
-    Returns
-    -------
-    dict
-        Class to terms, the most distinctive first.
     """
     by_class: dict[str, Counter[str]] = {}
     for text, label in zip(texts, labels, strict=True):
@@ -240,17 +212,7 @@ class Cell(NamedTuple):
 
 
 class TrainingRows:
-    """Real training rows, ordered by id so that nothing depends on the order of the file.
-
-    Parameters
-    ----------
-    train
-        The training split; rows that are not real are left out.
-    notes
-        Descriptions and keywords of classes.
-    keywords
-        Distinctive terms found for a class without keywords of its own.
-    """
+    """Real training rows, ordered by id so that nothing depends on the order of the file."""
 
     def __init__(self, train: SampleTable, notes: Mapping[str, ClassNote], keywords: int) -> None:
         self.samples = train.take(train.is_real).sorted_by_id()
