@@ -13,7 +13,7 @@ settings.register_profile(
 settings.load_profile("evenly")
 
 #: Tests of minutes. Started last, they would leave all processes but one idle at the end.
-_LONG = ("pipeline", "tuning", "handover")
+_LONG = ("pipeline", "tuning", "handover", "experiments")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from comparison_projects import ROOT, MakeRun, commit
+from comparison_projects import MakeRun
 
 from evenly.experiments.runs import ClassScore, Run
-
-
-@pytest.fixture
-def project_files(tmp_path: Path) -> Path:
-    """The settings, the pipeline's table of contents and the code of this project, in a git repository."""
-    root = tmp_path / "project"
-    root.mkdir()
-    for name in ("params.yaml", "datasets.yaml", "dvc.yaml", ".gitignore"):
-        shutil.copy2(ROOT / name, root / name)
-    for name in ("stages", "src/evenly"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    commit(root, "The project")
-    return root
 
 
 def numbers(score: float, **others: float) -> dict[str, float]:
@@ -56,12 +41,12 @@ def make_run() -> MakeRun:
         f1: Mapping[str, float] | None = None,
         **others: Any,
     ) -> Run:
-        ruled = {"argmax": score, "temperature": score} | dict(rules or {})
-        told = {
-            rule: {**numbers(value, nll=nll), "validation": numbers(value)} for rule, value in ruled.items()
+        by_rule = {"argmax": score, "temperature": score} | dict(rules or {})
+        scored = {
+            rule: {**numbers(value, nll=nll), "validation": numbers(value)} for rule, value in by_rule.items()
         }
         if validation is not None:
-            told["argmax"]["validation"] = numbers(validation)
+            scored["argmax"]["validation"] = numbers(validation)
         classes = {"big": score, "middle": score, "small": score} | dict(f1 or {})
         sizes = {"big": 100, "middle": 30, "small": 5}
         values: dict[str, Any] = {
@@ -75,7 +60,7 @@ def make_run() -> MakeRun:
             "settings": {"loss": "auto", "train.epochs": 30, **(settings or {})},
             "scores": {
                 "test": numbers(score),
-                "decision_rules": told,
+                "decision_rules": scored,
                 "gap": {"train_minus_test": {"macro_f1": 0.1}},
             },
             "classes": tuple(ClassScore(name, sizes[name], value) for name, value in classes.items()),

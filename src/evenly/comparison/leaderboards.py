@@ -118,7 +118,7 @@ def _gains(
         return {}
     base = reference.values(metric)
     sign = direction(metric)
-    found: dict[str, Gain] = {}
+    gains: dict[str, Gain] = {}
     for technique in techniques:
         scores = technique.values(metric)
         seeds = [seed for seed in scores if seed in base]
@@ -128,7 +128,7 @@ def _gains(
         test = corrected_resampled_t_test(ours, theirs, share)
         difference = ours - theirs
         ties = np.isclose(difference, 0, atol=1e-9)
-        found[technique.name] = Gain(
+        gains[technique.name] = Gain(
             reference=reference.name,
             mean=test.mean,
             low=test.low,
@@ -141,11 +141,11 @@ def _gains(
         )
     tested = {
         name: gain.p_value
-        for name, gain in found.items()
+        for name, gain in gains.items()
         if name not in planned and (gain.wins or gain.losses)
     }
     adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
-    return {name: replace(gain, holm_p=adjusted.get(name, gain.p_value)) for name, gain in found.items()}
+    return {name: replace(gain, holm_p=adjusted.get(name, gain.p_value)) for name, gain in gains.items()}
 
 
 def _scoring_as(baseline: Technique | None, techniques: Sequence[Technique], metric: str) -> set[str]:
@@ -171,12 +171,12 @@ def _reread(technique: Technique, metric: str) -> dict[str, float]:
     """Mean of the metric under other decision rules; nothing for what is a rule already."""
     if technique.is_rule:
         return {}
-    found: dict[str, float] = {}
+    means: dict[str, float] = {}
     for rule in REREAD:
         values = technique.with_rule(rule).values(metric)
         if len(values) == len(technique.runs):
-            found[rule] = _mean(list(values.values()))
-    return found
+            means[rule] = _mean(list(values.values()))
+    return means
 
 
 def _gap(runs: Sequence[Run]) -> float | None:

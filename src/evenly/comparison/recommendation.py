@@ -143,25 +143,25 @@ def effort(technique: Technique) -> tuple[Effort, int]:
     if technique.is_rule:
         return Effort.DECIDING, 1
     run = next(iter(technique.runs.values()))
-    found = efforts(run.settings, run.loss)
-    if not found:
+    needs = efforts(run.settings, run.loss)
+    if not needs:
         return (Effort.NOTHING, 0) if technique.name == BASELINE else (Effort.DECIDING, 1)
-    return max(found), len(found)
+    return max(needs), len(needs)
 
 
 def efforts(settings: Mapping[str, Any], loss: str) -> list[Effort]:
     """Everything that a run asks for, by its settings as dotted keys and its loss as resolved."""
     paths = (key.split(".") for key, value in settings.items() if value is not None)
     sections = {path[1] for path in paths if path[0] == "recipe" and len(path) > 1}
-    found = [asked for section, asked in _SECTIONS.items() if section in sections]
-    for key, (nothing, asked) in _TRAINING.items():
+    needs = [need for section, need in _SECTIONS.items() if section in sections]
+    for key, (nothing, need) in _TRAINING.items():
         values = (settings.get(f"{place}.{key}", nothing) for place in ("recipe.train", "train"))
         nested = any(name.startswith((f"recipe.train.{key}.", f"train.{key}.")) for name in settings)
         if nested or any(value != nothing for value in values):
-            found.append(asked)
+            needs.append(need)
     if loss != "cross_entropy":
-        found.append(Effort.DECIDING)
-    return found
+        needs.append(Effort.DECIDING)
+    return needs
 
 
 def _sentence(

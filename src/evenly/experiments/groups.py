@@ -90,11 +90,11 @@ def plan_sweep(
     left_out: dict[str, None] = {}
     for dataset in datasets:
         for technique, by_name in wanted.items():
-            chosen = Technique(
+            variant = Technique(
                 technique.recipe, tuple(sorted({**dict(settings), **dict(technique.settings)}.items()))
             )
             try:
-                runs = [workshop.experiment(chosen, dataset, seed) for seed in seeds]
+                runs = [workshop.experiment(variant, dataset, seed) for seed in seeds]
             except RecipeError as error:
                 if by_name:
                     raise

@@ -28,13 +28,13 @@ def experiment_revisions(root: Path) -> dict[str, str]:
     DVC writes an experiment's reference when it has finished: what is here has a result.
     """
     listed = git(root, "for-each-ref", "--sort=committerdate", f"--format={_FIELDS}", "refs/exps")
-    found: dict[str, str] = {}
+    commits: dict[str, str] = {}
     for line in listed.splitlines():
         reference, commit, _ = line.split("\t")
         if match := _EXPERIMENT.fullmatch(reference):
-            found.pop(match[1], None)
-            found[match[1]] = commit
-    return found
+            commits.pop(match[1], None)
+            commits[match[1]] = commit
+    return commits
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -103,8 +103,8 @@ class Revision:
         """Where the files of an output folder lie, by their name in it; empty where there is none."""
         if self.commit is None:
             folder = self.root / path
-            found = sorted(file for file in folder.rglob("*") if file.is_file())
-            return {file.relative_to(folder).as_posix(): file for file in found}
+            paths = sorted(file for file in folder.rglob("*") if file.is_file())
+            return {file.relative_to(folder).as_posix(): file for file in paths}
         md5 = self.outputs.get(path)
         if md5 is None:
             return {}
@@ -113,18 +113,18 @@ class Revision:
 
     def copy_folder(self, path: str, target: Path) -> None:
         """Copy the files of an output that is a folder below `target`."""
-        found = self.files(path)
-        if not found:
+        files = self.files(path)
+        if not files:
             raise DataError(f"{self.name} has no {path}; run it again.")
-        for name, file in found.items():
+        for name, file in files.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / name)
 
     def files_below(self, folder: str, ending: str) -> list[str]:
         """Paths of the files with this ending in the output folders below `folder`, in order."""
         if self.commit is None:
-            found = (self.root / folder).rglob(f"*{ending}")
-            return sorted(file.relative_to(self.root).as_posix() for file in found)
+            paths = (self.root / folder).rglob(f"*{ending}")
+            return sorted(file.relative_to(self.root).as_posix() for file in paths)
         outs = [out for out, md5 in self.outputs.items() if out.startswith(f"{folder}/") and ".dir" in md5]
         return sorted(f"{out}/{name}" for out in outs for name in self.files(out) if name.endswith(ending))
 
@@ -159,22 +159,22 @@ def _configured_caches(root: Path) -> list[Path]:
     """Where `dvc cache dir` has put the cache, if anywhere else."""
     from configparser import ConfigParser
 
-    found = []
+    folders = []
     for name in ("config.local", "config"):
         config = ConfigParser(strict=False, interpolation=None)
         config.read(root / ".dvc" / name, encoding="utf-8")
         if folder := config.get("cache", "dir", fallback=None):
-            found.append((root / ".dvc" / folder).resolve())
-    return found
+            folders.append((root / ".dvc" / folder).resolve())
+    return folders
 
 
 def find_revisions(root: Path, names: list[str]) -> list[Revision]:
     """Resolve what the user named: experiments, branches, tags, commits, or `workspace`."""
     experiments = experiment_revisions(root)
-    found = []
+    revisions = []
     for name in names:
         if name == "workspace":
-            found.append(Revision(root, name, None))
+            revisions.append(Revision(root, name, None))
             continue
         commit = experiments.get(name)
         if commit is None:
@@ -190,8 +190,8 @@ def find_revisions(root: Path, names: list[str]) -> list[Revision]:
                     "the experiments."
                 )
             commit = done.stdout.strip()
-        found.append(Revision(root, name, commit))
-    return found
+        revisions.append(Revision(root, name, commit))
+    return revisions
 
 
 def changed_stages(root: Path) -> list[str]:

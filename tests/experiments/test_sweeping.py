@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from comparison_projects import ROOT, commit
+from experiment_projects import ROOT, commit
 
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment, Workshop
@@ -19,8 +19,6 @@ from evenly.experiments.groups import plan_sweep
 from evenly.experiments.history import experiment_revisions
 from evenly.experiments.ledger import FOLDER, estimate
 from evenly.experiments.sweeping import Event, failure_reason, run_experiments
-
-pytestmark = pytest.mark.xdist_group("pipeline")
 
 PIPELINE = """
 stages:
