@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evenly.datasets.catalogue import copy_in, write_entry
+from evenly.datasets.intake import copy_in, write_entry
 from evenly.errors import DataError
 from evenly.params.datasets import read_entries, read_entry
 

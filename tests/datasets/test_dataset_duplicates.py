@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.datasets.duplicates import conflicting, first_copies, leaked_copies
+from evenly.datasets.identity import conflicting, first_copies, leaked_copies
 
 rows = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 2)), max_size=60).map(
     lambda pairs: (

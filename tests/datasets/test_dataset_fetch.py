@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from datafiles import make_entry
 
-from evenly.datasets.fetch import downloads, fetch
+from evenly.datasets.intake import downloads, fetch
 from evenly.errors import DataError
 
 CONTENT = bytes(range(256)) * 2000

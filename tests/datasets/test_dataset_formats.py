@@ -14,7 +14,7 @@ from datafiles import csv_lines, jpeg, png, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.datasets.delimited import Dialect, _quotes_are_plain_to_see
+from evenly.datasets.tabular import _Dialect, _quotes_are_plain_to_see
 from evenly.samples import Feature, concatenate
 
 ROWS = texts(a=6, b=4)
@@ -90,7 +90,7 @@ def test_tsv_quotes_are_plain_characters_unless_the_whole_file_is_quoted_well(wr
 @given(st.text('a,"\n', max_size=30))
 def test_quotes_that_look_well_formed_are_so_for_a_strict_parser_too(content):
     if _quotes_are_plain_to_see(content.encode(), ","):
-        list(Dialect(",", quoting=True).records(content, strict=True))
+        list(_Dialect(",", quoting=True).records(content, strict=True))
 
 
 def test_other_delimiters_can_be_named(write, split):

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.datasets.longtail import long_tail, long_tail_counts
-from evenly.datasets.partition import draws
+from evenly.datasets.partition import draws, long_tail, long_tail_counts
 from evenly.params.datasets import InducedImbalance
 
 

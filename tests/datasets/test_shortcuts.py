@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from evenly.classifiers import build_classifier
+from evenly.datasets.builtin import SHORTCUT_GROUPS
 from evenly.datasets.load import Splits, load_splits
-from evenly.datasets.shortcuts import SHORTCUT_GROUPS
 from evenly.evaluation.groups import group_errors
 from evenly.features import fit_featurizer
 from evenly.groups import group_counts, group_name

@@ -11,10 +11,9 @@ import typer
 
 from evenly.cli.terminal import progress_bar
 from evenly.console import output_console, results_table
-from evenly.datasets.catalogue import copy_in, track, write_entry
-from evenly.datasets.fetch import PARTIAL_FOLDER, downloads
-from evenly.datasets.fetch import fetch as fetch_file
 from evenly.datasets.images import is_image
+from evenly.datasets.intake import PARTIAL_FOLDER, copy_in, downloads, track, write_entry
+from evenly.datasets.intake import fetch as fetch_file
 from evenly.datasets.load import load_splits
 from evenly.datasets.reading import count_rows
 from evenly.datasets.sources import checksum, find_source, is_tracked, open_tree

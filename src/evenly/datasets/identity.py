@@ -1,17 +1,22 @@
-"""What makes a row itself: the fingerprint of its payload, and ids made from content."""
+"""What makes a row itself: the fingerprint of its payload, ids made from content, and the copies of a row."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evenly.params.datasets import PARTS
 from evenly.samples import Feature
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+#: How many rows a report lists as examples.
+EXAMPLES = 10
 
 
 def fingerprints_of(payload: Mapping[str, pa.Array], features: Sequence[Feature]) -> np.ndarray:
@@ -76,3 +81,86 @@ def _hashed(values: Sequence[bytes]) -> np.ndarray:
 
     digests = b"".join(hashlib.blake2b(value, digest_size=8).digest() for value in values)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+# -- copies -------------------------------------------------------------------------------------------------
+
+
+def first_copies(fingerprints: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """For each row, the first row by position with the same fingerprint and the same `keys`; int64 (n,)."""
+    _, combined = np.unique(fingerprints, return_inverse=True)
+    for key in keys:
+        codes = key.astype(np.int64)
+        _, combined = np.unique(combined * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)
+    _, first = np.unique(combined, return_index=True)
+    firsts: np.ndarray = first[combined]
+    return firsts
+
+
+def leaked_copies(fingerprints: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """For each row, a row with the same payload in a later part, or −1; int64 (n,).
+
+    Later means test after validation after train: such a row has to leave its part, so that nothing is
+    trained or tuned on what is tested.
+    """
+    order = np.lexsort((-parts, fingerprints))
+    _, first, payload = np.unique(fingerprints[order], return_index=True, return_inverse=True)
+    latest = order[first][payload]
+    copies = np.full(len(parts), -1, dtype=np.int64)
+    copies[order] = np.where(parts[latest] > parts[order], latest, -1)
+    return copies
+
+
+def conflicting(fingerprints: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Mask of rows whose payload also occurs with another label; bool (n,)."""
+    _, inverse = np.unique(fingerprints, return_inverse=True)
+    size = int(inverse.max(initial=-1)) + 1
+    least = np.full(size, np.iinfo(np.int64).max)
+    most = np.full(size, -1)
+    np.minimum.at(least, inverse, codes)
+    np.maximum.at(most, inverse, codes)
+    mask: np.ndarray = (least != most)[inverse]
+    return mask
+
+
+@dataclass
+class Copies:
+    """What happened to identical rows, gathered while it happens.
+
+    Attributes
+    ----------
+    ids, labels
+        Of all rows, (n,).
+    dropped
+        Rows dropped from each part; those dropped before there were parts are `undecided`.
+    conflicts_dropped
+        How many of the dropped rows had another label than the row that stays.
+    leaks_kept
+        Rows of train and validation that stay although a later part has an identical one.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    undecided: int = 0
+    conflicts_dropped: int = 0
+    leaks_kept: int = 0
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+    def drop(self, rows: np.ndarray, kept: np.ndarray, parts: np.ndarray | None) -> None:
+        """Record that `rows` go because `kept` (one for each) stay."""
+        if parts is None:
+            self.undecided += len(rows)
+        for row, stays in zip(rows.tolist(), kept.tolist(), strict=True):
+            if parts is not None:
+                self.dropped[PARTS[parts[row]]] += 1
+            self.conflicts_dropped += bool(self.labels[row] != self.labels[stays])
+            if len(self.examples) < EXAMPLES:
+                example = {"dropped": self.ids[row], "kept": self.ids[stays]}
+                if parts is not None:
+                    example |= {"dropped_from": PARTS[parts[row]], "kept_in": PARTS[parts[stays]]}
+                self.examples.append(example)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"dropped_before_split": self.undecided, "dropped": self.dropped, "examples": self.examples}

@@ -3,21 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evenly.datasets.duplicates import conflicting, first_copies, leaked_copies
-from evenly.datasets.identity import content_ids
-from evenly.datasets.longtail import long_tail
-from evenly.datasets.partition import TRAIN, draws, grouped, limited, stratified
+from evenly.datasets.identity import (
+    EXAMPLES,
+    Copies,
+    conflicting,
+    content_ids,
+    first_copies,
+    leaked_copies,
+)
+from evenly.datasets.partition import TRAIN, draws, grouped, limited, long_tail, stratified
 from evenly.datasets.reading import Source, read_source
-from evenly.datasets.report import EXAMPLES, Copies, SplitReport
 from evenly.datasets.rows import Rows
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
-from evenly.samples import SampleTable, Schema, natural_order
+from evenly.samples import Modality, SampleTable, Schema, natural_order
+from evenly.wording import first_names
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What splitting found and did.
+
+    Attributes
+    ----------
+    rows_read
+        Rows of the data set before anything was dropped.
+    counts
+        Rows per part and class.
+    duplicates
+        How many rows were dropped from each part because an identical one stays, and examples.
+    conflicts
+        How many rows share their payload with a row of another label, how many of those were dropped, and
+        examples.
+    imbalance
+        For an induced long tail, the training rows per class before; None otherwise.
+    sha256
+        Of the source; None for built-in sets.
+    warnings
+        What the user should know.
+    """
+
+    dataset: str
+    modality: Modality
+    licence: str
+    strategy: str
+    rows_read: int
+    counts: dict[str, dict[str, int]]
+    duplicates: dict[str, Any]
+    conflicts: dict[str, Any]
+    imbalance: dict[str, Any] | None
+    sha256: str | dict[str, str] | None
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """One line for people."""
+        rows = [f"{sum(counts.values())} {part}" for part, counts in self.counts.items()]
+        train = list(self.counts["train"].values())
+        copies = self.duplicates["dropped_before_split"] + sum(self.duplicates["dropped"].values())
+        return (
+            f"{self.rows_read} rows read; {', '.join(rows)}; {len(train)} classes, {min(train)} to "
+            f"{max(train)} training rows each; {copies} copies dropped, {self.conflicts['rows']} rows with "
+            "conflicting labels"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form, for metrics/split.json."""
+        values = asdict(self)
+        rows = {part: sum(counts.values()) for part, counts in self.counts.items()}
+        return {
+            **{key: values[key] for key in ("dataset", "modality", "licence", "strategy")},
+            "rows": {"read": self.rows_read, **rows},
+            "classes": self.counts,
+            **{key: values[key] for key in ("duplicates", "conflicts", "imbalance", "sha256")},
+            "warnings": list(self.warnings),
+        }
 
 
 @dataclass(frozen=True)
@@ -56,7 +121,7 @@ class _Splitter:
 
     def __init__(self, entry: DatasetEntry, name: str, seed: int, source: Source) -> None:
         self.entry, self.name, self.seed, self.source = entry, name, seed, source
-        self.rows, self.ids = canonical(source.rows)
+        self.rows, self.ids = _canonical(source.rows)
         labels = self.rows.labels.to_pylist()
         self.classes = natural_order(labels)
         position = {label: k for k, label in enumerate(self.classes)}
@@ -91,7 +156,7 @@ class _Splitter:
         if unknown:
             raise DataError(
                 f"datasets.yaml: {self.name}.classes describes {unknown[0]!r}, which is no label of the "
-                f"data; the labels are {_listed(self.classes)}."
+                f"data; the labels are {first_names(self.classes, form='{!r}')}."
             )
 
     def _without_copies(self) -> np.ndarray:
@@ -231,7 +296,7 @@ class _Splitter:
         return warnings
 
 
-def canonical(rows: Rows) -> tuple[Rows, np.ndarray]:
+def _canonical(rows: Rows) -> tuple[Rows, np.ndarray]:
     """The rows ordered by id, and their ids, object array (n,); where there are none, made from content."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -257,8 +322,3 @@ def canonical(rows: Rows) -> tuple[Rows, np.ndarray]:
         where=lambda row: rows.where(int(positions[row])),
     )
     return ordered, names
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

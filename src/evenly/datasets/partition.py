@@ -1,4 +1,5 @@
-"""Which row goes to train, validation or test: stratified or by groups, and smaller samples of a data set.
+"""Which row goes to train, validation or test: stratified or by groups; smaller samples of a data set, and
+long tails made on purpose.
 
 Works on class codes, group codes and draws alone. A draw is a number that a row gets from its id and the
 seed; within a class, rows with the smallest draws are taken first. So neither the order of a file nor another
@@ -11,6 +12,8 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+
+from evenly.params.datasets import InducedImbalance
 
 #: Codes of the three parts; the same order as `evenly.params.datasets.PARTS`.
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -97,8 +100,8 @@ def grouped(
     """Part of each row so that no group is in two parts, and class shares are as near as groups allow.
 
     Groups are dealt out from the largest to the smallest (measured by the largest share of a class they
-    hold), each to the part that then is emptiest of its classes. Where groups
-    allow, no class is left out of train and no part stays empty: the smallest group that helps is moved.
+    hold), each to the part that then is emptiest of its classes. Where groups allow, no class is left out of
+    train and no part stays empty: the smallest group that helps is moved.
 
     Parameters
     ----------
@@ -116,23 +119,23 @@ def grouped(
         n_groups, n_classes
     )
     weights = table / np.maximum(table.sum(axis=0), 1)
-    asked = [
+    shares = [
         (part, share)
         for part, share in ((TRAIN, 1 - validation - test), (TEST, test), (VALIDATION, validation))
         if share
     ]
-    share_of = np.array([share for _, share in asked])
+    share_of = np.array([share for _, share in shares])
     # filled[s, k]: how full part s is with class k, 1 where it has the share asked for.
-    filled = np.zeros((len(asked), n_classes))
+    filled = np.zeros((len(shares), n_classes))
     part_of_group = np.empty(n_groups, dtype=np.int8)
     for group in np.lexsort((drawn, -weights.max(axis=1))):
         present = np.flatnonzero(table[group])
         weight = weights[group, present]
         after = filled[:, present] + weight / share_of[:, None]
         emptiest = int(np.argmin(after @ weight))
-        part_of_group[group] = asked[emptiest][0]
+        part_of_group[group] = shares[emptiest][0]
         filled[emptiest, present] = after[emptiest]
-    _fill_empty_parts(part_of_group, table, [part for part, _ in asked[1:]])
+    _fill_empty_parts(part_of_group, table, [part for part, _ in shares[1:]])
     parts: np.ndarray = part_of_group[groups]
     return parts
 
@@ -159,3 +162,53 @@ def limited(strata: np.ndarray, drawn: np.ndarray, limit: int) -> np.ndarray:
     sizes = np.bincount(strata)
     wanted = np.floor(sizes * (limit / len(strata)) + 0.5).astype(np.int64)
     return np.asarray(ranks(strata, drawn) < np.minimum(sizes, np.maximum(wanted, 3))[strata])
+
+
+# -- long tails ---------------------------------------------------------------------------------------------
+
+
+def long_tail_counts(available: np.ndarray, sizes: np.ndarray, imbalance: InducedImbalance) -> np.ndarray:
+    """Training rows that each class keeps.
+
+    Parameters
+    ----------
+    available
+        Training rows of each class, int64 (classes,).
+    sizes
+        Rows of each class in the whole data set, which rank the classes from head to tail (equal sizes: by
+        position), so that the tail consists of the same classes whatever the split.
+    imbalance
+        With K classes, ratio r and head size n: the class of rank i keeps n·r^(−i/(K−1)) rows (`exponential`;
+        Cui et al. 2019, section 5.1), or n where i < K/2 and n/r from there on (`step`; Buda et al. 2018),
+        rounded half up, at least one, at most what it has.
+
+    Returns
+    -------
+    int64 (classes,).
+    """
+    ranked = np.argsort(-np.asarray(sizes), kind="stable")
+    rank = np.empty(len(ranked), dtype=np.int64)
+    rank[ranked] = np.arange(len(ranked))
+    if imbalance.profile == "exponential":
+        share = imbalance.ratio ** (-rank / max(1, len(rank) - 1))
+    else:
+        share = np.where(rank < len(rank) / 2, 1.0, 1 / imbalance.ratio)
+    wanted = np.floor(available.max() * share + 0.5).astype(np.int64)
+    return np.asarray(np.minimum(available, np.maximum(wanted, 1)))
+
+
+def long_tail(
+    codes: np.ndarray, drawn: np.ndarray, sizes: np.ndarray, imbalance: InducedImbalance
+) -> np.ndarray:
+    """Mask of the training rows that stay, bool (n,).
+
+    Parameters
+    ----------
+    codes, drawn
+        Class, int64, and draw, uint64, of each training row (n,). Of each class, the rows with the smallest
+        draws stay, so a higher ratio keeps a subset of what a lower one keeps.
+    sizes
+        As for `long_tail_counts`.
+    """
+    counts = long_tail_counts(np.bincount(codes, minlength=len(sizes)), sizes, imbalance)
+    return np.asarray(ranks(codes, drawn) < counts[codes])

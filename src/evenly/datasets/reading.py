@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from evenly.datasets.builtin import BUILTIN_ROWS, builtin_columns
 from evenly.datasets.images import checked_images, folder_images, is_image, manifest_names
-from evenly.datasets.rawtable import RawTable
 from evenly.datasets.rows import Rows, rows_from_columns
 from evenly.datasets.sources import FileTree, find_source, is_tracked, open_tree, verified_checksum
-from evenly.datasets.tabular import read_table, table_format
+from evenly.datasets.tabular import RawTable, read_table, table_format
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
 

@@ -1,23 +1,26 @@
-"""Reading csv, tsv, jsonl and Parquet bytes into Arrow columns, and saying in which line a row stands.
+"""Table files as Arrow columns, before anybody knows what these mean: csv, tsv, jsonl and Parquet.
 
-Columns come out as the file has them; what they mean, and whether they can be used, is decided in
-`evenly.datasets.rows`.
+Whether the columns can be used is decided in `evenly.datasets.rows`. Of csv and tsv Arrow does the work, and
+Python's csv module finds the line when something is wrong.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import re
+import sys
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from evenly.datasets.delimited import dialect_of, header_of, read_delimited
-from evenly.datasets.rawtable import RawTable, require_columns
 from evenly.errors import DataError
 from evenly.params.datasets import DatasetEntry, Format
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -30,6 +33,17 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
+_QUOTE, _LINE_ENDS = 0x22, (0x0A, 0x0D)
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """One file as columns, and `where(row)` that names file and line of a row, for messages."""
+
+    table: pa.Table
+    shown: str
+    where: Callable[[int], str]
 
 
 def table_format(name: str, entry: DatasetEntry) -> Format | None:
@@ -71,24 +85,30 @@ def read_table(
     content = _decoded(data, shown)
     if kind == "jsonl":
         return _read_jsonl(content, shown, wanted, text)
-    dialect = dialect_of(data, shown, kind, entry.delimiter, entry.quoting)
-    return read_delimited(data, shown, dialect, wanted, text)
+    dialect = _dialect(data, shown, kind, entry.delimiter, entry.quoting)
+    return _read_delimited(data, shown, dialect, wanted, text)
 
 
 def column_names(data: bytes, shown: str, kind: Format, entry: DatasetEntry) -> list[str]:
-    """Names of a file's columns in its order, for choosing which of them to read.
-
-    Raises
-    ------
-    DataError
-        As `read_table` does.
-    """
+    """Names of a file's columns in its order, for choosing which of them to read."""
     if kind == "parquet":
         return list(_parquet_file(data, shown).schema_arrow.names)
     content = _decoded(data, shown)
     if kind == "jsonl":
         return list(dict.fromkeys(name for _, row in _json_objects(content, shown) for name in row))
-    return header_of(content, shown, dialect_of(data, shown, kind, entry.delimiter, entry.quoting))
+    return _header(content, shown, _dialect(data, shown, kind, entry.delimiter, entry.quoting))
+
+
+def _require_columns(
+    there: Collection[str], wanted: Collection[str] | None, text: Collection[str], shown: str
+) -> None:
+    """Refuse a file that lacks a column of `wanted`, or of `text` where that is None."""
+    for name in text if wanted is None else wanted:
+        if name not in there:
+            raise DataError(
+                f"{shown} has no column {name!r}; its columns are {', '.join(there)}: name one of them in "
+                "datasets.yaml."
+            )
 
 
 def _decoded(data: bytes, shown: str) -> str:
@@ -102,6 +122,146 @@ def _decoded(data: bytes, shown: str) -> str:
             f"{shown}, line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, for "
             f"example by `iconv -f {name} -t UTF-8 OLD > NEW`{hint}."
         ) from None
+
+
+# -- csv and tsv -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How fields are told apart."""
+
+    delimiter: str
+    quoting: bool
+
+    def records(self, content: str, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """Records with the line that each begins in; empty lines are passed over, as Arrow does."""
+        csv.field_size_limit(sys.maxsize)
+        lines = (match[0] for match in _LINE.finditer(content))
+        reader = csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE,
+            strict=strict,
+        )
+        begins = 1
+        for record in reader:
+            if record:
+                yield begins, record
+            begins = reader.line_num + 1
+
+
+def _read_delimited(
+    data: bytes, shown: str, dialect: _Dialect, wanted: Collection[str] | None, text: Collection[str]
+) -> RawTable:
+    """A csv or tsv file in UTF-8 as Arrow columns."""
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
+
+    content = data.decode("utf-8-sig")
+    header = _header(content, shown, dialect)
+    _require_columns(header, wanted, text, shown)
+    try:
+        table = pacsv.read_csv(
+            io.BytesIO(data),
+            read_options=pacsv.ReadOptions(block_size=1 << 24),
+            parse_options=pacsv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char='"' if dialect.quoting else False,
+                newlines_in_values=dialect.quoting,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types={name: pa.string() for name in text},
+                include_columns=None if wanted is None else list(wanted),
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        _refuse_ragged(content, shown, dialect, len(header))
+        raise DataError(f"{shown} cannot be read ({error}).") from error
+    times = [field.name for field in table.schema if pa.types.is_time(field.type)]
+    if times:  # categories, which stay as the file writes them: Arrow would turn 09:30 into 09:30:00
+        return _read_delimited(data, shown, dialect, wanted, [*text, *times])
+
+    def where(row: int) -> str:
+        records = dialect.records(data.decode("utf-8-sig"))
+        next(records)
+        return f"{shown}, line {next(line for k, (line, _) in enumerate(records) if k == row)}"
+
+    return RawTable(table, shown, where)
+
+
+def _dialect(
+    data: bytes, shown: str, kind: Literal["csv", "tsv"], delimiter: str | None, quoting: bool | None
+) -> _Dialect:
+    """How fields of a file are told apart; quotes are checked, as Arrow swallows rows after an unclosed one.
+
+    Where `quoting` is None, `"` encloses fields in csv, and in tsv where the whole file is well formed so.
+    """
+    delimiter = delimiter or ("," if kind == "csv" else "\t")
+    quoted = _Dialect(delimiter, quoting=True)
+    if quoting is False:
+        return _Dialect(delimiter, quoting=False)
+    if _quotes_are_plain_to_see(data, delimiter):
+        return quoted
+    line = 1
+    try:
+        for line, _ in quoted.records(data.decode("utf-8-sig"), strict=True):  # noqa: B007
+            pass
+    except csv.Error as error:
+        if quoting is None and kind == "tsv":
+            return _Dialect(delimiter, quoting=False)
+        raise DataError(
+            f"{shown}, in or after line {line} has a quoted field that does not end as it should "
+            f"({error}); double the quotes inside fields, or set `quoting: false` if quotes are plain "
+            "characters in this file."
+        ) from error
+    return quoted
+
+
+def _quotes_are_plain_to_see(data: bytes, delimiter: str) -> bool:
+    """Whether each quote, by its neighbours, opens a field, closes one, or is doubled inside one."""
+    import numpy as np
+
+    codes: np.ndarray = np.frombuffer(data.removeprefix(b"\xef\xbb\xbf"), dtype=np.uint8)
+    quotes = np.flatnonzero(codes == _QUOTE)
+    if len(quotes) % 2 or len(delimiter.encode()) > 1:
+        return False
+    beside = np.array([_QUOTE, *_LINE_ENDS, ord(delimiter)], dtype=np.uint8)
+    opening, closing = quotes[::2], quotes[1::2]
+    opens = (opening == 0) | np.isin(codes[np.maximum(opening - 1, 0)], beside)
+    last = len(codes) - 1
+    closes = (closing == last) | np.isin(codes[np.minimum(closing + 1, last)], beside)
+    return bool(opens.all() and closes.all())
+
+
+def _header(content: str, shown: str, dialect: _Dialect) -> list[str]:
+    """Names of the columns, after refusing an empty file, a name twice, and plainly another delimiter."""
+    header = next((record for _, record in dialect.records(content)), [])
+    if not header:
+        raise DataError(f"{shown} is empty; it needs a line with column names, and rows.")
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise DataError(f"{shown}, line 1 has two columns {twice[0]!r}; rename one of them.")
+    others = [sign for sign in (";", "\t", "|", ",") if sign in header[0] and sign != dialect.delimiter]
+    if len(header) == 1 and others:
+        raise DataError(
+            f"{shown}, line 1 has one column {header[0]!r}, where fields seem to be separated by "
+            f"{others[0]!r}, not {dialect.delimiter!r}; set `delimiter` in datasets.yaml, "
+            "or the option --delimiter."
+        )
+    return header
+
+
+def _refuse_ragged(content: str, shown: str, dialect: _Dialect, expected: int) -> None:
+    for line, record in dialect.records(content):
+        if len(record) != expected:
+            raise DataError(
+                f"{shown}, line {line} has {len(record)} fields where the header has {expected}; mend the "
+                f"row, or put fields that contain {dialect.delimiter!r} in quotes."
+            )
+
+
+# -- jsonl --------------------------------------------------------------------------------------------------
 
 
 def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
@@ -118,7 +278,7 @@ def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: 
         lines.append(number)
     for values in columns.values():
         values.extend([None] * (len(lines) - len(values)))
-    require_columns(columns, wanted, text, shown)
+    _require_columns(columns, wanted, text, shown)
     arrays = {
         name: _json_column(values, name, text=name in text, where=lambda row: f"{shown}, line {lines[row]}")
         for name, values in columns.items()
@@ -129,21 +289,18 @@ def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: 
 def _json_objects(content: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects with the lines that they stand in; empty lines are passed over."""
     for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            yield number, _json_object(line, shown, number)
-
-
-def _json_object(line: str, shown: str, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{shown}, line {number} is not JSON ({error.msg} at character {error.pos + 1}); each line "
-            "must be one complete object."
-        ) from None
-    if not isinstance(value, dict):
-        raise DataError(f"{shown}, line {number} is not a JSON object with the columns as keys.")
-    return value
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{shown}, line {number} is not JSON ({error.msg} at character {error.pos + 1}); each line "
+                "must be one complete object."
+            ) from None
+        if not isinstance(value, dict):
+            raise DataError(f"{shown}, line {number} is not a JSON object with the columns as keys.")
+        yield number, value
 
 
 def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int], str]) -> pa.Array:
@@ -156,26 +313,24 @@ def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int]
         )
     kinds = {type(value) for value in values if value is not None}
     if text or str in kinds or (bool in kinds and len(kinds) > 1):
-        return pa.array([_as_text(value) for value in values], pa.string())
-    if kinds == {int, float}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, OverflowError):
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+        texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+        return pa.array(texts, pa.string())
+    if kinds != {int, float}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowInvalid, OverflowError):
+            pass
+    return pa.array([None if value is None else float(value) for value in values], pa.float64())
 
 
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value)
+# -- Parquet ------------------------------------------------------------------------------------------------
 
 
 def _read_parquet(data: bytes, shown: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
     import pyarrow as pa
 
     file = _parquet_file(data, shown)
-    require_columns(file.schema_arrow.names, wanted, text, shown)
+    _require_columns(file.schema_arrow.names, wanted, text, shown)
     try:
         table = file.read(columns=list(wanted) if wanted is not None else None)
     except (pa.ArrowException, OSError) as error:

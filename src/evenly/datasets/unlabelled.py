@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from evenly.datasets.conforming import conforming_features, unseen_values
 from evenly.datasets.images import checked_images, is_image
-from evenly.datasets.rawtable import RawTable
 from evenly.datasets.rows import filled
 from evenly.datasets.sources import FileTree, open_tree
-from evenly.datasets.tabular import column_names, read_table, table_format
+from evenly.datasets.tabular import RawTable, column_names, read_table, table_format
 from evenly.errors import DataError
 from evenly.params.base import settings_from
 from evenly.params.datasets import DatasetEntry, Format
