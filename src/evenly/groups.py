@@ -51,13 +51,7 @@ def group_counts(samples: SampleTable) -> dict[str, int]:
 
 
 def by_group(samples: SampleTable) -> SampleTable:
-    """The same rows with their groups for labels, and the groups that occur for classes.
-
-    Raises
-    ------
-    DataError
-        When a row has no value of the attribute.
-    """
+    """The same rows with their groups for labels, and the groups that occur for classes."""
     import pyarrow as pa
 
     schema = Schema(samples.modality, tuple(group_counts(samples)), samples.schema.features)

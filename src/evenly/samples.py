@@ -1,9 +1,8 @@
 """The sample table: the one kind of data that every stage reads and writes.
 
 A `SampleTable` is a packed Parquet file in memory: one row a sample, with an `id`, a `label`, where it came
-from, and
-the payload of its modality. What a column may hold is checked here, once, so that nobody else has to.
-Reading raw files lives in `evenly.datasets`, turning samples into vectors in `evenly.features`.
+from, and the payload of its modality. What a column may hold is checked here, once, so that nobody else has
+to. Reading raw files lives in `evenly.datasets`, turning samples into vectors in `evenly.features`.
 """
 
 from __future__ import annotations
@@ -59,8 +58,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a sample table holds: modality, the classes in their fixed order, and the feature columns of a
-    table.
+    """What a sample table holds: modality, classes in their fixed order, and the features of a table.
 
     `classes` is decided once by `split`, from the training rows, and travels with every table that comes
     from it, so that column `k` of a probability matrix means the same class everywhere.
@@ -72,24 +70,14 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form, the inverse of `from_json`."""
-        return {
-            "modality": self.modality,
-            "classes": list(self.classes),
-            "features": [
-                {"name": f.name, "kind": f.kind, "categories": list(f.categories)} for f in self.features
-            ],
-        }
+        features = [{"name": f.name, "kind": f.kind, "categories": list(f.categories)} for f in self.features]
+        return {"modality": self.modality, "classes": list(self.classes), "features": features}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Schema:
         """Schema from its JSON form."""
-        return cls(
-            modality=value["modality"],
-            classes=tuple(value["classes"]),
-            features=tuple(
-                Feature(f["name"], f["kind"], tuple(f.get("categories", ()))) for f in value["features"]
-            ),
-        )
+        features = (Feature(f["name"], f["kind"], tuple(f.get("categories", ()))) for f in value["features"])
+        return cls(value["modality"], tuple(value["classes"]), tuple(features))
 
 
 @dataclass(frozen=True)
@@ -100,12 +88,11 @@ class SampleTable:
     ----------
     table
         Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit),
-        `attribute`
-        (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of real rows),
-        `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON text).
-        Payload: `text`
-        (string), or `image` (binary, an encoded PNG or JPEG), or one column per feature; and `vector`
-        (fixed-size list of float32) where a row exists in feature space only (interpolated text).
+        `attribute` (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of
+        real rows), `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON
+        text). Payload: `text` (string), or `image` (binary, an encoded PNG or JPEG), or one column per
+        feature; and `vector` (fixed-size list of float32) where a row exists in feature space only
+        (interpolated text).
     schema
         Modality, classes and features.
 
@@ -122,8 +109,7 @@ class SampleTable:
     def __post_init__(self) -> None:
         _check(self.table, self.schema)
 
-    # -- size and columns
-    # --------------------------------------------------------------------------------------
+    # -- size and columns ------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -141,12 +127,12 @@ class SampleTable:
     @cached_property
     def ids(self) -> np.ndarray:
         """Ids, object array (n,)."""
-        return self._strings("id")
+        return self.column("id")
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Labels, object array (n,)."""
-        return self._strings("label")
+        return self.column("label")
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -159,7 +145,7 @@ class SampleTable:
     @cached_property
     def origins(self) -> np.ndarray:
         """Origins (`real`, `smote`, `augmented`, …), object array (n,)."""
-        return self._strings("origin")
+        return self.column("origin")
 
     @cached_property
     def is_real(self) -> np.ndarray:
@@ -176,9 +162,10 @@ class SampleTable:
         """One column as an object array (n,), None where null; all None where the column is absent."""
         import numpy as np
 
-        if not self.has(name):
-            return np.full(len(self), None, dtype=object)
-        return self._strings(name)
+        out = np.full(len(self), None, dtype=object)
+        if self.has(name):
+            out[:] = self.table.column(name).to_pylist()
+        return out
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -188,8 +175,7 @@ class SampleTable:
         numbers = np.bincount(self.codes, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
 
-    # -- payload
-    # -----------------------------------------------------------------------------------------------
+    # -- payload ---------------------------------------------------------------------------------------------
 
     @cached_property
     def texts(self) -> list[str | None]:
@@ -202,21 +188,14 @@ class SampleTable:
         return list(self.column("image"))
 
     def features_frame(self) -> pd.DataFrame:
-        """Feature columns of a table as a DataFrame (n, features), in schema order.
-
-        Numbers are float64 with NaN, integers `Int64`, booleans `boolean`, categories `string`-like objects
-        with None.
-        """
+        """Feature columns as a DataFrame (n, features): float64, `Int64`, `boolean`, or objects with None."""
         import pandas as pd
 
         dtypes = {"number": "float64", "integer": "Int64", "boolean": "boolean", "category": "object"}
-        columns: dict[str, Any] = {}
-        for feature in self.schema.features:
-            values = self.table.column(feature.name).to_pylist()
-            if feature.kind == "category":
-                columns[feature.name] = pd.Series(values, dtype=object)
-            else:
-                columns[feature.name] = pd.array(values, dtype=dtypes[feature.kind])
+        columns: dict[str, Any] = {
+            feature.name: pd.Series(self.table.column(feature.name).to_pylist(), dtype=dtypes[feature.kind])
+            for feature in self.schema.features
+        }
         return pd.DataFrame(columns, index=range(len(self)))
 
     def frame(self) -> pd.DataFrame:
@@ -224,8 +203,7 @@ class SampleTable:
         frame: pd.DataFrame = self.table.to_pandas()
         return frame
 
-    # -- new tables from this one
-    # ------------------------------------------------------------------------------
+    # -- new tables from this one ----------------------------------------------------------------------------
 
     def take(self, rows: Sequence[int] | np.ndarray) -> SampleTable:
         """Rows by position (integers) or by mask (booleans, length n)."""
@@ -247,9 +225,7 @@ class SampleTable:
         return replace(self, table=self.table.take(pc.sort_indices(self.table.column("id"))))
 
     def with_column(self, name: str, values: Any) -> SampleTable:
-        """The same rows with one column added or replaced. `values` is an Arrow array or a sequence of
-        length n.
-        """
+        """The same rows with one column added or replaced, by an Arrow array or a sequence of length n."""
         import pyarrow as pa
 
         array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
@@ -258,13 +234,6 @@ class SampleTable:
         else:
             table = self.table.append_column(name, array)
         return replace(self, table=table)
-
-    def _strings(self, name: str) -> np.ndarray:
-        import numpy as np
-
-        out = np.empty(len(self), dtype=object)
-        out[:] = self.table.column(name).to_pylist()
-        return out
 
 
 def samples_from_columns(columns: Mapping[str, Iterable[Any]], schema: Schema) -> SampleTable:
@@ -291,13 +260,13 @@ def samples_from_columns(columns: Mapping[str, Iterable[Any]], schema: Schema) -
     order += [f.name for f in schema.features if f.name in arrays]
     unknown = sorted(set(arrays) - set(order))
     if unknown:
-        raise DataError(f"A sample table has no column {unknown[0]!r}; its features are {_names(schema)}.")
+        names = ", ".join(feature.name for feature in schema.features) or "none"
+        raise DataError(f"A sample table has no column {unknown[0]!r}; its features are {names}.")
     return SampleTable(pa.table({name: arrays[name] for name in order}), schema)
 
 
 def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
-    """All rows in order. Columns that only some tables have are null in the others; empty tables count for
-    nothing.
+    """All rows in order; columns that only some tables have are null in the others, empty tables pass.
 
     Raises
     ------
@@ -318,9 +287,7 @@ def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
 
 
 def write_samples(samples: SampleTable, path: str | Path) -> None:
-    """Write one Parquet file, atomically, with the schema in its metadata. The same table gives the same
-    bytes.
-    """
+    """Write one Parquet file, atomically, with the schema in its metadata; same table, same bytes."""
     import pyarrow.parquet as pq
 
     metadata = {_METADATA_KEY: json.dumps(samples.schema.to_json(), sort_keys=True).encode()}
@@ -336,16 +303,14 @@ def write_no_samples(path: str | Path) -> None:
 
 
 def has_no_samples(path: str | Path) -> bool:
-    """Whether a file is the one of `write_no_samples`, told by its bytes, importing nothing.
+    """Whether a file is the one of `write_no_samples`, by its bytes, importing nothing.
 
     Raises
     ------
     DataError
         When the file is missing.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} does not exist; run `dvc repro` to make it.")
+    path = _existing(path)
     empty = _EMPTY_TABLE.read_bytes()
     return path.stat().st_size == len(empty) and path.read_bytes() == empty
 
@@ -368,9 +333,7 @@ def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} does not exist; run `dvc repro` to make it.")
+    path = _existing(path)
     try:
         # Not `pq.read_table`, which imports pandas.
         table = pq.ParquetFile(path).read()
@@ -395,8 +358,11 @@ def natural_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(unique))
 
 
-def _names(schema: Schema) -> str:
-    return ", ".join(feature.name for feature in schema.features) or "none"
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it.")
+    return path
 
 
 def _arrow_types(schema: Schema) -> dict[str, pa.DataType]:
@@ -404,10 +370,8 @@ def _arrow_types(schema: Schema) -> dict[str, pa.DataType]:
 
     kinds = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "category": pa.string()}
     types: dict[str, pa.DataType] = {c: pa.string() for c in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, "text")}
-    types["neighbour_weight"] = pa.float64()
-    types["image"] = pa.binary()
-    types.update({feature.name: kinds[feature.kind] for feature in schema.features})
-    return types
+    types |= {"neighbour_weight": pa.float64(), "image": pa.binary()}
+    return types | {feature.name: kinds[feature.kind] for feature in schema.features}
 
 
 def _check(table: pa.Table, schema: Schema) -> None:
