@@ -18,7 +18,7 @@ def blobs(seed: int, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:
 def test_a_scarce_class_does_not_lose_by_being_scarce() -> None:
     vectors, codes = blobs(0, [500, 500, 8])
     others, wanted = blobs(1, [0, 0, 200])
-    opinion = fitted_opinion(vectors, codes, 4)(others)
+    opinion = fitted_opinion(vectors, codes, 4, others)
     assert (opinion.places(wanted) == 1).mean() > 0.7
     assert np.allclose(opinion.probabilities.sum(axis=1), 1)
     assert (opinion.probabilities[:, 3] == 0).all()
@@ -27,7 +27,7 @@ def test_a_scarce_class_does_not_lose_by_being_scarce() -> None:
 def test_out_of_fold_opinions_know_nothing_of_the_row() -> None:
     rng = np.random.default_rng(2)
     noise, codes = rng.normal(size=(120, 60)).astype(np.float32), rng.integers(2, size=120)
-    inside = fitted_opinion(noise, codes, 2)(noise)
+    inside = fitted_opinion(noise, codes, 2, noise)
     outside = out_of_fold(noise, codes, 2, folds=3, seed=0)
     assert (inside.places(codes) == 1).mean() > 0.95
     assert 0.3 < (outside.places(codes) == 1).mean() < 0.7

@@ -34,8 +34,9 @@ def balanced_accuracy_across(
     asked = np.isin(other_codes, present)
     if len(present) < 2 or not asked.any():
         return None
-    opinion = fitted_opinion(vectors, codes, int(max(codes.max(), other_codes.max())) + 1)
-    hits = opinion(others[asked]).probabilities.argmax(axis=1) == other_codes[asked]
+    classes = int(max(codes.max(), other_codes.max())) + 1
+    opinion = fitted_opinion(vectors, codes, classes, others[asked])
+    hits = opinion.probabilities.argmax(axis=1) == other_codes[asked]
     return float(np.mean([hits[other_codes[asked] == code].mean() for code in np.unique(other_codes[asked])]))
 
 

@@ -31,27 +31,13 @@ class Featurizer(Protocol):
 
 @dataclass(frozen=True)
 class JudgeScores:
-    """Marks from 1 (poor) to 10 (excellent), float (n,) each, NaN where the judge gave none.
+    """Marks from 1 (poor) to 10 (excellent), float (n,) each, NaN where the judge gave none."""
 
-    Attributes
-    ----------
-    consistency
-        Does the sample belong to its class?
-    completeness
-        Does it say something whole?
-    naturalness
-        Could it be real?
-    failures
-        Why a sample has no marks, in a word, and None where it has; empty where nobody can tell.
-    measured
-        Numbers for the report: what the judge was, and what it cost.
-    """
-
-    consistency: np.ndarray
-    completeness: np.ndarray
-    naturalness: np.ndarray
-    failures: Sequence[str | None] = ()
-    measured: Mapping[str, Any] = field(default_factory=dict)
+    consistency: np.ndarray  # does the sample belong to its class?
+    completeness: np.ndarray  # does it say something whole?
+    naturalness: np.ndarray  # could it be real?
+    failures: Sequence[str | None] = ()  # why a sample has no marks, in a word; empty where nobody can tell
+    measured: Mapping[str, Any] = field(default_factory=dict)  # for the report: what the judge was, and cost
 
 
 #: Reads whole samples (their labels as they stand) and marks them, row by row.
@@ -225,33 +211,15 @@ def verdict(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check answers about n rows.
+    """What a check answers about n rows."""
 
-    Attributes
-    ----------
-    verdicts
-        One per rule of the check.
-    labels
-        object (n,): the class that a row is moved to, None where it stays; None where the check moves no row.
-    notes
-        One per row, to be written down beside it whatever becomes of it; empty for none.
-    skipped
-        Sentences that tell what was not checked, and why.
-    measured
-        Numbers for the report.
-    opinions
-        Sentences for the page, on what the check thinks of the candidates as a whole.
-    warnings
-        Sentences for the person who must act.
-    """
-
-    verdicts: tuple[Verdict, ...] = ()
-    labels: np.ndarray | None = None
-    notes: Sequence[Mapping[str, Any]] = ()
-    skipped: tuple[str, ...] = ()
-    measured: Mapping[str, Any] = field(default_factory=dict)
-    opinions: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()  # one per rule of the check
+    labels: np.ndarray | None = None  # object (n,): the class that a row is moved to, None where it stays
+    notes: Sequence[Mapping[str, Any]] = ()  # one per row, written down beside it whatever becomes of it
+    skipped: tuple[str, ...] = ()  # sentences that tell what was not checked, and why
+    measured: Mapping[str, Any] = field(default_factory=dict)  # numbers for the report
+    opinions: tuple[str, ...] = ()  # sentences for the page, on the candidates as a whole
+    warnings: tuple[str, ...] = ()  # sentences for the person who must act
 
 
 def drawn_rows(n: int, most: int, *seed: int) -> np.ndarray:

@@ -39,26 +39,8 @@ def write_review_sample(
 ) -> int:
     """Write a share of the kept rows of every class, each beside the real rows that it resembles most.
 
-    The columns `verdict` and `label` are left empty for the reader. Cells that a spreadsheet would take
-    for a formula get an apostrophe before them.
-
-    Parameters
-    ----------
-    kept, kept_vectors
-        The rows and their vectors, float32 (n, d).
-    train, train_vectors
-        The real training rows and theirs.
-    path
-        CSV, UTF-8 with a byte-order mark.
-    share
-        Of each class, rounded up, in 0..1.
-    seed
-        Chooses the rows.
-
-    Returns
-    -------
-    int
-        Number of rows written.
+    The columns `verdict` and `label` are left empty for the reader. Cells that a spreadsheet would take for a
+    formula get an apostrophe before them. Returns the number of rows.
     """
     from evenly.features.neighbours import nearest_neighbours
 
@@ -94,19 +76,11 @@ def stratified_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Review:
-    """What a person said about one sample.
-
-    Attributes
-    ----------
-    label
-        Its class from now on, given with `relabel` only.
-    content
-        Fingerprint of the sample that was read; None stands for whatever has the id.
-    """
+    """What a person said about one sample."""
 
     verdict: Verdict
-    label: str | None = None
-    content: str | None = None
+    label: str | None = None  # its class from now on, given with `relabel` only
+    content: str | None = None  # fingerprint of the sample that was read; None stands for whatever has the id
 
 
 @dataclass(frozen=True)

@@ -53,15 +53,10 @@ def joined_pairs(blocks: Iterable[Pairs]) -> Pairs:
 
 
 def similar_vectors(vectors: np.ndarray, others: np.ndarray | None, threshold: float) -> Iterator[Pairs]:
-    """All pairs of rows whose cosine is `threshold` or more, block by block, in bounded memory.
+    """All pairs of rows whose cosine is `threshold`, in (-1, 1], or more, block by block, in bounded memory.
 
-    Parameters
-    ----------
-    vectors, others
-        float (n, d) and (m, d); without `others`, the rows among themselves (then `left` < `right`). A
-        row of zeros is similar to none.
-    threshold
-        In (-1, 1]. The product is in float32; pairs near the threshold are decided in float64.
+    Without `others`, the rows among themselves (then `left` < `right`). A row of zeros is similar to none.
+    The product is in float32; pairs near the threshold are decided in float64.
     """
     if not -1 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; it must be above -1 and at most 1")
@@ -137,24 +132,17 @@ def _unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def similar_sets(sets: NgramSets, others: NgramSets | None, threshold: float) -> Iterator[Pairs]:
-    """All pairs of sets whose Jaccard index is `threshold` or more, block by block, in bounded memory.
+    """All pairs of sets whose Jaccard index is `threshold`, in (0, 1], or more, in blocks of bounded memory.
 
-    Parameters
-    ----------
-    sets, others
-        Of one vocabulary; without `others`, the sets among themselves (then `left` < `right`). An empty set
-        is similar to none.
-    threshold
-        In (0, 1].
+    Both are of one vocabulary; without `others`, the sets among themselves (then `left` < `right`). An empty
+    set is similar to none.
 
-    Notes
-    -----
-    Prefix filtering: with all n-grams ordered from rare to frequent, sets x and y with J(x, y) ≥ t share
-    at least c + α − ⌈t·max(|x|, |y|)⌉ (or α) of the first |x| − ⌈t|x|⌉ + c n-grams of x and |y| − ⌈t|y|⌉
-    + c of y, where α = ⌈t/(1 + t)·(|x| + |y|)⌉ is the overlap they need and c = 4 (Bayardo et al. 2007;
-    longer prefixes with more to share, Wang et al. 2012). These are counted by sparse products of the
-    prefixes, class of sizes by class of sizes (length filter, Xiao et al. 2008). What is left must pass a
-    bitmap bound (Sandes et al. 2020), and then its sets are intersected.
+    Prefix filtering: with all n-grams ordered from rare to frequent, sets x and y with J(x, y) ≥ t share at
+    least c + α − ⌈t·max(|x|, |y|)⌉ (or α) of the first |x| − ⌈t|x|⌉ + c n-grams of x and |y| − ⌈t|y|⌉ + c of
+    y, where α = ⌈t/(1 + t)·(|x| + |y|)⌉ is the overlap they need and c = 4 (Bayardo et al. 2007; longer
+    prefixes with more to share, Wang et al. 2012). These are counted by sparse products of the prefixes,
+    class of sizes by class of sizes (length filter, Xiao et al. 2008). What is left must pass a bitmap bound
+    (Sandes et al. 2020), and then its sets are intersected.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")

@@ -69,23 +69,11 @@ class CopyDetector:
 
 
 def copy_detector(real: np.ndarray, k: int, false_alarms: float, seed: int) -> CopyDetector | None:
-    """Learn from real rows how near to one of them a fresh row lies.
+    """Learn from real rows, float32 (n, d), how near to one of them a fresh row lies.
 
-    Parameters
-    ----------
-    real
-        float32 (n, d).
-    k
-        Neighbour whose distance is the measure; fewer where there are fewer rows.
-    false_alarms
-        Share of fresh rows that may be taken for copies.
-    seed
-        Draws the rows that are looked at where there are more than 10,000.
-
-    Returns
-    -------
-    CopyDetector or None
-        None for fewer than three rows, or where more than that share of the rows repeat others.
+    The measure is the distance over that to the k-th neighbour, fewer where there are fewer rows; a share of
+    `false_alarms` of fresh rows may be taken for copies. None for fewer than three rows, or where more than
+    that share of the rows repeat others.
     """
     from evenly.features.neighbours import nearest_neighbours
 
@@ -103,28 +91,15 @@ def copy_detector(real: np.ndarray, k: int, false_alarms: float, seed: int) -> C
 
 
 def copy_limit(ratios: np.ndarray, k: int, false_alarms: float) -> float | None:
-    """The ratio below which a row is taken for a copy, so that few fresh rows are.
+    """The ratio below which a share of `false_alarms` of fresh rows are taken for copies; k is of all rows.
 
-    Parameters
-    ----------
-    ratios
-        Of real rows that were left out, float64 (m,).
-    k
-        The neighbour whose distance the ratios are taken over, counted among all rows.
-    false_alarms
-        Share of fresh rows below the limit, in 0..1.
+    None where more than that share of the real rows, left out in turn, have the ratio 0, being copies
+    themselves.
 
-    Returns
-    -------
-    float or None
-        None where more than that share of the real rows have the ratio 0, being copies themselves.
-
-    Notes
-    -----
     Where points lie evenly in D dimensions, r = d₁/d_k has P(r ≤ t) = 1 − (1 − t^D)^(k−1) and the mean of
     −log r is H_{k−1}/D, H being the harmonic number (k = 2: Facco et al., Scientific Reports 7, 2017; any k:
-    Denti et al., Scientific Reports 12, 2022). So D follows from all ratios, and the limit from D: a far
-    tail is told from few rows. The quantile of the ratios themselves is kept to as well.
+    Denti et al., Scientific Reports 12, 2022). So D follows from all ratios, and the limit from D: a far tail
+    is told from few rows. The quantile of the ratios themselves is kept to as well.
     """
     spared = min(len(ratios) - 1, int(false_alarms * len(ratios)))
     observed = float(np.partition(ratios, spared)[spared])

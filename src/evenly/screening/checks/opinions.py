@@ -6,7 +6,6 @@ Putting the question to a language model happens in `evenly.llm.judging`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +66,7 @@ def disagreeing(context: Context, rows: np.ndarray) -> Outcome:
     untrusted = {code for code, share in real_pass.items() if share < rules.min_real_pass}
 
     candidates, labels = context.side(rows).vectors, context.codes(rows)
-    opinion = fitted_opinion(vectors, codes, classes)(candidates)
+    opinion = fitted_opinion(vectors, codes, classes, candidates)
     places = context.agreement[rows] = opinion.places(labels)
     agrees = opinion.agrees(labels, top, rules.min_confidence)
     trusted = np.array([code not in untrusted for code in labels], dtype=bool)
@@ -110,8 +109,6 @@ def _majority(vectors: np.ndarray, real: np.ndarray, codes: np.ndarray, k: int, 
     """Class of more than half of the k nearest real rows, int64 (n,), -1 where there is none."""
     from evenly.features.neighbours import nearest_neighbours
 
-    if not len(vectors):
-        return np.empty(0, dtype=np.int64)
     k = min(k, len(real))
     _, indices = nearest_neighbours(vectors, real, k)
     votes = np.zeros((len(vectors), classes), dtype=np.int64)
@@ -119,30 +116,16 @@ def _majority(vectors: np.ndarray, real: np.ndarray, codes: np.ndarray, k: int, 
     return np.where(2 * votes.max(axis=1) > k, votes.argmax(axis=1), -1)
 
 
-def fitted_opinion(vectors: np.ndarray, codes: np.ndarray, classes: int) -> Callable[[np.ndarray], Opinion]:
-    """A function from vectors to the `Opinion` of a classifier fitted on these rows.
-
-    Parameters
-    ----------
-    vectors
-        float32 (n, d).
-    codes
-        int64 (n,), at least two different.
-    classes
-        Number of all classes.
-    """
+def fitted_opinion(vectors: np.ndarray, codes: np.ndarray, classes: int, others: np.ndarray) -> Opinion:
+    """The opinion on `others` of a classifier fitted on vectors, float32 (n, d), of two classes or more."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=300, tol=1e-3)
     model.fit(vectors, codes)
-
-    def opinion(others: np.ndarray) -> Opinion:
-        probabilities = np.zeros((len(others), classes))
-        if len(others):
-            probabilities[:, model.classes_] = model.predict_proba(others)
-        return Opinion(probabilities)
-
-    return opinion
+    probabilities = np.zeros((len(others), classes))
+    if len(others):
+        probabilities[:, model.classes_] = model.predict_proba(others)
+    return Opinion(probabilities)
 
 
 def out_of_fold(vectors: np.ndarray, codes: np.ndarray, classes: int, folds: int, seed: int) -> Opinion:
@@ -160,8 +143,8 @@ def out_of_fold(vectors: np.ndarray, codes: np.ndarray, classes: int, folds: int
     for k in range(folds):
         inside, outside = fold == k, fold != k
         if inside.any() and len(np.unique(codes[outside])) > 1:
-            opinion = fitted_opinion(vectors[outside], codes[outside], classes)
-            probabilities[inside] = opinion(vectors[inside]).probabilities
+            opinion = fitted_opinion(vectors[outside], codes[outside], classes, vectors[inside])
+            probabilities[inside] = opinion.probabilities
     return Opinion(probabilities)
 
 

@@ -118,22 +118,9 @@ def realism_scores(
     """How well vectors lie within the real rows: max over real rows r of (radius of r) / (distance to r).
 
     The radius of a real row is its distance to its k-th nearest neighbour; rows with a radius above the
-    median stand alone and are left out.
-
-    Parameters
-    ----------
-    vectors, real
-        float32 (n, d) and (m, d), with m above `neighbours`.
-    neighbours
-        k.
-    exclude_self
-        Whether vector i is real row i, which then does not count for it.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (n,), 1 or more inside the manifold, infinite on a real row (Kynkäänniemi et al. 2019,
-        Improved Precision and Recall Metric for Assessing Generative Models, equation 3).
+    median stand alone and are left out (Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for
+    Assessing Generative Models, equation 3). The score, float64 (n,), is 1 or more inside the manifold,
+    infinite on a real row. With `exclude_self`, vector i is real row i, which then does not count for it.
     """
     from evenly.features.neighbours import nearest_neighbours
 
@@ -162,21 +149,10 @@ def realism_scores(
 def discriminator_scores(
     vectors: np.ndarray, real: np.ndarray, weights: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of being real, by classifiers that have not seen the row and take both sorts for as likely.
+    """Probability of being real, for made and for real rows, float64 (n,) and (m,).
 
-    Parameters
-    ----------
-    vectors, real
-        Made and real rows, float32 (n, d) and (m, d), at least three of each.
-    weights
-        What each real row counts, float (m,).
-    seed
-        Settles the folds, and which rows are fitted on where there are very many.
-
-    Returns
-    -------
-    made, real : numpy.ndarray
-        float64 (n,) and (m,).
+    It comes from classifiers that have not seen the row and take both sorts for as likely; `weights` are what
+    each real row counts.
     """
     from sklearn.linear_model import LogisticRegression
 

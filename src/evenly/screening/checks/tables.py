@@ -151,15 +151,7 @@ class Constraint:
 
 
 def parse_constraint(expression: str, schema: Schema) -> Constraint:
-    """Read a constraint.
-
-    Parameters
-    ----------
-    expression
-        For example ``low <= mean <= high``, ``not smoker or age >= 16``, ``unit in ('kg', 'lb')`` or
-        `` `body mass` / 2 > 4``. Evaluates to true or false for a row.
-    schema
-        Names the columns.
+    """Read a constraint such as ``low <= mean <= high`` or ``not smoker or `body mass` / 2 > 4``.
 
     Raises
     ------

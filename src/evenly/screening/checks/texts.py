@@ -79,14 +79,9 @@ def foreign_script(context: Context, rows: np.ndarray) -> Outcome:
 
 
 def unseen_shares(texts: Sequence[str], real: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What share of a text's character trigrams occurs in no real text.
+    """What share of a text's character trigrams occurs in no real text, float (n,); 0 for an empty one.
 
-    Returns
-    -------
-    shares : numpy.ndarray
-        float (n,), for the texts; 0 for an empty one.
-    usual : numpy.ndarray
-        float (m,), for each real text, against the other real texts.
+    And the same for each real text, against the other real texts.
     """
     sets = ngram_sets([*real, *texts], 3)
     end = sets.starts[len(real)]
