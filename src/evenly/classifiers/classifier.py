@@ -10,14 +10,16 @@ import importlib.metadata
 import json
 import logging
 import platform
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from evenly.errors import ModelError
-from evenly.files import read_json, write_json
+from evenly.files import atomic_folder, read_json, write_json
 from evenly.params.base import settings_from
+from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
@@ -65,20 +67,33 @@ class FitSummary:
     notes: tuple[str, ...] = field(default=())
 
 
-class Classifier(Protocol):
+@dataclass(frozen=True)
+class Manifest:
+    """What `model.json` holds; `libraries` are versions of what fitted it, `details` those of its kind."""
+
+    plan: TrainPlan
+    schema: Schema
+    effective_prior: np.ndarray
+    libraries: dict[str, str]
+    details: dict[str, Any]
+
+
+class Classifier(ABC):
     """Fits sample tables and gives class probabilities.
 
     `save` writes a folder that stands alone (the featurizer is in it), and
     `evenly.classifiers.load_classifier` reads it back.
     """
 
-    @property
-    def schema(self) -> Schema:
-        """Of the samples that it takes."""
+    def __init__(self, plan: TrainPlan, schema: Schema) -> None:
+        self.plan = plan
+        self.schema = schema
+        self._prior: np.ndarray | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; column j of every probability matrix is class j, also if training saw no row of it."""
+        return self.schema.classes
 
     @property
     def effective_prior(self) -> np.ndarray:
@@ -88,7 +103,11 @@ class Classifier(Protocol):
         what a score is to be divided by when the model is used under another prior. A class without a
         training row counts as half a row.
         """
+        if self._prior is None:
+            raise RuntimeError("the classifier has not been fitted")
+        return self._prior
 
+    @abstractmethod
     def fit(
         self,
         train: SampleTable,
@@ -119,41 +138,39 @@ class Classifier(Protocol):
             When the rows cannot train the model, naming what is missing.
         """
 
+    @abstractmethod
     def predict_proba(self, samples: SampleTable) -> np.ndarray:
         """Class probabilities, float64 (n, k); rows sum to 1."""
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder, atomically; the same fit gives the same bytes."""
+        with atomic_folder(folder) as temporary:
+            content = {
+                "format": FORMAT,
+                "kind": self.plan.model,
+                "plan": self.plan.model_dump(mode="json"),
+                "schema": self.schema.to_json(),
+                "effective_prior": [float(share) for share in self.effective_prior],
+                "libraries": _library_versions(MODELS[self.plan.model].libraries),
+                "details": self._saved_parts(temporary),
+            }
+            write_json(content, temporary / MANIFEST)
 
+    @classmethod
+    def load(cls, manifest: Manifest, folder: Path) -> Self:
+        """Read what `save` wrote, if all parts are there, undamaged, and belong to this model."""
+        classifier = cls(manifest.plan, manifest.schema)
+        classifier._restore(manifest.details, folder)
+        classifier._prior = manifest.effective_prior
+        return classifier
 
-@dataclass(frozen=True)
-class Manifest:
-    """What `model.json` holds; `libraries` are versions of what fitted it, `details` those of its kind."""
+    @abstractmethod
+    def _saved_parts(self, folder: Path) -> dict[str, Any]:
+        """Write what a model has beside `model.json`, and give the details that belong there."""
 
-    plan: TrainPlan
-    schema: Schema
-    effective_prior: np.ndarray
-    libraries: dict[str, str]
-    details: dict[str, Any]
-
-
-def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of Python and of installed distributions, by name."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
-
-
-def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write `model.json` into a folder."""
-    content = {
-        "format": FORMAT,
-        "kind": manifest.plan.model,
-        "plan": manifest.plan.model_dump(mode="json"),
-        "schema": manifest.schema.to_json(),
-        "effective_prior": [float(share) for share in manifest.effective_prior],
-        "libraries": manifest.libraries,
-        "details": manifest.details,
-    }
-    write_json(content, folder / MANIFEST)
+    @abstractmethod
+    def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
+        """Take over what `_saved_parts` wrote and gave."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -182,10 +199,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(
             f"{path} is damaged ({error}); train the model again with `dvc repro train`."
         ) from error
-    here = library_versions(name for name in manifest.libraries if name != "python")
+    here = _library_versions(name for name in manifest.libraries if name != "python")
     changed = [
         f"{name} {old}, now {here[name]}" for name, old in manifest.libraries.items() if old != here[name]
     ]
     if changed:
         logger.warning("%s was fitted with %s; probabilities may differ.", folder, "; ".join(changed))
     return manifest
+
+
+def _library_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of installed distributions, by name."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}

@@ -54,7 +54,7 @@ class ImageInputs(Inputs):
 
 
 class ImageClassifier(NetworkClassifier):
-    """A network on images, as an `evenly.classifiers.Classifier`.
+    """A network on images.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ class ImageClassifier(NetworkClassifier):
         pixels = decode_images(_encoded(samples), (height, width), channels)
         return ImageInputs(pixels, self.plan.augment if training else None)
 
-    def _parts(self, folder: Path) -> dict[str, Any]:
-        return {"shape": list(self.shape or ()), "body": self._body}
+    def _saved_parts(self, folder: Path) -> dict[str, Any]:
+        return super()._saved_parts(folder) | {"shape": list(self.shape or ()), "body": self._body}
 
     def _rebuilt(self, details: Mapping[str, Any], folder: Path) -> ImageNetwork:
         height, width, channels = details["shape"]

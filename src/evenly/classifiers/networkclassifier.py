@@ -7,24 +7,17 @@ texts.
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from evenly.classifiers.classifier import (
-    FitSummary,
-    Log,
-    Manifest,
-    library_versions,
-    no_log,
-    write_manifest,
-)
+from evenly.classifiers.classifier import Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads, place
 from evenly.classifiers.networks.network import Inputs, Network
 from evenly.classifiers.training.fitting import fit_network
@@ -32,16 +25,14 @@ from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.training.steps import Rows, predict_logits
 from evenly.classifiers.weights import check_rows
 from evenly.errors import ModelError
-from evenly.files import atomic_folder
-from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
 WEIGHTS = "weights.safetensors"
 
 
-class NetworkClassifier(ABC):
-    """A network as an `evenly.classifiers.Classifier`, which can also be trained on.
+class NetworkClassifier(Classifier):
+    """A network, which can also be trained on.
 
     Parameters
     ----------
@@ -52,10 +43,8 @@ class NetworkClassifier(ABC):
     """
 
     def __init__(self, plan: TrainPlan, schema: Schema) -> None:
-        self.plan = plan
-        self.schema = schema
+        super().__init__(plan, schema)
         self._network: Network | None = None
-        self._prior: np.ndarray | None = None
 
     @abstractmethod
     def _started(self, train: SampleTable) -> tuple[Network, Inputs]:
@@ -66,28 +55,12 @@ class NetworkClassifier(ABC):
         """Samples as the network takes them; under the plan's transforms where they are trained on."""
 
     @abstractmethod
-    def _parts(self, folder: Path) -> dict[str, Any]:
-        """Write what a saved model has beside its weights, and give what else `_rebuilt` needs, as JSON."""
-
-    @abstractmethod
     def _rebuilt(self, details: Mapping[str, Any], folder: Path) -> Network:
         """Build the network of a saved model, without its weights."""
 
     def _notes(self, inputs: Inputs) -> tuple[str, ...]:
         """Say what was done otherwise than asked, given the training rows."""
         return ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in order."""
-        return self.schema.classes
-
-    @property
-    def effective_prior(self) -> np.ndarray:
-        """The class prior that the scores carry, float64 (k,)."""
-        if self._prior is None:
-            raise RuntimeError("the classifier has not been fitted")
-        return self._prior
 
     @property
     def network(self) -> Network:
@@ -174,34 +147,23 @@ class NetworkClassifier(ABC):
             logits = predict_logits(self.network, self._inputs(samples))
         return torch.softmax(logits.double(), dim=1).numpy()
 
-    def save(self, folder: str | Path) -> None:
-        """Write `model.json`, the weights, and what belongs to them, atomically."""
-        versions = library_versions(MODELS[self.plan.model].libraries)
+    def _saved_parts(self, folder: Path) -> dict[str, Any]:
         state = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
-        with atomic_folder(folder) as temporary:
-            details = self._parts(temporary)
-            manifest = Manifest(self.plan, self.schema, self.effective_prior, versions, details)
-            write_manifest(manifest, temporary)
-            save_file(state, temporary / WEIGHTS)
+        save_file(state, folder / WEIGHTS)
+        return {}
 
-    @classmethod
-    def load(cls, manifest: Manifest, folder: Path) -> Self:
-        """Read what `save` wrote, if all parts are there, undamaged, and belong to this model."""
-        classifier = cls(manifest.plan, manifest.schema)
-        network = classifier._rebuilt(manifest.details, folder)
-        _load_weights(network, folder / WEIGHTS)
+    def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
+        network, path = self._rebuilt(details, folder), folder / WEIGHTS
+        try:
+            network.load_state_dict(load_file(path))
+        except FileNotFoundError:
+            raise ModelError(
+                f"{path} does not exist; train the model again with `dvc repro train`."
+            ) from None
+        except (SafetensorError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[-1].strip()
+            raise ModelError(
+                f"{path} does not hold the weights of this model ({first}); train it again."
+            ) from error
         place(network)
-        classifier._network, classifier._prior = network.eval(), manifest.effective_prior
-        return classifier
-
-
-def _load_weights(network: Network, path: Path) -> None:
-    try:
-        network.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise ModelError(f"{path} does not exist; train the model again with `dvc repro train`.") from None
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[-1].strip()
-        raise ModelError(
-            f"{path} does not hold the weights of this model ({first}); train it again."
-        ) from error
+        self._network = network.eval()

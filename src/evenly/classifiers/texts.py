@@ -67,7 +67,7 @@ class Reader:
 
 
 class TextClassifier(NetworkClassifier):
-    """An encoder with a head on texts, as an `evenly.classifiers.Classifier`.
+    """An encoder with a head on texts.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class TextClassifier(NetworkClassifier):
         raised = " (models.transformer.max_length)" if read == self._settings.max_length else ""
         return (f"{cut:,} of {len(inputs):,} training texts are cut after {read} tokens{raised}.",)
 
-    def _parts(self, folder: Path) -> dict[str, Any]:
+    def _saved_parts(self, folder: Path) -> dict[str, Any]:
         reader, network = self.reader, self.network
         assert isinstance(network, TextNetwork)
         write_json(config_values(network.encoder.config), folder / CONFIG)
@@ -127,7 +127,8 @@ class TextClassifier(NetworkClassifier):
         reader.tokenizer.no_truncation()
         reader.tokenizer.no_padding()
         (folder / TOKENIZER).write_text(str(reader.tokenizer.to_str(pretty=False)), encoding="utf-8")
-        return {"pad": reader.pad, "max_length": reader.max_length, "pooling": network.pooling}
+        details = {"pad": reader.pad, "max_length": reader.max_length, "pooling": network.pooling}
+        return super()._saved_parts(folder) | details
 
     def _rebuilt(self, details: Mapping[str, Any], folder: Path) -> TextNetwork:
         try:

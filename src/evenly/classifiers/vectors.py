@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evenly.classifiers.classifier import (
-    FEATURIZER,
-    FitSummary,
-    Log,
-    Manifest,
-    library_versions,
-    no_log,
-    write_manifest,
-)
+from evenly.classifiers.classifier import FEATURIZER, Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator, save_estimator
 from evenly.classifiers.monitoring import prediction_scores
@@ -27,14 +21,12 @@ from evenly.classifiers.weights import (
 )
 from evenly.errors import ModelError
 from evenly.features import Featurizer, load_featurizer
-from evenly.files import atomic_folder
-from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
 
-class VectorClassifier:
-    """An estimator on vectors, as an `evenly.classifiers.Classifier`.
+class VectorClassifier(Classifier):
+    """An estimator on vectors.
 
     Losses that weigh classes become weights of rows. Classes without a training row get the probability 0.
 
@@ -48,24 +40,24 @@ class VectorClassifier:
         Samples to vectors.
     """
 
-    def __init__(self, plan: TrainPlan, schema: Schema, featurizer: Featurizer) -> None:
-        self.plan = plan
-        self.schema = schema
-        self.featurizer = featurizer
+    def __init__(self, plan: TrainPlan, schema: Schema, featurizer: Featurizer | None = None) -> None:
+        super().__init__(plan, schema)
+        self._featurizer = featurizer
         self._fitted: Fitted | None = None
-        self._prior: np.ndarray | None = None
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in order."""
-        return self.schema.classes
+    def featurizer(self) -> Featurizer:
+        """Samples to vectors."""
+        if self._featurizer is None:
+            raise RuntimeError("the classifier has no featurizer")
+        return self._featurizer
 
     @property
-    def effective_prior(self) -> np.ndarray:
-        """The class prior that the scores carry, float64 (k,)."""
-        if self._prior is None:
+    def fitted(self) -> Fitted:
+        """The fitted estimator."""
+        if self._fitted is None:
             raise RuntimeError("the classifier has not been fitted")
-        return self._prior
+        return self._fitted
 
     def fit(
         self,
@@ -105,32 +97,17 @@ class VectorClassifier:
         with pinned_threads(self.plan.threads):
             return self._probabilities(self._vectors(samples))
 
-    def save(self, folder: str | Path) -> None:
-        """Write `model.json`, the estimator and a copy of the featurizer, atomically."""
-        if self._fitted is None:
-            raise RuntimeError("the classifier has not been fitted")
-        manifest = Manifest(
-            self.plan,
-            self.schema,
-            self.effective_prior,
-            library_versions(MODELS[self.plan.model].libraries),
-            {"present": [int(code) for code in self._fitted.present]},
-        )
-        with atomic_folder(folder) as temporary:
-            write_manifest(manifest, temporary)
-            save_estimator(self._fitted.estimator, self.plan.model, temporary)
-            self.featurizer.save(temporary / FEATURIZER)
+    def _saved_parts(self, folder: Path) -> dict[str, Any]:
+        save_estimator(self.fitted.estimator, self.plan.model, folder)
+        self.featurizer.save(folder / FEATURIZER)
+        return {"present": [int(code) for code in self.fitted.present]}
 
-    @classmethod
-    def load(cls, manifest: Manifest, folder: Path) -> VectorClassifier:
-        """Read what `save` wrote, if it is all there, undamaged, and to be trusted."""
+    def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
         if not (folder / FEATURIZER).is_dir():
             raise ModelError(f"{folder / FEATURIZER} does not exist; train the model again.")
-        classifier = cls(manifest.plan, manifest.schema, load_featurizer(folder / FEATURIZER))
-        classifier._prior = manifest.effective_prior
-        present = np.asarray(manifest.details["present"], dtype=np.int64)
-        classifier._fitted = Fitted(load_estimator(manifest.plan.model, folder), present)
-        return classifier
+        self._featurizer = load_featurizer(folder / FEATURIZER)
+        present = np.asarray(details["present"], dtype=np.int64)
+        self._fitted = Fitted(load_estimator(self.plan.model, folder), present)
 
     def _vectors(self, samples: SampleTable) -> np.ndarray:
         if not len(samples):
@@ -139,10 +116,8 @@ class VectorClassifier:
 
     def _probabilities(self, vectors: np.ndarray) -> np.ndarray:
         """Probabilities of all classes, from an estimator that knows those with training rows."""
-        if self._fitted is None:
-            raise RuntimeError("the classifier has not been fitted")
         out = np.zeros((len(vectors), len(self.classes)))
         if len(vectors):
-            out[:, self._fitted.present] = self._fitted.estimator.predict_proba(vectors)
+            out[:, self.fitted.present] = self.fitted.estimator.predict_proba(vectors)
             out /= out.sum(axis=1, keepdims=True)
         return out

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from evenly.classifiers.weights import sampled_counts
 from evenly.params.training import MixSettings, SamplerName
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 #: The batches of an epoch, as positions of rows.
 Batches = Callable[[int], list[np.ndarray]]
@@ -140,6 +143,8 @@ def draw_mixing(
     a batch, and partners of the same batch. Chou et al., Remix: Rebalanced Mixup, ECCV Workshops 2020
     (2007.03943), equation 8.
     """
+    import torch
+
     share = float(generator.beta(settings.alpha, settings.alpha))
     partner = generator.permutation(len(codes))
     label_share = np.full(len(codes), share)
