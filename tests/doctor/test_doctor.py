@@ -14,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from evenly.doctor.data import data_findings
+from evenly.doctor import Finding, examine
 from evenly.doctor.endpoint import endpoint_findings
-from evenly.doctor.examine import examine
-from evenly.doctor.findings import Finding
-from evenly.doctor.installation import installation_findings
-from evenly.doctor.machine import machine_findings
-from evenly.doctor.repository import dvc_findings, git_findings, remote_findings
-from evenly.doctor.settings import read_settings
+from evenly.doctor.installation import installation_findings, machine_findings
+from evenly.doctor.project import (
+    data_findings,
+    dvc_findings,
+    git_findings,
+    read_settings,
+    remote_findings,
+)
 from evenly.params.datasets import DatasetEntry, read_entry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,7 +139,7 @@ def test_a_missing_dvc_and_a_dvc_yaml_that_is_wrong_are_broken(project: Path) ->
 )
 def test_wrong_settings_are_named(project: Path, file: str, old: str, new: str, area: str, says: str) -> None:
     edit(project / file, old, new)
-    _, found = read_settings(project, PATHS)
+    *_, found = read_settings(project, PATHS)
     broken = [one for one in found if one.status == "broken"]
     assert [one.area for one in broken] == [area] and says in broken[0].says
 

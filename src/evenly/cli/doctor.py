@@ -14,8 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from evenly.doctor.examine import examine
-from evenly.doctor.findings import Finding, worst
+from evenly.doctor import Finding, examine, worst
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evenly.doctor.findings import Finding
+from evenly.doctor import Finding, broken, ok, warning
 from evenly.errors import EvenlyError
 from evenly.llm.engine.endpoint import Endpoint, endpoints_from, keys_from
 from evenly.params.generation import read_engine_settings, require_endpoint
@@ -19,6 +19,7 @@ from evenly.params.project import PARAMS_FILE
 _AREA = "language model"
 #: Longest wait for a list of models, in seconds.
 _SECONDS = 5.0
+_NAMED = 5
 
 
 def endpoint_findings(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -28,16 +29,14 @@ def endpoint_findings(root: Path, environment: Mapping[str, str]) -> Iterator[Fi
         settings = read_engine_settings(root / PARAMS_FILE)
         if settings is None:
             says = "no endpoint: llm.base_url and llm.model in params.yaml are null"
-            fix = "set both, or start a local server; docs/llm.md has the recipes"
-            yield Finding(_AREA, "broken", says, fix)
+            yield broken(_AREA, says, "set both, or start a local server; docs/llm.md has the recipes")
             return
         require_endpoint(settings, keys, "llm", ())
         endpoints = endpoints_from(settings, keys)
     except EvenlyError as error:
-        yield Finding(_AREA, "broken", str(error).rstrip("."))
+        yield broken(_AREA, error)
         return
-    for endpoint in endpoints:
-        yield _answer(endpoint)
+    yield from map(_answer, endpoints)
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -61,29 +60,17 @@ def _answer(endpoint: Endpoint) -> Finding:
         return _refusal(endpoint, error.code)
     except (OSError, ValueError) as error:
         why = str(getattr(error, "reason", error)) or type(error).__name__
-        return Finding(
-            _AREA,
-            "broken",
-            f"nothing answers at {endpoint.base_url} ({why})",
-            "start the server, or mend llm.base_url",
-        )
+        says = f"nothing answers at {endpoint.base_url} ({why})"
+        return broken(_AREA, says, "start the server, or mend llm.base_url")
     return _known(endpoint, content)
 
 
 def _refusal(endpoint: Endpoint, code: int) -> Finding:
     if code in (401, 403):
-        return Finding(
-            _AREA,
-            "broken",
-            f"{endpoint.base_url} refuses the key ({code})",
-            f"put a valid one into .env as {endpoint.defaults.key_variable}",
-        )
-    return Finding(
-        _AREA,
-        "warning",
-        f"{endpoint.base_url} answers, but not with a list of models ({code})",
-        "`evenly llm estimate --show 1` shows what would be asked of it",
-    )
+        says = f"{endpoint.base_url} refuses the key ({code})"
+        return broken(_AREA, says, f"put a valid one into .env as {endpoint.defaults.key_variable}")
+    says = f"{endpoint.base_url} answers, but not with a list of models ({code})"
+    return warning(_AREA, says, "`evenly llm estimate --show 1` shows what would be asked of it")
 
 
 def _known(endpoint: Endpoint, content: bytes) -> Finding:
@@ -93,14 +80,10 @@ def _known(endpoint: Endpoint, content: bytes) -> Finding:
     except (ValueError, KeyError, TypeError):
         return _refusal(endpoint, 200)
     if endpoint.model in names:
-        return Finding(_AREA, "ok", f"{endpoint.base_url} answers and has {endpoint.model}")
-    there = ", ".join(names[:_NAMED]) or "none"
-    return Finding(
+        return ok(_AREA, f"{endpoint.base_url} answers and has {endpoint.model}")
+    first = ", ".join(names[:_NAMED]) or "none"
+    return warning(
         _AREA,
-        "warning",
         f"{endpoint.base_url} answers, but does not list {endpoint.model}",
-        f"set llm.model to one that it has ({there}, …)" if len(names) > _NAMED else f"it has {there}",
+        f"set llm.model to one that it has ({first}, …)" if len(names) > _NAMED else f"it has {first}",
     )
-
-
-_NAMED = 5

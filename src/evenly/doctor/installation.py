@@ -1,8 +1,9 @@
-"""Python, the libraries that pyproject.toml asks for, and the python that stages will run with."""
+"""Python, the libraries that pyproject.toml asks for, the python that stages run with, and the machine."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -12,14 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenly.doctor.findings import Finding
+from evenly.doctor import Finding, broken, ok, warning
+from evenly.wording import counted
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 #: Extras that users choose; `test` is for developers.
 _EXTRAS_FOR_NOBODY = ("test",)
-_SEEN = (
+_GIB = 2**30
+#: Below these DVC's cache soon has no room for another run, or for any.
+_LITTLE, _NONE = 5 * _GIB, _GIB // 4
+_IMPORTS = (
     "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('pydantic', 'pyarrow', 'torch'))))"
 )
 
@@ -41,11 +46,11 @@ def _pyproject(root: Path) -> dict[str, Any]:
         if project.get("name") == "evenly":
             return project
     try:
-        told = importlib.metadata.metadata("evenly")
+        installed = importlib.metadata.metadata("evenly")
     except importlib.metadata.PackageNotFoundError:
         return {}
-    python = "".join(told.get_all("Requires-Python") or [])
-    needed = [line for line in told.get_all("Requires-Dist") or [] if "extra ==" not in line]
+    python = "".join(installed.get_all("Requires-Python") or [])
+    needed = [line for line in installed.get_all("Requires-Dist") or [] if "extra ==" not in line]
     return {"requires-python": python, "dependencies": needed}
 
 
@@ -54,13 +59,9 @@ def _python(project: Mapping[str, Any]) -> Finding:
 
     here, needed = platform.python_version(), str(project.get("requires-python", ""))
     if SpecifierSet(needed).contains(here, prereleases=True):
-        return Finding("python", "ok", f"Python {here} at {sys.prefix}")
-    return Finding(
-        "python",
-        "broken",
-        f"Python {here}, but evenly needs {needed}",
-        "make the environment with a newer Python",
-    )
+        return ok("python", f"Python {here} at {sys.prefix}")
+    says = f"Python {here}, but evenly needs {needed}"
+    return broken("python", says, "make the environment with a newer Python")
 
 
 def _libraries(project: Mapping[str, Any]) -> Iterator[Finding]:
@@ -68,15 +69,13 @@ def _libraries(project: Mapping[str, Any]) -> Iterator[Finding]:
 
     needed = [Requirement(text) for text in project.get("dependencies", [])]
     if not needed:
-        yield Finding(
-            "libraries", "warning", "nothing says which libraries are needed", "pip install --editable ."
-        )
+        yield warning("libraries", "nothing says which libraries are needed", "pip install --editable .")
         return
-    wrong = [said for one in needed if (said := _unmet(one))]
-    for said in wrong:
-        yield Finding("libraries", "broken", said, "pip install --constraint constraints.txt --editable .")
-    if not wrong:
-        yield Finding("libraries", "ok", f"{len(needed)} libraries in versions that pyproject.toml allows")
+    faults = [fault for requirement in needed if (fault := _unmet(requirement))]
+    for fault in faults:
+        yield broken("libraries", fault, "pip install --constraint constraints.txt --editable .")
+    if not faults:
+        yield ok("libraries", f"{len(needed)} libraries in versions that pyproject.toml allows")
 
 
 def _unmet(requirement: Requirement) -> str | None:
@@ -105,7 +104,7 @@ def _extras(project: Mapping[str, Any]) -> Finding:
     says = f"installed: {', '.join(here) or 'none'}"
     if absent:
         says += f"; optional: {', '.join(absent)}"
-    return Finding("extras", "ok", says, "pip install 'evenly[NAME]' adds one" if absent else "")
+    return ok("extras", says, "pip install 'evenly[NAME]' adds one" if absent else "")
 
 
 def _python_of_stages(environment: Mapping[str, str]) -> Finding:
@@ -113,11 +112,56 @@ def _python_of_stages(environment: Mapping[str, str]) -> Finding:
     path = shutil.which("python", path=environment.get("PATH"))
     activate = f"source {Path(sys.prefix) / 'bin' / 'activate'}"
     if path is None:
-        return Finding("stages", "broken", "there is no `python` on the path to run stages with", activate)
+        return broken("stages", "there is no `python` on the path to run stages with", activate)
     if Path(path).parent == Path(sys.executable).parent:
-        return Finding("stages", "ok", "stages run with this Python")
-    able = subprocess.run([path, "-c", _SEEN], capture_output=True).returncode == 0
+        return ok("stages", "stages run with this Python")
+    able = subprocess.run([path, "-c", _IMPORTS], capture_output=True).returncode == 0
     says = f"stages would run with {path}, which is not this Python"
     if able:
-        return Finding("stages", "warning", says, activate)
-    return Finding("stages", "broken", f"{says} and lacks the libraries", activate)
+        return warning("stages", says, activate)
+    return broken("stages", f"{says} and lacks the libraries", activate)
+
+
+def machine_findings(root: Path, threads: int | None) -> Iterator[Finding]:
+    """Look at the processor's cores (`threads` is that of params.yaml), at GPU and disk."""
+    yield _processor(threads)
+    yield _gpu()
+    yield _disk(root)
+
+
+def _processor(threads: int | None) -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    says = f"{counted(cores, 'processor core')} to use"
+    if threads:
+        says += f"; `threads` in params.yaml is {threads}"
+    if threads and threads > cores:
+        return warning("threads", says, f"set threads to {cores} or less: results depend on it")
+    return ok("threads", says)
+
+
+def _gpu() -> Finding:
+    try:
+        import torch
+    except ImportError:
+        return warning("GPU", "unknown, since torch cannot be imported")
+    if torch.cuda.is_available():
+        devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
+        names = ", ".join(f"{device.name} ({device.total_memory / _GIB:.0f} GiB)" for device in devices)
+        return ok("GPU", f"{names}; networks train on it")
+    if not shutil.which("nvidia-smi"):
+        return ok("GPU", "none; networks train on the processor")
+    return warning(
+        "GPU",
+        f"there is an NVIDIA driver, but torch {torch.__version__} cannot use it, so networks train on the "
+        "processor",
+        "install the build of torch that fits the driver (pytorch.org says which)",
+    )
+
+
+def _disk(root: Path) -> Finding:
+    free = shutil.disk_usage(root).free
+    says = f"{free / _GIB:.1f} GiB free for the cache"
+    if free >= _LITTLE:
+        return ok("disk", says)
+    fix = "`dvc gc --workspace --all-commits --all-experiments` frees what no run needs"
+    return broken("disk", says, fix) if free < _NONE else warning("disk", says, fix)

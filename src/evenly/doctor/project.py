@@ -1,0 +1,235 @@
+"""The project: whether its settings can be run, git, DVC and its remote can make experiments, the data are here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from pathlib import Path
+
+from evenly.doctor import Finding, broken, ok, warning
+from evenly.errors import DataError, EvenlyError
+from evenly.experiments.experiments import Technique, Workshop
+from evenly.experiments.history import changed_stages
+from evenly.llm.engine.endpoint import keys_from
+from evenly.params.base import read_yaml
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries
+from evenly.params.project import PARAMS_FILE, Params, read_params
+from evenly.wording import counted
+
+RAW = "data/raw"
+_NAMED = 4
+#: The file that reproducing changes; it belongs to the run, not to what it was made from.
+_LOCK = "dvc.lock"
+
+
+def read_settings(
+    root: Path, environment: Mapping[str, str]
+) -> tuple[Params | None, DatasetEntry | None, list[Finding]]:
+    """Read params.yaml and the entry of its data set, and try whether the run that they describe can be started.
+
+    Returns
+    -------
+    params, entry, findings
+        None where it cannot be read.
+    """
+    found: list[Finding] = []
+    params, entries = None, {}
+    try:
+        params = read_params(root / PARAMS_FILE)
+        found.append(ok("params.yaml", f"valid; {len(params.recipes)} recipes"))
+    except EvenlyError as error:
+        found.append(broken("params.yaml", error))
+    try:
+        entries = read_entries(root / DATASETS_FILE)
+        found.append(ok("datasets.yaml", f"valid; {len(entries)} data sets"))
+    except EvenlyError as error:
+        found.append(broken("datasets.yaml", error))
+    if params is None:
+        return None, None, found
+    if _git(root, "rev-parse", "--git-dir"):  # experiments are named by what is in the repository
+        try:
+            workshop = Workshop(root, keys_from(environment))
+            workshop.experiment(Technique(params.balancing), params.dataset, params.seed)
+            run = f"{params.dataset} with {params.balancing}, model {params.model}, seed {params.seed}"
+            found.append(ok("next run", f"{run} can be started"))
+        except EvenlyError as error:
+            if entries:  # else datasets.yaml has its own finding
+                found.append(broken("next run", error))
+    return params, entries.get(params.dataset), found
+
+
+def git_findings(root: Path) -> Iterator[Finding]:
+    """Look at the repository, the user's name, and at changes that would enter experiments."""
+    if shutil.which("git") is None:
+        yield broken("git", "git is not installed", "install git")
+        return
+    if not _git(root, "rev-parse", "--git-dir"):
+        yield broken("git", "no git repository: experiments are commits", "`git init`, then commit all files")
+        return
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "--short", "HEAD").strip()
+    if not commit:
+        yield broken("git", "no commit yet: experiments start from one", "`git add -A`, `git commit`")
+        return
+    if not _git(root, "config", "user.email") or not _git(root, "config", "user.name"):
+        fix = "`git config user.name` and `user.email` set it"
+        yield warning("git", "git does not know who you are", fix)
+    changes = [line[3:] for line in _git(root, "status", "--porcelain", "--", ".").splitlines()]
+    entering = [path for path in changes if path != _LOCK]
+    if entering:
+        count = counted(len(entering), "uncommitted change")
+        says = f"{count} would enter every experiment: {_first(entering)}"
+        yield warning("git", says, "commit, or restore what is not meant")
+    else:
+        rest = f", but for {_LOCK}: commit it with the run that it describes" if changes else ""
+        yield ok("git", f"at {commit}, nothing uncommitted{rest}")
+
+
+def dvc_findings(root: Path) -> Iterator[Finding]:
+    """Look at whether DVC is set up, and whether its lock goes with dvc.yaml and the workspace."""
+    if not (root / ".dvc").is_dir():
+        yield broken("DVC", "DVC is not initialised here", "`dvc init`, then commit")
+        return
+    if shutil.which("dvc") is None:
+        yield warning("DVC", "`dvc` is not on the path", "activate the environment")
+    try:
+        changed = changed_stages(root)
+    except DataError as error:
+        yield broken("DVC", error, "mend what DVC complains of")
+        return
+    if changed:
+        yield warning("DVC", f"{_LOCK} is behind: {_first(changed)} would run", "`dvc repro`, then commit")
+    else:
+        yield ok("DVC", f"{_LOCK} goes with dvc.yaml and what is here; nothing would run")
+    hooks = root / ".git" / "hooks" / "post-checkout"
+    if hooks.is_file() and "dvc" in hooks.read_text(encoding="utf-8", errors="replace"):
+        yield ok("hooks", "DVC's git hooks are installed")
+    else:
+        yield ok("hooks", "DVC's git hooks are not installed", "optional: `dvc install`")
+
+
+def remote_findings(root: Path) -> Iterator[Finding]:
+    """Look at where runs are pushed to; only a folder is tried out."""
+    config = ConfigParser(strict=False, interpolation=None)
+    config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
+    # git-config style sections: ['remote "name"'] with DVC's own quotes around them.
+    urls = {
+        section.strip("'").removeprefix("remote").strip(' "'): config[section].get("url", "")
+        for section in config.sections()
+        if section.strip("'").startswith("remote ")
+    }
+    if not urls:
+        says = "none: runs cannot be shared, and are lost with this disk"
+        yield warning("remote", says, "`dvc remote add --default NAME URL`")
+    elif config.get("core", "remote", fallback=None) not in urls:
+        yield warning("remote", f"{', '.join(urls)}, but none is the default", "`dvc remote default NAME`")
+    for name, url in urls.items():
+        yield _remote(root, name, url)
+
+
+def _remote(root: Path, name: str, url: str) -> Finding:
+    if "://" in url and not url.startswith("file://"):
+        scheme, _, rest = url.partition("://")
+        without_password = f"{scheme}://{rest.rpartition('@')[2]}"
+        return ok("remote", f"{name} at {without_password} is configured; not contacted")
+    folder = (root / ".dvc" / url.removeprefix("file://")).resolve()
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        return broken("remote", f"{name}: {folder} cannot be written to", "mend its rights, or its URL")
+    if nearest != folder:
+        return warning(
+            "remote", f"{name}: {folder} does not exist yet", "`dvc push` makes it; check the path"
+        )
+    return ok("remote", f"{name} at {folder} is writable")
+
+
+def data_findings(root: Path, entry: DatasetEntry | None, name: str | None) -> Iterator[Finding]:
+    """Look at the files of the data set in use (None where the settings cannot be read), and at what git ignores."""
+    if entry is not None and name is not None:
+        yield _files(root, entry, name)
+    yield from _ignored(root)
+
+
+def _files(root: Path, entry: DatasetEntry, name: str) -> Finding:
+    if entry.builtin:
+        return ok("data", f"{name} is built in")
+    fetch = f"`evenly fetch {name}`" if entry.url or entry.urls else f"`evenly add {name} FILE_OR_FOLDER`"
+    if not entry.path:
+        return broken("data", f"the entry {name} of datasets.yaml has no data yet", fetch)
+    path = (root / entry.path).resolve()
+    if not path.is_relative_to(root.resolve()):
+        if not path.exists():
+            return broken("data", f"{entry.path} of {name} does not exist", fetch)
+        if entry.sha256:
+            return ok("data", f"{entry.path} is outside the project, known by its sha256")
+        says = f"{entry.path} is outside the project: a change goes unnoticed"
+        return warning("data", says, f"`evenly add {name} {entry.path}` copies it into the project")
+    inside = path.relative_to(root.resolve())
+    # Of the path, or of a folder that it lies in.
+    places = (f"{one}.dvc" for one in (inside, *inside.parents) if one != Path())
+    tracked = next((place for place in places if (root / place).is_file()), None)
+    if not path.exists():
+        fix = f"`dvc pull {tracked}`, or {fetch}" if tracked else fetch
+        return broken("data", f"{entry.path} of {name} does not exist", fix)
+    if tracked:
+        return ok("data", f"{entry.path} is tracked by DVC")
+    if _git(root, "ls-files", "--", entry.path).strip():
+        return ok("data", f"{entry.path} is tracked by git")
+    says = f"{entry.path} is tracked by neither DVC nor git: queued experiments and sweeps lack it"
+    return broken("data", says, f"`dvc add {entry.path}`, then commit")
+
+
+def _ignored(root: Path) -> Iterator[Finding]:
+    """DVC looks for no `.dvc` file in a folder that git ignores, and deletes its data before an experiment; an
+    output that git does not ignore enters experiments as a file of its own.
+    """
+    if not _git(root, "rev-parse", "--git-dir"):
+        return
+    if _scm_ignores(root, RAW):
+        says = f"{RAW} itself is ignored: DVC does not see the .dvc files in it, and deletes the data before "
+        fix = f"write /{RAW}/?* and !/{RAW}/*.dvc in the place of /{RAW}/*"
+        yield broken(".gitignore", f"{says}experiments", fix)
+        return
+    try:
+        stages = read_yaml(root / "dvc.yaml").get("stages") or {}
+    except EvenlyError:
+        return  # DVC says what is wrong with it
+    outs = [
+        out if isinstance(out, str) else next(iter(out))
+        for stage in stages.values()
+        for key in ("outs", "metrics", "plots")
+        for out in stage.get(key, ())
+    ]
+    # With a slash, since git cannot know that an output which is not there yet is a folder.
+    ignored = _git(root, "check-ignore", "--no-index", "--", *outs, *(f"{out}/" for out in outs))
+    seen = sorted(set(outs) - {line.rstrip("/") for line in ignored.splitlines()})
+    if seen:
+        says = f"git does not ignore the outputs {_first(seen)}"
+        yield warning(".gitignore", says, "add them to .gitignore")
+    else:
+        yield ok(".gitignore", "outputs are ignored by git, .dvc files are not")
+
+
+def _scm_ignores(root: Path, path: str) -> bool:
+    """Whether git's rules ignore the folder, or the `.dvc` files in it, as DVC looks at it."""
+    from scmrepo.exceptions import SCMError
+    from scmrepo.git import Git
+
+    try:
+        scm = Git(str(root.resolve()), search_parent_directories=True)
+    except SCMError:
+        return False
+    folder = root.resolve() / path
+    return bool(scm.is_ignored(f"{folder}/") or scm.is_ignored(str(folder / "any.dvc")))
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints, file names as they are, whatever letters they have; nothing where it fails."""
+    command = ["git", "-c", "core.quotePath=false", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8").stdout
