@@ -1,4 +1,4 @@
-"""The project: whether its settings can be run, git, DVC and its remote can make experiments, the data are here."""
+"""The project: whether its settings can be run, experiments can be made and shared, and the data are here."""
 
 from __future__ import annotations
 
@@ -28,13 +28,7 @@ _LOCK = "dvc.lock"
 def read_settings(
     root: Path, environment: Mapping[str, str]
 ) -> tuple[Params | None, DatasetEntry | None, list[Finding]]:
-    """Read params.yaml and the entry of its data set, and try whether the run that they describe can be started.
-
-    Returns
-    -------
-    params, entry, findings
-        None where it cannot be read.
-    """
+    """Read params.yaml and its data set's entry (None where unreadable), and try to plan their run."""
     found: list[Finding] = []
     params, entries = None, {}
     try:
@@ -139,14 +133,13 @@ def _remote(root: Path, name: str, url: str) -> Finding:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         return broken("remote", f"{name}: {folder} cannot be written to", "mend its rights, or its URL")
     if nearest != folder:
-        return warning(
-            "remote", f"{name}: {folder} does not exist yet", "`dvc push` makes it; check the path"
-        )
+        says = f"{name}: {folder} does not exist yet"
+        return warning("remote", says, "`dvc push` makes it; check the path")
     return ok("remote", f"{name} at {folder} is writable")
 
 
 def data_findings(root: Path, entry: DatasetEntry | None, name: str | None) -> Iterator[Finding]:
-    """Look at the files of the data set in use (None where the settings cannot be read), and at what git ignores."""
+    """Look at the files of the data set in use (where that is known), and at what git ignores."""
     if entry is not None and name is not None:
         yield _files(root, entry, name)
     yield from _ignored(root)
@@ -182,9 +175,8 @@ def _files(root: Path, entry: DatasetEntry, name: str) -> Finding:
 
 
 def _ignored(root: Path) -> Iterator[Finding]:
-    """DVC looks for no `.dvc` file in a folder that git ignores, and deletes its data before an experiment; an
-    output that git does not ignore enters experiments as a file of its own.
-    """
+    # DVC looks for no `.dvc` file in a folder that git ignores, and deletes its data before an experiment; an
+    # output that git does not ignore enters experiments as a file of its own.
     if not _git(root, "rev-parse", "--git-dir"):
         return
     if _scm_ignores(root, RAW):

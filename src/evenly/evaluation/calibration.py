@@ -20,16 +20,9 @@ def equal_mass_bins(scores: np.ndarray, bins: int) -> np.ndarray:
 
 
 class CalibrationGaps:
-    """Calibration errors with the bins fixed once, so that many weightings of the rows cost little.
+    """Calibration errors with the bins, of equal mass, fixed once: many weightings of the rows cost little.
 
-    Parameters
-    ----------
-    y
-        True class positions, int (n,).
-    probabilities
-        Float (n, k).
-    bins
-        Bins of equal mass (Nixon et al. 2019, arXiv 1904.01685).
+    Nixon et al. 2019, arXiv 1904.01685.
     """
 
     def __init__(self, y: np.ndarray, probabilities: np.ndarray, bins: int) -> None:
@@ -104,17 +97,7 @@ def scaled(
 
 
 def fitted_temperature(y: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Temperature with the smallest mean log loss on these rows, within `TEMPERATURES` (Guo et al. 2017).
-
-    Parameters
-    ----------
-    y
-        True class positions, int (n,).
-    probabilities
-        Float (n, k).
-    weights
-        Row weights, (n,).
-    """
+    """Temperature with the smallest mean log loss on these rows, within `TEMPERATURES` (Guo et al. 2017)."""
     logits = np.log(np.clip(probabilities, EPSILON, 1))
     logits -= logits.max(axis=1, keepdims=True)
     of_truth = logits[np.arange(len(y)), y]

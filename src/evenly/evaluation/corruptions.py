@@ -45,21 +45,8 @@ def strength_label(name: str, strength: int) -> str:
 def corrupted(samples: SampleTable, name: str, strength: int, seed: int) -> SampleTable:
     """Give the same rows with their payload made worse.
 
-    Parameters
-    ----------
-    samples
-        Rows with a payload.
-    name
-        One of `corruption_names` of their modality.
-    strength
-        1, 2 or 3; 0 gives the rows as they are.
-    seed
-        Of the rows' random streams.
-
-    Raises
-    ------
-    DataError
-        When an image cannot be decoded.
+    `name` is one of `corruption_names` of their modality, strength 0 gives the rows as they are, `seed` is
+    that of the rows' random streams. A `DataError` where an image cannot be decoded.
     """
     if name not in _NAMES[samples.modality]:
         raise ValueError(f"{name} is no corruption of {samples.modality} data")
@@ -141,16 +128,7 @@ def mistyped(text: str, share: float, rng: np.random.Generator) -> str:
     A letter is replaced by a neighbour on the keyboard, exchanged with the next, dropped or doubled. Letters
     that are not on the map (other scripts, accents) have the last three kinds. Digits, spaces and punctuation
     stay. Under the same stream, the errors of a smaller share are among those of a larger one, except where
-    two meet.
-
-    Parameters
-    ----------
-    text
-        Any.
-    share
-        0…1; the number of errors is rounded up or down at random, so that the share holds on average.
-    rng
-        The stream of this text.
+    two meet; the number of errors is rounded at random, so that the share holds on average.
     """
     letters = [k for k, character in enumerate(text) if character.isalpha()]
     rounding = rng.random()
@@ -211,17 +189,7 @@ def severity(name: str, strength: int, side: int) -> float:
 
 
 def worsened(pixels: np.ndarray, name: str, strength: int, rng: np.random.Generator) -> bytes:
-    """Corrupt a picture and encode it: as JPEG for `jpeg`, else as PNG.
-
-    Parameters
-    ----------
-    pixels
-        uint8 (height, width, 1 or 3), RGB.
-    name, strength
-        Which corruption, and 1, 2 or 3.
-    rng
-        The stream of this picture. One set of numbers serves all strengths.
-    """
+    """Corrupt a picture, uint8 (height, width, 1 or 3), and encode it: as JPEG for `jpeg`, else as PNG."""
     import cv2
 
     from evenly.features.images import encode_images

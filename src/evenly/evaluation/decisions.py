@@ -28,23 +28,13 @@ _ALIKE = 0.1
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """Decide for the class with the largest log p / temperature + offset.
-
-    Attributes
-    ----------
-    name
-        Which rule.
-    temperature
-        1 where nothing is scaled.
-    offsets
-        One per class, in nats, (k,); 0 is neutral.
-    restates_probabilities
-        Whether the shifted scores are meant as probabilities, or are only there to decide by.
-    """
+    """Decide for the class with the largest log p / temperature + offset."""
 
     name: RuleName
+    #: One per class, in nats, (k,); 0 is neutral.
     offsets: np.ndarray
     temperature: float = 1.0
+    #: Whether the shifted scores are meant as probabilities, or are only there to decide by.
     restates_probabilities: bool = True
 
     def decisions(self, probabilities: np.ndarray) -> np.ndarray:
@@ -66,19 +56,7 @@ def deployment_shares(
 ) -> np.ndarray:
     """Share of each class where the model will be used, float (k,), all above 0, summing to 1.
 
-    Parameters
-    ----------
-    setting
-        `validation` or `train` (shares of these rows, Laplace-smoothed), `uniform`, or shares by class.
-    classes
-        Class names, k of them.
-    train, validation
-        Real rows per class, int (k,).
-
-    Raises
-    ------
-    ParameterError
-        When a mapping misses a class or names one that is not there.
+    `train` and `validation` are real rows per class, int (k,), whose shares are Laplace-smoothed.
     """
     if setting == "uniform":
         return np.full(len(classes), 1 / len(classes))
@@ -91,10 +69,7 @@ def deployment_shares(
 def normalised_shares(setting: Mapping[str, float], classes: Sequence[str], where: str) -> np.ndarray:
     """Shares by class as float (k,), summing to 1, in the order of the classes.
 
-    Raises
-    ------
-    ParameterError
-        When the mapping, called `where`, misses a class or names one that is not there.
+    A `ParameterError` where the mapping, called `where`, misses a class or names one that is not there.
     """
     missing = [name for name in classes if name not in setting]
     unknown = [name for name in setting if name not in set(classes)]
@@ -137,17 +112,7 @@ def tuned_offsets(
     Coordinate ascent from neutral: one class after the other, scarcest first, takes the offset that is best
     given the others (found exactly, by sorting the rows by the offset at which they would change sides), the
     smallest where several are as good. At the end a class with n rows keeps n/(n + shrinkage) of its offset.
-
-    Parameters
-    ----------
-    y
-        True class positions, int (n,). Classes without rows stay neutral.
-    probabilities
-        Float (n, k).
-    weights
-        What a row of each class counts, float (k,); 1 where None.
-    shrinkage
-        In rows; 0 keeps what was found.
+    Classes without rows stay neutral; `weights`, (k,), is what a row of each class counts.
     """
     classes = probabilities.shape[1]
     logits = np.log(np.clip(probabilities, EPSILON, 1))
@@ -228,10 +193,8 @@ def fitted_rules(
     ----------
     y, probabilities
         Validation rows: true class positions (n,), scores (n, k).
-    effective
-        Prior that the model's probabilities stand for, (k,).
-    deployment
-        Prior where the model will be used, (k,).
+    effective, deployment
+        Priors (k,): the one that the scores stand for, and the one where the model will be used.
     weights
         What a validation row of each class counts, (k,); None where validation is like deployment.
     shrinkage
@@ -260,21 +223,8 @@ def out_of_fold(
     """Read the rules out on the rows that they are made from, each row by rules made without its fold.
 
     Rules that are chosen by what they score on validation rows must not have seen these rows. The folds take
-    the rows of each class in turn, in the order given.
-
-    Parameters
-    ----------
-    y, probabilities
-        Validation rows, at least two: true class positions (n,), scores (n, k).
-    folds
-        Number of folds, at most n.
-    **fitting
-        The rest of what `fitted_rules` takes.
-
-    Returns
-    -------
-    dict
-        By rule, probabilities as it states them, (n, k), and class positions that it decides for, (n,).
+    the rows of each class in turn, in the order given. Gives, by rule, probabilities as it states them and
+    class positions that it decides for; `fitting` is the rest of what `fitted_rules` takes.
     """
     turn = np.empty(len(y), dtype=np.int64)
     turn[np.argsort(y, kind="stable")] = np.arange(len(y)) % min(folds, len(y))

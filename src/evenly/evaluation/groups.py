@@ -138,10 +138,7 @@ def group_errors(
 def minority_groups(train: Mapping[str, int], test: Mapping[str, int]) -> frozenset[str]:
     """Groups with fewer training rows than an equal share of their class's over all values of the attribute.
 
-    Parameters
-    ----------
-    train, test
-        Rows per group; a group that only the test has is a minority of its class.
+    A group that only the test has is a minority of its class.
     """
     names = [*train, *(name for name in test if name not in train)]
     values = natural_order(parts_of(name)[1] for name in names)

@@ -64,6 +64,9 @@ def bootstrap_draws(
 ) -> list[dict[str, np.ndarray]]:
     """Headline metrics of several sets of predictions for the same rows, on the same resamples of these rows.
 
+    Gives, for each set, metric to its values, float (B,): the ranking metrics fewer where rows × classes are
+    many.
+
     Parameters
     ----------
     predictions
@@ -73,12 +76,7 @@ def bootstrap_draws(
     row_weights
         What each row counts besides, float (n,).
     names
-        Which of `HEADLINE`; the ranking metrics get fewer resamples than B where rows × classes are many.
-
-    Returns
-    -------
-    list of dict
-        For each set of predictions, metric to its values, float (B,) or fewer.
+        Which of `HEADLINE`.
     """
     rows, classes = len(predictions[0]), predictions[0].classes
     affordable = _RANKING_BUDGET // (rows * classes * len(predictions))

@@ -35,20 +35,17 @@ def write_evaluation(
     quality: Quality | None = None,
     robustness: Sequence[RobustnessPoint] = (),
 ) -> None:
-    """Write `metrics/evaluate.json`, `plots/evaluate/` and `reports/` under a root.
+    """Write `metrics/evaluate.json`, `plots/evaluate/` and `reports/` under the root of a project.
 
     Parameters
     ----------
-    evaluation
-        What was found.
+    evaluation, quality, robustness
+        What was found: of the models, of the synthetic rows they were fitted on, and on damaged test rows,
+        where that was tried.
     root
         Of the project.
     title, facts, stages
         What the report says besides; see `evenly.evaluation.report.report_context`.
-    quality
-        Of the synthetic rows that the models were fitted on, where there are any.
-    robustness
-        How the models do on damaged test rows, where that was tried.
     """
     root = Path(root)
     plots, reports = root / "plots" / "evaluate", root / "reports"

@@ -63,10 +63,8 @@ def report_context(
     ----------
     evaluation
         What the report is of.
-    title
-        What the run is called.
-    facts
-        What the run was: data set, recipe, model, loss, seed and so on, in the order to show.
+    title, facts
+        What the run is called, and what it was: data set, recipe, model and so on, in the order to show.
     plots
         Folder with the PNG files of `evenly.evaluation.plots`.
     stages

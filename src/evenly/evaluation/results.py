@@ -25,41 +25,28 @@ class OriginResult:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What one model scores.
+    """What one model scores, by headline metrics."""
 
-    Attributes
-    ----------
-    name
-        The stage that made it.
-    probabilities
-        For the test rows in their order, float64 (n, k).
-    test
-        Headline metrics with intervals.
-    validation, train
-        Headline metrics; `train` on the real rows that the model was fitted on.
-    origins
-        The training rows by origin, real ones first.
-    """
-
+    #: The stage that made it.
     name: str
+    #: For the test rows in their order, float64 (n, k).
     probabilities: np.ndarray
     test: dict[str, Interval]
     validation: dict[str, float]
+    #: On the real rows that the model was fitted on.
     train: dict[str, float]
+    #: The training rows by origin, real ones first.
     origins: tuple[OriginResult, ...]
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """A decision rule on test rows: metrics, and its gain over argmax on the same rows (empty for argmax).
-
-    `validation` has the metrics on validation rows, each read out by a rule that was made without it: what a
-    rule may be chosen by.
-    """
+    """A decision rule on test rows: metrics, and its gain over argmax on the same rows (empty for argmax)."""
 
     rule: DecisionRule
     metrics: dict[str, Interval]
     gain: dict[str, Interval]
+    #: On validation rows, each read out by a rule that was made without it: what a rule may be chosen by.
     validation: dict[str, float] = field(default_factory=dict)
 
 
@@ -89,41 +76,24 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything about one run's models.
-
-    Attributes
-    ----------
-    test
-        The test rows.
-    models
-        In the order they were made; the last one is final.
-    difference
-        Final model minus the first one on the same test rows; empty where there is one model.
-    rules
-        Decision rules on the final model's scores, argmax first.
-    prior
-        Deployment prior as set.
-    deployment
-        The same as shares, (k,).
-    reweighted
-        Whether rows were weighted to the deployment prior for `rules`, since the test has other shares.
-    per_class
-        In class order.
-    calibration_bins
-        Bins of the calibration errors.
-    groups
-        Errors by group; None where the data have no spurious attribute.
-    """
+    """Everything about one run's models."""
 
     test: SampleTable
+    #: In the order they were made; the last one is final.
     models: tuple[ModelResult, ...]
+    #: Final model minus the first one on the same test rows; empty where there is one model.
     difference: dict[str, Interval]
+    #: On the final model's scores, argmax first.
     rules: tuple[RuleResult, ...]
+    #: Deployment prior as set, and as shares, (k,).
     prior: PriorSetting
     deployment: np.ndarray
+    #: Whether rows were weighted to the deployment prior for `rules`, since the test has other shares.
     reweighted: bool
+    #: In class order.
     per_class: tuple[ClassResult, ...]
     calibration_bins: int
+    #: None where the data have no spurious attribute.
     groups: GroupErrors | None = None
 
     @property

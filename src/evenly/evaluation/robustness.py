@@ -47,27 +47,16 @@ _OFFSET = 0.06
 
 @dataclass(frozen=True)
 class RobustnessPoint:
-    """What one model scores under one corruption at one strength.
-
-    Attributes
-    ----------
-    model, corruption
-        Names.
-    strength
-        0 (clean) to 3.
-    label
-        What the strength means.
-    metrics
-        `accuracy`, `macro_f1` and `calibration_error` with 95% intervals.
-    change
-        Differences to the clean rows, paired over the same resamples; all 0 at strength 0.
-    """
+    """What one model scores under one corruption at one strength, 0 (clean) to 3."""
 
     model: str
     corruption: str
     strength: int
+    #: What the strength means.
     label: str
+    #: `accuracy`, `macro_f1` and `calibration_error` with 95% intervals.
     metrics: dict[str, Interval]
+    #: Differences to the clean rows, paired over the same resamples; all 0 at strength 0.
     change: dict[str, Interval]
 
 
@@ -80,27 +69,22 @@ def robustness(
     rows: int = MOST_ROWS,
     resamples: int = RESAMPLES,
 ) -> list[RobustnessPoint]:
-    """Score models on test rows under every corruption of their modality, strength by strength.
+    """Score models on test rows under every corruption of their modality: by corruption, model, strength.
 
     Parameters
     ----------
     models
         By name.
     test
-        Test rows, at least one.
+        Test rows, at least one; their order does not matter.
     seed
-        Of the corruptions and the bootstrap. The order of the rows does not matter.
+        Of the corruptions and the bootstrap.
     bins
-        Bins of equal mass of the calibration error at most; fewer below 20 rows a bin.
+        Bins of equal mass of the calibration error at most; fewer where they would hold few rows.
     rows
         Of a larger test set so many rows are taken, drawn evenly by a hash of their ids.
     resamples
         Of the bootstrap.
-
-    Returns
-    -------
-    list of RobustnessPoint
-        By corruption, then model, then strength.
     """
     test = _sampled(test, rows)
     bins = calibration_bins(len(test), bins)

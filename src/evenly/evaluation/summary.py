@@ -21,17 +21,7 @@ if TYPE_CHECKING:
 def print_summary(metrics_path: str | Path, console: Console | None = None) -> None:
     """Print the metrics table, the decision-rule table, and where plots and report are.
 
-    Parameters
-    ----------
-    metrics_path
-        The `metrics/evaluate.json` of a run.
-    console
-        Where to print; a terminal of its own where None.
-
-    Raises
-    ------
-    DataError
-        When there is no such file.
+    A `DataError` where there is no `metrics/evaluate.json`.
     """
     from rich.console import Console
     from rich.markup import escape

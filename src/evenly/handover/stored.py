@@ -1,10 +1,13 @@
-"""Everything that the outputs of one finished run say, read back from its revision without a checkout."""
+"""What the outputs of one finished run say, read back without a checkout, and which code made them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
+import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,48 +16,36 @@ from typing import Any
 from evenly.classifiers.classifier import MANIFEST
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
-from evenly.experiments.history import Revision, changed_stages, find_revisions
+from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions, git
 from evenly.experiments.runs import Run, read_run
 from evenly.params.datasets import DATASETS_FILE
 from evenly.params.project import PARAMS_FILE
 
 #: Metrics of the stages before `evaluate`, which has its own place in a run.
 _METRICS = ("split", "imbalance", "llm", "generate", "filter", "resample", "mining")
+# The same bytes whatever the user's git configuration says, binary files included.
+_DIFF = (
+    "diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames",
+    "--src-prefix=a/", "--dst-prefix=b/",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A finished run.
-
-    Attributes
-    ----------
-    revision
-        Where it is stored.
-    run
-        What was run, what it scored and what it cost.
-    params
-        params.yaml.
-    entry
-        That of the data set in datasets.yaml.
-    metrics
-        What each stage before `evaluate` says in `metrics/STAGE.json`; empty for one with nothing to do.
-    final
-        The stage that made the model that was kept: `train`, or `finetune` where the second round was better.
-    kept
-        What `finetune` says of that: empty where it made the model.
-    model
-        Files of that model, by their name in its folder.
-    manifest
-        Its `model.json`.
-    """
+    """A finished run."""
 
     revision: Revision
     run: Run
+    #: params.yaml, and the entry of the data set in datasets.yaml.
     params: Mapping[str, Any]
     entry: Mapping[str, Any]
+    #: What each stage before `evaluate` says in `metrics/STAGE.json`; empty for one with nothing to do.
     metrics: Mapping[str, Mapping[str, Any]]
+    #: The stage that made the model that was kept: `train`, or `finetune` where the second round was better.
     final: str
+    #: What `finetune` says of that: empty where it made the model.
     kept: Mapping[str, Any]
+    #: Files of that model, by their name in its folder, and its `model.json`.
     model: Mapping[str, Path]
     manifest: Mapping[str, Any]
 
@@ -83,16 +74,10 @@ class StoredRun:
         return max(scored, key=lambda pair: pair[1])[0]
 
     def needed(self, path: str) -> bytes:
-        """Content of an output.
-
-        Raises
-        ------
-        DataError
-            When there is none.
-        """
+        """Content of an output; a `DataError` where there is none."""
         content = self.revision.read(path)
         if content is None:
-            raise DataError(f"{self.revision.name} has no {path}; run `dvc repro` there and commit.")
+            raise self._missing(path)
         return content
 
     def table(self, path: str) -> list[dict[str, str]]:
@@ -100,28 +85,18 @@ class StoredRun:
         return list(csv.DictReader(io.StringIO(self.needed(path).decode("utf-8"))))
 
     def folder(self, path: str) -> Mapping[str, Path]:
-        """Files of an output that is a folder.
-
-        Raises
-        ------
-        DataError
-            When there are none.
-        """
+        """Files of an output that is a folder; a `DataError` where there are none."""
         files = self.revision.files(path)
         if not files:
-            raise DataError(f"{self.revision.name} has no {path}; run `dvc repro` there and commit.")
+            raise self._missing(path)
         return files
+
+    def _missing(self, path: str) -> DataError:
+        return DataError(f"{self.revision.name} has no {path}; run `dvc repro` there and commit.")
 
 
 def read_stored_run(root: Path, name: str) -> StoredRun:
-    """Read a finished run.
-
-    Parameters
-    ----------
-    root
-        The project's folder.
-    name
-        An experiment, branch, tag or commit, or `workspace`.
+    """Read a finished run: an experiment, branch, tag or commit, or `workspace`.
 
     Raises
     ------
@@ -168,9 +143,9 @@ def _check_current(revision: Revision) -> None:
             )
         return
     for stage in revision.yaml("dvc.lock").get("stages", {}).values():
-        for file, told in stage.get("params", {}).items():
+        for file, values in stage.get("params", {}).items():
             now = revision.yaml(file)
-            for key, value in told.items():
+            for key, value in values.items():
                 if _at(now, key) != value:
                     raise DataError(
                         f"{revision.name} was committed with another {key} in {file} than its outputs were "
@@ -184,3 +159,47 @@ def _at(values: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         place = place.get(part) if isinstance(place, Mapping) else None
     return place
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The code of a run."""
+
+    #: Of the run: DVC's own for an experiment, which no branch has; None for the workspace.
+    commit: str | None
+    #: One that a repository is sure to have: what an experiment started on, else `commit`, or HEAD.
+    base: str
+    #: What makes the run's files of the base's, for `git apply`; empty where they are the same.
+    patch: bytes
+
+
+def find_provenance(revision: Revision) -> Provenance:
+    """Find the code of a run; a `DataError` with git's own first line, when it fails."""
+    root = revision.root
+    if revision.commit is None:
+        head = git(root, "rev-parse", "HEAD").strip()
+        return Provenance(None, head, _workspace_patch(root))
+    commit = revision.commit
+    if commit not in experiment_revisions(root).values():
+        return Provenance(commit, commit, b"")
+    base = git(root, "rev-parse", f"{commit}^").strip()
+    return Provenance(commit, base, _bytes(root, [*_DIFF, base, commit]))
+
+
+def _workspace_patch(root: Path) -> bytes:
+    """What the workspace has that HEAD has not, new files included, without touching the user's index."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        _bytes(root, ["read-tree", "HEAD"], index)
+        _bytes(root, ["add", "--all", "--intent-to-add", ":/"], index)
+        return _bytes(root, [*_DIFF, "HEAD"], index)
+
+
+def _bytes(root: Path, arguments: list[str], environment: dict[str, str] | None = None) -> bytes:
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, env={**os.environ, **(environment or {})}
+    )
+    if done.returncode:
+        message = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"])[0]
+        raise DataError(f"git {arguments[0]} failed: {message.removeprefix('fatal: ')}.")
+    return done.stdout

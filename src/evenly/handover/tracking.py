@@ -34,29 +34,18 @@ _PARAMS_AT_ONCE, _METRICS_AT_ONCE, _LONGEST = 100, 1000, 6000
 
 @dataclass(frozen=True)
 class Record:
-    """What a tracker is told of a run.
+    """What a tracker gets of a run."""
 
-    Attributes
-    ----------
-    key
-        Of its outputs: the same run has the same key, whatever it is called.
-    name
-        What the tracker shows.
-    tags
-        Data set, recipe, model.
-    params
-        Settings by dotted key, as text.
-    metrics
-        Final numbers by path, such as `test/macro_f1`.
-    curves
-        By path, such as `fit/val/loss`, the steps with their values, as dvclive logged them.
-    """
-
+    #: Of its outputs: the same run has the same key, whatever it is called.
     key: str
     name: str
+    #: Data set, recipe, model.
     tags: Mapping[str, str]
+    #: Settings by dotted key, as text.
     params: Mapping[str, str]
+    #: Final numbers by path, such as `test/macro_f1`.
     metrics: Mapping[str, float]
+    #: By path, such as `fit/val/loss`, the steps with their values, as dvclive logged them.
     curves: Mapping[str, tuple[tuple[int, float], ...]]
 
 
@@ -103,7 +92,7 @@ def track_run(root: Path, name: str, tracker: Tracker, project: str, uri: str | 
 def run_record(stored: StoredRun) -> Record:
     """Arrange what a run has stored as trackers want it."""
     run, scores = stored.run, stored.run.scores
-    told = {
+    settings = {
         "dataset": run.dataset,
         "recipe": run.recipe,
         "model": run.model,
@@ -120,7 +109,7 @@ def run_record(stored: StoredRun) -> Record:
         key=hashlib.sha256(content.encode()).hexdigest()[:16],
         name=run.name,
         tags={"dataset": run.dataset, "recipe": run.recipe, "model": run.model},
-        params={_word(key): str(value)[:_LONGEST] for key, value in flattened(told).items()},
+        params={_word(key): str(value)[:_LONGEST] for key, value in flattened(settings).items()},
         metrics={
             _word(key.replace(".", "/")): float(value)
             for key, value in numbers.items()
