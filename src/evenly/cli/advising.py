@@ -163,5 +163,4 @@ def curve(
 
 
 def _default_models() -> str:
-
     return "logistic_regression,random_forest" + (",catboost" if find_spec("catboost") else "")

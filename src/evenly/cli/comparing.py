@@ -113,7 +113,6 @@ def compare(
 
 
 def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failures: dict[str, str]) -> None:
-
     if not names:
         reasons = " ".join(dict.fromkeys(failures.values()))
         raise DataError(f"There is nothing to compare: no run has finished. {reasons}".strip())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +19,7 @@ from evenly.datasets.sources import checksum, find_source, is_tracked, open_tree
 from evenly.errors import DataError, ParameterError
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries, read_entry
-
-
-class Kind(StrEnum):
-    """Modalities, as an option."""
-
-    text = "text"
-    image = "image"
-    table = "table"
+from evenly.samples import Modality
 
 
 def datasets() -> None:
@@ -42,7 +34,6 @@ def datasets() -> None:
 
 
 def _presence(entry: DatasetEntry, name: str) -> tuple[str, int | None]:
-
     if not entry.builtin:
         try:
             find_source(entry, name, [Path()])
@@ -75,7 +66,9 @@ def fetch(name: Annotated[str, typer.Argument(help="An entry of datasets.yaml th
 def add(
     name: Annotated[str, typer.Argument(help="What to call it in datasets.yaml.")],
     path: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet, a zip of these, or a folder.")],
-    modality: Annotated[Kind | None, typer.Option(help="Left out, it is told by the other options.")] = None,
+    modality: Annotated[
+        Modality | None, typer.Option(help="Left out, it is told by the other options.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
     text: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
     image: Annotated[str | None, typer.Option(help="Column of a manifest with the image's path.")] = None,
@@ -96,7 +89,7 @@ def add(
     columns = {"label": label, "text": text, "image": image, "id": id_}
     columns |= {"group": group, "attribute": attribute}
     files = {"train": train, "validation": validation, "test": test}
-    options: dict[str, Any] = {"modality": str(modality) if modality else None, "licence": licence}
+    options: dict[str, Any] = {"modality": modality, "licence": licence}
     options["columns"] = {key: value for key, value in columns.items() if value is not None}
     options["files"] = {key: value for key, value in files.items() if value is not None}
     changes = {key: value for key, value in options.items() if value}
@@ -142,7 +135,6 @@ def _new_entry(name: str, path: Path, changes: dict[str, Any]) -> dict[str, Any]
 
 
 def _refuse_filled(name: str, existing: dict[str, Any] | None) -> None:
-
     for key in ("builtin", "url", "urls", "path"):
         if existing and existing.get(key):
             raise ParameterError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -33,13 +32,6 @@ app = typer.Typer(
     help="Hand over what a run has made: its experiment folder, or its training rows for other tools.\n\n"
     "`evenly export RUN DIR` is short for `evenly export run RUN DIR`.",
 )
-
-
-class Form(StrEnum):
-    """What a line looks like."""
-
-    plain = "plain"
-    chat = "chat"
 
 
 @app.callback()
@@ -76,35 +68,28 @@ def run(
 def jsonl(
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("data/balanced/train.jsonl"),
     form: Annotated[
-        Form,
+        Literal["plain", "chat"],
         typer.Option(
             "--format", help="plain: text or columns, label, origin, id. chat: messages for fine-tuning."
         ),
-    ] = Form.plain,
+    ] = "plain",
     system: Annotated[str, typer.Option(help="With chat: what the system says first.")] = "",
 ) -> None:
     """Write the balanced training rows as JSON Lines: texts or tables, one row a line."""
-    if system and form is not Form.chat:
+    if system and form != "chat":
         raise ParameterError("--system belongs to --format chat; add that, or leave it out.")
-    written = write_jsonl(read_samples(BALANCED), output, form.value, system)
+    written = write_jsonl(read_samples(BALANCED), output, form, system)
     typer.echo(f"{written.rows:,} rows written to {output}.")
     if written.left_out:
         kinds = ", ".join(f"{origin} {n:,}" for origin, n in sorted(written.left_out.items()))
         typer.echo(f"{sum(written.left_out.values()):,} rows are vectors without a text, left out: {kinds}.")
 
 
-class To(StrEnum):
-    """Trackers, by the extra that brings them."""
-
-    mlflow = "mlflow"
-    wandb = "wandb"
-
-
 def track(
     name: Annotated[
         str, typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
     ],
-    to: Annotated[To, typer.Option(help="Each needs the extra of its name.")],
+    to: Annotated[Literal["mlflow", "wandb"], typer.Option(help="Each needs the extra of its name.")],
     project: Annotated[
         str, typer.Option(help="The experiment of MLflow, the project of Weights & Biases.")
     ] = "evenly",
@@ -121,4 +106,4 @@ def track(
     Also a run that DVC took from its cache. A run that MLflow has already is not sent twice. Weights & Biases
     takes its own settings from the environment (WANDB_MODE=offline, WANDB_BASE_URL).
     """
-    typer.echo(f"{track_run(Path(), name, to.value, project, uri)}.")
+    typer.echo(f"{track_run(Path(), name, to, project, uri)}.")
