@@ -42,14 +42,14 @@ def main() -> None:
         return
 
     with watching(Console(stderr=True)) as watch:
-        made = generate_samples(plan, train, prompts, settings, keys_from(os.environ), folder, watch)
-    if made.samples is None:
+        generation = generate_samples(plan, train, prompts, settings, keys_from(os.environ), folder, watch)
+    if generation.samples is None:
         write_no_samples("data/generated/llm.parquet")
     else:
-        write_samples(made.samples, "data/generated/llm.parquet")
-    write_json(made.metrics, "metrics/llm.json")
+        write_samples(generation.samples, "data/generated/llm.parquet")
+    write_json(generation.metrics, "metrics/llm.json")
 
-    m = made.metrics
+    m = generation.metrics
     cost = "unknown" if m["cost"] is None else f"{m['cost']:.4f}"
     print(
         f"llm_generate: {m['accepted']} of {m['wanted']} samples in {m['calls']} calls "

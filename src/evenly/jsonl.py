@@ -51,8 +51,8 @@ def write_jsonl(samples: SampleTable, path: str | Path, form: Form = "plain", sy
     here = [row for row, text in enumerate(samples.texts) if text is not None]
     if samples.modality == "table":
         here = list(range(len(samples)))
-    shown = samples.take(here)
-    records = _plain(shown) if form == "plain" else _chats(shown, system)
+    rows = samples.take(here)
+    records = _plain(rows) if form == "plain" else _chats(rows, system)
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     present = set(here)
@@ -72,8 +72,8 @@ def _plain(samples: SampleTable) -> Iterator[dict[str, Any]]:
 def _chats(samples: SampleTable, system: str) -> Iterator[dict[str, Any]]:
     first = [{"role": "system", "content": system}] if system else []
     for row, label in zip(_payloads(samples), samples.labels, strict=True):
-        said = row["text"] if samples.modality == "text" else json.dumps(row, ensure_ascii=False)
-        user = {"role": "user", "content": said}
+        content = row["text"] if samples.modality == "text" else json.dumps(row, ensure_ascii=False)
+        user = {"role": "user", "content": content}
         yield {"messages": [*first, user, {"role": "assistant", "content": label}]}
 
 

@@ -106,16 +106,15 @@ class LlmJudge:
         _refuse_half_done(answers)
         read = [marks_of(answer) for answer in answers]
         marks = np.array([each or (math.nan,) * len(MARKS) for each in read]).reshape(-1, len(MARKS)).T
-        failures = [
-            None if each else answer.failure or "unusable" for each, answer in zip(read, answers, strict=True)
-        ]
+        pairs = zip(read, answers, strict=True)
+        failures = [None if each else answer.failure or "unusable" for each, answer in pairs]
         return JudgeScores(marks[0], marks[1], marks[2], failures, measured)
 
     def requests(self, samples: SampleTable) -> Iterator[ChatRequest]:
         """One request a sample, in order."""
-        shown = _Shown(self.train, self.notes)
+        surroundings = _Surroundings(self.train, self.notes)
         for label, sample in zip(samples.labels, _worded(samples), strict=True):
-            messages = self.prompts.messages(PROMPT, {**shown.beside(label), "sample": sample})
+            messages = self.prompts.messages(PROMPT, {**surroundings.beside(label), "sample": sample})
             yield ChatRequest(messages, temperature=0.0, schema=_SCHEMA, tag=label)
 
     async def _answers(
@@ -180,14 +179,14 @@ def _refuse_half_done(answers: list[Answer]) -> None:
         outages = refused
     if outages:
         kinds = Counter(str(answer.failure) for answer in outages)
-        said = ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(kinds.items()))
+        reasons = ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(kinds.items()))
         raise JudgingError(
-            f"{len(outages)} of {len(answers)} samples could not be judged ({said}). "
+            f"{len(outages)} of {len(answers)} samples could not be judged ({reasons}). "
             f"{outages[0].error} {GO_ON}"
         )
 
 
-class _Shown:
+class _Surroundings:
     """What stands beside a sample of a class, the same for all its samples."""
 
     def __init__(self, train: SampleTable, notes: Mapping[str, ClassNote]) -> None:

@@ -57,19 +57,19 @@ def progress_panel(progress: Progress, height: int = 40) -> RenderableType:
     """Where the generation stands, by class; those farthest from their quota where not all fit."""
     quotas = progress.quotas
     room = max(3, height - _OTHER_LINES)
-    shown = list(quotas)
-    if len(shown) > room:
-        chosen = set(sorted(range(len(shown)), key=lambda k: (-shown[k].missing, k))[:room])
-        shown = [quota for k, quota in enumerate(quotas) if k in chosen]
+    rows = list(quotas)
+    if len(rows) > room:
+        chosen = set(sorted(range(len(rows)), key=lambda k: (-rows[k].missing, k))[:room])
+        rows = [quota for k, quota in enumerate(quotas) if k in chosen]
     table = Table(box=None, pad_edge=False, expand=True)
     table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=32)
     table.add_column("", ratio=1)
     for name in ("accepted", "wanted", "rejected", "calls"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("mostly because of", overflow="ellipsis", no_wrap=True, ratio=1)
-    for quota in shown:
+    for quota in rows:
         table.add_row(*_row(quota.cell.name, [quota]))
-    rest = [quota for quota in quotas if quota not in shown]
+    rest = [quota for quota in quotas if quota not in rows]
     if rest:
         table.add_row(*_row(f"… {len(rest)} more", rest), style="dim")
     if len(quotas) > 1:

@@ -21,6 +21,9 @@ from evenly.samples import SampleTable
 _ENOUGH = 5
 #: Tokens a second that one request is thought to get from a server never met before.
 _SPEED = 50.0
+#: Tokens of JSON around each sample: quotes, comma, and the keys of objects.
+_AROUND_TEXT = 3.0
+_AROUND_OBJECT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,71 +51,6 @@ class Estimate:
             f"cost        {cost}",
             f"minutes     {self.minutes:.1f}",
         ]
-
-
-def estimate(
-    settings: EngineSettings,
-    folder: Path,
-    requests: Sequence[ChatRequest],
-    completion_tokens: Sequence[float],
-) -> Estimate:
-    """Cost of the requests which no journal answers yet. Sends nothing."""
-    endpoint = Endpoint(settings.base_url, settings.model, settings, dict(settings.extra_body), None)
-    path = journal_path(folder, settings.base_url, settings.model)
-    prompts, completions, known = 0.0, 0.0, 0
-    answered, guessed, told, written, seconds = 0, 0.0, 0, 0, 0.0
-    if path.exists():
-        with Journal(path, settings.base_url, settings.model) as journal:
-            answered, guessed, told, written, seconds = journal.calibration()
-            slots = _known(journal, endpoint, requests)
-    else:
-        slots = set()
-    for number, (request, completion) in enumerate(zip(requests, completion_tokens, strict=True)):
-        if number in slots:
-            known += 1
-            continue
-        prompts += guessed_prompt_tokens(request.messages)
-        limit = settings.max_tokens if request.max_tokens is None else request.max_tokens
-        completions += min(completion, limit)
-    calls = len(requests) - known
-    measured = answered >= _ENOUGH
-    if measured:
-        prompts *= told / guessed
-        completions = written / answered * calls
-    usage = Usage(round(prompts), round(completions))
-    return Estimate(
-        calls,
-        known,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        cost_of(usage, settings.prices.get(settings.model)),
-        _minutes(settings, calls, usage, seconds / answered if measured else None),
-        measured,
-    )
-
-
-def _known(journal: Journal, endpoint: Endpoint, requests: Sequence[ChatRequest]) -> set[int]:
-    found = set()
-    for number, request in enumerate(requests):
-        key, _ = content_key(endpoint.content(request))
-        if journal.find(Slot(key, request.ordinal, 0)) is not None:
-            found.add(number)
-    return found
-
-
-def _minutes(settings: EngineSettings, calls: int, usage: Usage, latency: float | None) -> float:
-    if calls == 0:
-        return 0.0
-    each = latency if latency is not None else usage.completion_tokens / calls / _SPEED
-    rounds = each * max(1.0, calls / settings.concurrency) / 60.0
-    by_requests = calls / settings.requests_per_minute if settings.requests_per_minute else 0.0
-    by_tokens = usage.total / settings.tokens_per_minute if settings.tokens_per_minute else 0.0
-    return max(rounds, by_requests, by_tokens)
-
-
-#: Tokens of JSON around each sample: quotes, comma, and the keys of objects.
-_AROUND_TEXT = 3.0
-_AROUND_OBJECT = 10.0
 
 
 def planned_requests(plan: LlmPlan, train: SampleTable, prompts: Prompts) -> Iterator[ChatRequest]:
@@ -155,6 +93,47 @@ def _mean_tokens(asking: Asking, call: Call) -> float:
     """Tokens of one sample of the call's cell, by the training rows."""
     mode, members = asking.plan.mode, asking.rows.members(call.cell)
     rows = members if len(members) else range(len(asking.rows.ids))
-    shown = [asking.shown_row(int(row)) for row in rows]
+    texts = [asking.row_text(int(row)) for row in rows]
     around = _AROUND_OBJECT if mode == "paraphrase" else _AROUND_TEXT
-    return sum(guessed_tokens(text) for text in shown) / max(len(shown), 1) + around
+    return sum(guessed_tokens(text) for text in texts) / max(len(texts), 1) + around
+
+
+def estimate(
+    settings: EngineSettings, folder: Path, requests: Sequence[ChatRequest], lengths: Sequence[float]
+) -> Estimate:
+    """Cost of the requests which no journal answers yet; `lengths` are the answers' tokens."""
+    endpoint = Endpoint(settings.base_url, settings.model, settings, dict(settings.extra_body), None)
+    path = journal_path(folder, settings.base_url, settings.model)
+    open_requests = list(zip(requests, lengths, strict=True))
+    answered, guessed, prompted, written, seconds = 0, 0.0, 0, 0, 0.0
+    if path.exists():
+        with Journal(path, settings.base_url, settings.model) as journal:
+            answered, guessed, prompted, written, seconds = journal.calibration()
+            open_requests = [
+                (request, length)
+                for request, length in open_requests
+                if journal.find(Slot(content_key(endpoint.content(request))[0], request.ordinal, 0)) is None
+            ]
+    calls = len(open_requests)
+    prompt = sum(guessed_prompt_tokens(request.messages) for request, _ in open_requests)
+    completion = sum(
+        min(length, request.max_tokens or settings.max_tokens) for request, length in open_requests
+    )
+    measured = answered >= _ENOUGH
+    if measured:
+        prompt, completion = prompt * prompted / guessed, written / answered * calls
+    usage = Usage(round(prompt), round(completion))
+    minutes = _minutes(settings, calls, usage, seconds / answered if measured else None)
+    cost = cost_of(usage, settings.prices.get(settings.model))
+    known = len(requests) - calls
+    return Estimate(calls, known, usage.prompt_tokens, usage.completion_tokens, cost, minutes, measured)
+
+
+def _minutes(settings: EngineSettings, calls: int, usage: Usage, latency: float | None) -> float:
+    if calls == 0:
+        return 0.0
+    each = latency if latency is not None else usage.completion_tokens / calls / _SPEED
+    rounds = each * max(1.0, calls / settings.concurrency) / 60.0
+    by_requests = calls / settings.requests_per_minute if settings.requests_per_minute else 0.0
+    by_tokens = usage.total / settings.tokens_per_minute if settings.tokens_per_minute else 0.0
+    return max(rounds, by_requests, by_tokens)

@@ -30,39 +30,7 @@ from typing import NamedTuple
 from evenly.errors import DataError
 from evenly.llm.engine.messages import Usage
 
-
-def this_host() -> str:
-    """A name for everything that shares this table of process numbers."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
-
-
-def runs(pid: int) -> bool:
-    """Whether a process of this number runs here."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def birth(pid: int) -> str | None:
-    """When a process began: a number given out anew is not the old process. None if unknown."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    # The third field of the file is the state, a zombie's is Z: it will never come back.
-    return "zombie" if fields[0] == "Z" else fields[19]
-
-
-#: A claim of another machine is dead after this long without a heartbeat; on this machine the process itself
-#: tells.
+#: A claim of another machine is dead after this long without a heartbeat; here the process itself tells.
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 
@@ -135,8 +103,7 @@ def journal_path(folder: Path, base_url: str, model: str) -> Path:
 
 
 class Journal:
-    """One open journal. Reading and writing take microseconds; `settled` and `durable` wait for what was
-    written.
+    """One open journal; reading and writing take microseconds, `settled` and `durable` wait for the disk.
 
     Without a running event loop every write is committed at once.
     """
@@ -161,7 +128,7 @@ class Journal:
                     self._db.execute(statement)
                 about = [("base_url", base_url), ("model", model), ("version", "1")]
                 self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", about)
-                me = (self.owner, this_host(), os.getpid(), birth(os.getpid()) or "", time.time())
+                me = (self.owner, _this_host(), os.getpid(), _birth(os.getpid()) or "", time.time())
                 self._db.execute("INSERT INTO owners VALUES (?, ?, ?, ?, ?)", me)
             self._wal = os.open(f"{path}-wal", os.O_RDONLY)
         except (sqlite3.Error, OSError) as error:
@@ -200,8 +167,7 @@ class Journal:
         return Entry(row[0], row[1], row[2], Usage(row[3], row[4], bool(row[5])), row[6], row[7], row[8])
 
     def claim(self, slot: Slot, worst: Usage) -> bool:
-        """Whether this process may now pay for `slot`: nobody else is doing so, and nobody has. Send after
-        `settled`.
+        """Whether this process may now pay for `slot` (after `settled`): nobody else does so, and nobody has.
 
         The claim of a process that died is taken over; what it was waiting for goes into the ledger as a call
         that may have been paid, at its worst case. Look at `find` when the answer is no.
@@ -311,11 +277,8 @@ class Journal:
             "SELECT certain, COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM calls"
             " GROUP BY certain"
         ).fetchall()
-        told = {
-            bool(certain): (calls, int(prompt), int(completion))
-            for certain, calls, prompt, completion in rows
-        }
-        sure, unsure = told.get(True, (0, 0, 0)), told.get(False, (0, 0, 0))
+        sums = {bool(row[0]): (int(row[1]), int(row[2]), int(row[3])) for row in rows}
+        sure, unsure = sums.get(True, (0, 0, 0)), sums.get(False, (0, 0, 0))
         return Ledger(*sure, unsure[0], unsure[1] + unsure[2])
 
     def fact(self, name: str) -> str | None:
@@ -365,8 +328,8 @@ class Journal:
         if row is None:
             return False
         host, pid, born, beat = row
-        if host == this_host():
-            return runs(pid) and (birth(pid) or "") == born
+        if host == _this_host():
+            return _runs(pid) and (_birth(pid) or "") == born
         return time.time() - float(beat) < LEASE_SECONDS
 
     @contextmanager
@@ -407,3 +370,33 @@ class Journal:
         else:
             if due is not None and not due.done():
                 due.set_result(None)
+
+
+def _this_host() -> str:
+    """A name for everything that shares this table of process numbers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this number runs here."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _birth(pid: int) -> str | None:
+    """When a process began: a number given out anew is not the old process. None if unknown."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    # The third field of the file is the state, a zombie's is Z: it will never come back.
+    return "zombie" if fields[0] == "Z" else fields[19]

@@ -292,13 +292,13 @@ def relabelled(outcome: Outcome, answers: Sequence[Any], allowed: Sequence[str])
             number = answer.get("number")
             if label is not None and isinstance(number, int | float | str):
                 decided.setdefault(_whole(number), label)
-    kept = []
+    candidates = []
     for number, candidate in enumerate(outcome.candidates, start=1):
         if number in decided:
-            kept.append(replace(candidate, label=decided[number]))
+            candidates.append(replace(candidate, label=decided[number]))
         else:
             outcome.rejected["not_relabelled"] += 1
-    outcome.candidates = kept
+    outcome.candidates = candidates
 
 
 def _candidate(item: Any, place: int, call: Call, asking: Asking) -> Candidate:

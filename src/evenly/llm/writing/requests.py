@@ -81,17 +81,17 @@ class Asking:
         order = self.rows.diverse(cell)
         vary = self._varied(cell, number)
         if self.plan.mode == "paraphrase":
-            shown = in_turn(order, number, self.size // s.per_source)
+            rows = in_turn(order, number, self.size // s.per_source)
             sources = tuple(
                 Source(k, str(self.rows.ids[row]), self.rows.texts[row])
-                for k, row in enumerate(shown, start=1)
+                for k, row in enumerate(rows, start=1)
             )
             return Call(cell, number, s.per_source * len(sources), (), sources, None, vary)
-        shown = in_turn(order, number, s.examples)
-        random_stream(self.plan.seed, "examples", cell.name, number).shuffle(shown)
+        rows = in_turn(order, number, s.examples)
+        random_stream(self.plan.seed, "examples", cell.name, number).shuffle(rows)
         partners = self.rows.neighbours(cell.label, s.confusable) if self.plan.mode == "boundary" else ()
         partner = partners[number % len(partners)] if partners else None
-        return Call(cell, number, self.size, tuple(shown), (), partner, vary)
+        return Call(cell, number, self.size, tuple(rows), (), partner, vary)
 
     def request(
         self, call: Call, part: int, count: int, sources: Sequence[Source] | None = None
@@ -99,8 +99,8 @@ class Asking:
         """One request of a call."""
         values = self._values(call, count)
         if self.plan.mode == "paraphrase":
-            asked = call.sources if sources is None else sources
-            values["sources"] = [{"number": source.number, "text": source.text} for source in asked]
+            sources = call.sources if sources is None else sources
+            values["sources"] = [{"number": source.number, "text": source.text} for source in sources]
             values["per_source"] = self._settings.per_source
         messages = self._prompts.messages(self._file, values)
         return ChatRequest(
@@ -118,7 +118,7 @@ class Asking:
         labels = list(self.candidates(call.cell.label))
         random_stream(self.plan.seed, "candidates", call.cell.name, call.number).shuffle(labels)
         values = {
-            "candidates": [self._shown(label, call.number, _OTHERS_EXAMPLES) for label in labels],
+            "candidates": [self._class(label, call.number, _OTHERS_EXAMPLES) for label in labels],
             "texts": [{"number": number, "text": text} for number, text in texts],
             "instructions": self._settings.instructions,
             "language": self._settings.language,
@@ -143,7 +143,7 @@ class Asking:
         """The classes that a boundary sample of this class may turn out to belong to."""
         return (label, *self.rows.neighbours(label, max(self._settings.confusable, 4)))
 
-    def shown_row(self, row: int) -> str:
+    def row_text(self, row: int) -> str:
         """A training row as prompts show it."""
         if self.plan.mode != "table":
             return self.rows.texts[row]
@@ -169,7 +169,7 @@ class Asking:
             values["attribute"] = {"name": self.plan.attribute or "the attribute", "value": cell.attribute}
         if self.plan.mode == "paraphrase":
             return values
-        values["examples"] = [self.shown_row(row) for row in call.examples]
+        values["examples"] = [self.row_text(row) for row in call.examples]
         if self.plan.mode != "table":
             low, high = self.rows.usual_lengths(cell)
             values["length"] = {"usual_low": low, "usual_high": high, "most": self.longest}
@@ -177,23 +177,23 @@ class Asking:
             values["columns"] = self._column_statistics(cell)
         if call.partner is not None:
             percent = round(100 * s.mix)
-            own = self._shown(cell.label, call.number, 0)
+            own = self._class(cell.label, call.number, 0)
             values["own"] = own | {"percent": percent, "examples": values["examples"]}
-            values["partner"] = self._shown(call.partner, call.number, s.examples) | {
+            values["partner"] = self._class(call.partner, call.number, s.examples) | {
                 "percent": 100 - percent
             }
         else:
             labels = self.rows.neighbours(cell.label, s.confusable)
-            values["others"] = [self._shown(label, call.number, _OTHERS_EXAMPLES) for label in labels]
+            values["others"] = [self._class(label, call.number, _OTHERS_EXAMPLES) for label in labels]
         return values
 
-    def _shown(self, label: str, number: int, examples: int) -> dict[str, Any]:
+    def _class(self, label: str, number: int, examples: int) -> dict[str, Any]:
         rows = in_turn(self.rows.diverse(Cell(label)), number, examples)
         return {
             "label": label,
             "description": self.rows.description(label),
             "keywords": list(self.rows.keywords(label)),
-            "examples": [self.shown_row(row) for row in rows],
+            "examples": [self.row_text(row) for row in rows],
         }
 
     def _column_statistics(self, cell: Cell) -> list[dict[str, Any]]:
