@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "refusal": None,
     "usage": True,
     "bill_errors": False,
+    "batch_faults": {},  # so many answers to GET or POST of the Batch API are errors
     "mute": False,  # write nothing down but counts
     "seed": 7,
 }
@@ -179,10 +180,8 @@ class Connection(asyncio.Protocol):
             # Once the promise is kept it is gone: the same content under another ordinal owes nothing.
             if now < s.told_until.pop(prompt, 0.0) - 0.002:
                 s.counts["early"] += 1
-        if o["key"] is not None and f"bearer {o['key']}".lower() not in head.lower():
-            found = re.search(r"authorization: bearer (.*)", head, re.I)
-            s.counts["401"] += 1
-            return self.send(401, {"error": {"message": f"Incorrect API key provided: {found and found[1]}"}})
+        if not self.has_key(head):
+            return None
         if o["quota"]:
             s.counts["quota"] += 1
             return self.send(429, {"error": {"message": "no money", "code": "insufficient_quota"}})
@@ -213,6 +212,15 @@ class Connection(asyncio.Protocol):
         s.peak = max(s.peak, s.now)
         fault = "cut" if draw < o["pcut"] else "torn" if draw < o["pcut"] + o["ptorn"] else ""
         asyncio.get_running_loop().call_later(o["latency"], self.answer, body, prompt, fault, limit_headers)
+
+    def has_key(self, head: str) -> bool:
+        key = self.s.o["key"]
+        if key is None or f"bearer {key}".lower() in head.lower():
+            return True
+        found = re.search(r"authorization: bearer (.*)", head, re.I)
+        self.s.counts["401"] += 1
+        self.send(401, {"error": {"message": f"Incorrect API key provided: {found and found[1].strip()}"}})
+        return False
 
     def too_many(self, prompt: str, now: float, headers: str = "") -> None:
         s, wait = self.s, self.s.o["retry_after"]
@@ -307,6 +315,12 @@ class Connection(asyncio.Protocol):
 
     def batch(self, method: str, path: str, head: str, raw: bytes) -> None:
         s = self.s
+        if s.o["batch_faults"].get(method, 0) > 0:
+            s.o["batch_faults"][method] -= 1
+            s.counts["batch_faults"] += 1
+            return self.send(503, {"error": {"message": "not now"}})
+        if not self.has_key(head):
+            return None
         if method == "POST" and path == "/files":
             name = f"file-{len(s.files)}"
             boundary = re.search(r"boundary=(\S+)", head)
@@ -340,6 +354,7 @@ class Connection(asyncio.Protocol):
             self.send(200, s.files[path.split("/")[2]])
         else:
             self.send(404, {"error": {"message": "no such thing"}})
+        return None
 
     def run_batch(self, name: str) -> str:
         s, lines = self.s, []
@@ -390,7 +405,7 @@ class Server:
     def _call(self, path: str, body: Any) -> Any:
         data = None if body is None else json.dumps(body).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=10) as reply:
+        with opener.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=900) as reply:
             return json.loads(reply.read())
 
 

@@ -71,7 +71,7 @@ def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
         env=environment(folder),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
 
 

@@ -175,3 +175,27 @@ def test_an_endpoint_without_batches_and_a_cap_too_low_are_sentences(
         batches(settings(max_calls=3), tmp_path, requests(5))
     with pytest.raises(EvenlyError, match="leave batch mode off"):
         batches(settings(base_url=f"{server.base_url}/nowhere"), tmp_path, requests(5))
+
+
+def test_an_endpoint_that_fails_for_a_moment_is_asked_for_the_state_again_but_starts_no_second_batch(
+    server: Any, settings: Settings, tmp_path: Path
+) -> None:
+    server.reset(batch_faults={"GET": 2})
+    report = batches(settings(attempts=3), tmp_path, requests(4))
+    assert (report.submitted, report.collected) == (4, 4) and server.stats()["batch_faults"] == 2
+    server.reset(batch_faults={"POST": 1})
+    with pytest.raises(EvenlyError, match=r"does not take a file for a batch \(status 503\); start again"):
+        batches(settings(), tmp_path / "again", requests(4))
+    assert server.stats()["batch_faults"] == 1 and server.stats()["batches"] == 0
+
+
+def test_what_goes_wrong_with_batches_is_a_sentence_without_the_key(
+    server: Any, settings: Settings, tmp_path: Path
+) -> None:
+    keys = {"OPENAI_API_KEY": "sk-wrong-5f2d"}
+    server.reset(key="sk-right")
+    with pytest.raises(EvenlyError, match="does not take a file") as caught:
+        asyncio.run(run_batches(settings(), keys, tmp_path, requests(1)))
+    assert "Incorrect API key" in str(caught.value) and "5f2d" not in str(caught.value)
+    with pytest.raises(EvenlyError, match=r"does not list batches|does not take a file.*start again later"):
+        batches(settings(base_url="http://127.0.0.1:9/v1", attempts=1), tmp_path / "gone", requests(1))

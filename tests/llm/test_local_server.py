@@ -22,7 +22,7 @@ from evenly.params.llm import EngineSettings
 
 pytest.importorskip("fastapi", reason='needs pip install "transformers[serving]"')
 COMMAND = Path(sys.executable).with_name("transformers")
-SECONDS_TO_START = 120
+SECONDS_TO_START = 900
 
 
 def save_tiny_model(folder: Path) -> None:
@@ -60,7 +60,7 @@ def save_tiny_model(folder: Path) -> None:
 
 def fetched(url: str) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as reply:
+    with opener.open(url, timeout=900) as reply:
         return json.loads(reply.read())
 
 
@@ -99,8 +99,8 @@ def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
             pytest.fail(f"transformers serve did not come up: {log.read_text()[-2000:]}")
         yield f"http://127.0.0.1:{port}", str(folder / "model")
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        process.kill()
+        process.wait()
 
 
 def ask(settings: EngineSettings, folder: Path, *requests: ChatRequest) -> list[Answer]:

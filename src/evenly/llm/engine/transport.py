@@ -70,10 +70,7 @@ class Transport:
         self.base_url = endpoint.base_url
         self._proxy = proxy_for(endpoint.base_url, environment)
         timeout = aiohttp.ClientTimeout(
-            total=s.total_seconds,
-            connect=None,
-            sock_connect=s.connect_seconds,
-            sock_read=s.silence_seconds,
+            total=s.total_seconds, connect=None, sock_connect=s.connect_seconds, sock_read=s.silence_seconds
         )
         headers = {"Accept-Encoding": "gzip, deflate"}
         if endpoint.key:
