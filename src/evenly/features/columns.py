@@ -26,18 +26,10 @@ _INTEGERS = float(2**63 - 1024)  # the largest float64 below the largest int64
 class Column:
     """How one feature becomes numbers.
 
-    Attributes
-    ----------
-    name, kind
-        Of the feature.
-    fill
-        What stands for a missing number or boolean: the training median, or the more frequent truth value.
-    centre, scale
-        A number x becomes (x − centre) / scale: training mean and standard deviation, 1 where that is zero.
-    levels
-        Of a category: the values with a place of their own, sorted.
-    missing
-        Whether values were missing in train; then the last place marks them.
+    `fill` stands for a missing number or boolean: the training median, or the more frequent truth value. A
+    number x becomes (x − centre) / scale, by training mean and standard deviation (1 where that is zero).
+    `levels` are the values of a category with a place of their own, sorted. Where values were `missing` in
+    train, the last place marks them.
     """
 
     name: str

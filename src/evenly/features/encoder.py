@@ -53,18 +53,8 @@ _PATIENCE = 60.0  # seconds to wait while another process writes to the cache
 class Encoder:
     """Featurizer of texts by a network that is named, not contained: `save` writes its name and checksum.
 
-    Attributes
-    ----------
-    name
-        Preset, folder or hub id of the network.
-    sha256
-        Of its weights, config and tokenizer: another network under the same name is refused.
-    dimension
-        Length of the vectors.
-    max_length
-        The most tokens of a text that are read.
-    cache
-        Vectors of texts by content, or None.
+    `sha256` is of its weights, config and tokenizer: another network under the same name is refused.
+    `max_length` is the most tokens of a text that are read; `cache` has vectors of texts by content.
     """
 
     name: str
@@ -86,26 +76,16 @@ class Encoder:
 
     def save(self, folder: str | Path) -> None:
         """Write which network it is, as JSON."""
-        description = {
-            "kind": "encoder",
-            "encoder": self.name,
-            "sha256": self.sha256,
-            "dimension": self.dimension,
-            "max_length": self.max_length,
-        }
+        description = {"kind": "encoder", "encoder": self.name}
+        description |= {k: getattr(self, k) for k in ("sha256", "dimension", "max_length")}
         with atomic_folder(folder) as temporary:
             write_json(description, temporary / DESCRIPTION)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], cache: Path | None = None) -> Encoder:
         """Rebuild what `save` wrote; the network is looked for when the first text is to be read."""
-        return cls(
-            description["encoder"],
-            description["sha256"],
-            description["dimension"],
-            description["max_length"],
-            None if cache is None else VectorCache(cache),
-        )
+        fixed = (description[key] for key in ("encoder", "sha256", "dimension", "max_length"))
+        return cls(*fixed, None if cache is None else VectorCache(cache))
 
     @cached_property
     def _network(self) -> _FrozenNetwork:
@@ -140,13 +120,6 @@ class Encoder:
 
 def fit_encoder(settings: TextFeatures, cache: Path | None = None) -> Encoder:
     """Find the encoder that the settings name; there is nothing to fit.
-
-    Parameters
-    ----------
-    settings
-        With `method: encoder`.
-    cache
-        Folder in which vectors are kept by content, for this encoder and others; None keeps none.
 
     Raises
     ------
@@ -211,8 +184,7 @@ class _FrozenNetwork:
 def _one_thread_each(workers: int | None) -> Iterator[ThreadPoolExecutor]:
     """Give a pool whose workers compute with one thread each, as many as torch would use, or `workers`.
 
-    The result of a matrix product depends on the number of threads that share it, so that spreading batches
-    instead gives the same vectors on every machine of a kind. Small products are faster that way too.
+    A matrix product's last bits depend on the threads that share it; and small products are faster that way.
     """
     import torch
 

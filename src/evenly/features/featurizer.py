@@ -83,13 +83,7 @@ def fit_featurizer(
 
 
 def load_featurizer(folder: str | Path, cache: Path | None = None) -> Featurizer:
-    """Read a featurizer that `save` wrote; `cache` as in `fit_featurizer`.
-
-    Raises
-    ------
-    DataError
-        When the folder holds none.
-    """
+    """Read a featurizer that `save` wrote; `cache` as in `fit_featurizer`."""
     path = Path(folder) / DESCRIPTION
     if not path.exists():
         raise DataError(f"{path} does not exist; run `dvc repro featurize` to make it.")

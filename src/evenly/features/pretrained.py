@@ -45,14 +45,9 @@ _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*", "flax/*"]
 def pretrained_folder(name: str, key: str) -> Path:
     """Folder with the config, tokenizer and weights of a pretrained network.
 
-    Files that are there already are never looked for on a network, not even for a newer version.
-
-    Parameters
-    ----------
-    name
-        A preset (`minilm`, `albert`, `tinybert`), a folder, or a hub id, which may end in `@revision`.
-    key
-        The setting that the name comes from, for messages.
+    Files that are there already are never looked for on a network, not even for a newer version. `name` is a
+    preset, a folder, or a hub id, which may end in `@revision`; `key` the setting it comes from, for
+    messages.
 
     Raises
     ------
@@ -79,16 +74,12 @@ def pretrained_folder(name: str, key: str) -> Path:
 
 
 def load_tokenizer(folder: Path, key: str) -> tuple[Tokenizer, int, int | None]:
-    """Read the tokenizer of a pretrained network.
+    """Read the tokenizer of a pretrained network, which neither pads nor cuts.
 
     Returns
     -------
-    tokenizer : tokenizers.Tokenizer
-        Neither pads nor cuts.
-    pad : int
-        The token that stands for nothing; 0 where there is none, since it is masked anyway.
-    longest : int or None
-        The most tokens that it says the network takes.
+    The tokenizer; the token that stands for nothing (0 where there is none, since it is masked anyway); and
+    the most tokens that the network takes, if it says so.
 
     Raises
     ------
@@ -114,13 +105,7 @@ def load_tokenizer(folder: Path, key: str) -> tuple[Tokenizer, int, int | None]:
 
 
 def load_network(folder: Path, key: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """Read a pretrained network without any head, in evaluation mode; float32 unless told otherwise.
-
-    Raises
-    ------
-    ModelError
-        When the folder holds no network that can be used.
-    """
+    """Read a pretrained network without any head, in evaluation mode, by default in float32."""
     import torch
 
     with quiet_transformers():
@@ -159,10 +144,9 @@ def config_values(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def sentence_pooling(folder: Path) -> Literal["mean", "first"]:
-    """How a sentence encoder was trained to make one vector of its token vectors; the mean for others.
+    """How a sentence encoder was trained to make one vector of its token vectors.
 
-    The mean of an encoder that has never seen sentences as a whole says more about a text than its first
-    vector does, which only fine-tuning gives a meaning.
+    The mean for others: a first vector gets a meaning by fine-tuning only.
     """
     path = folder / "1_Pooling" / "config.json"
     if path.exists():
@@ -183,13 +167,7 @@ def token_limit(network: PreTrainedModel) -> int | None:
 
 
 def check_architecture(config: PretrainedConfig, key: str) -> None:
-    """Refuse what gives no vector a token.
-
-    Raises
-    ------
-    ModelError
-        Naming the architecture.
-    """
+    """Refuse an architecture that does not give each token a vector."""
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
             f"{key}: {config.model_type} is an encoder with a decoder; choose an encoder, such as BERT."
@@ -246,8 +224,8 @@ def _from_hub(name: str, key: str) -> Path:
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         why = {401: "there is none of this name, or it is private", 404: "there is none of this name"}
-        told = why.get(status or 0, f"the hub answered {status}")
-        raise ModelError(_cannot_be_had(name, repository, key, told)) from error
+        reason = why.get(status or 0, f"the hub answered {status}")
+        raise ModelError(_cannot_be_had(name, repository, key, reason)) from error
     except Exception as error:  # of the HTTP client, the name service, the disk
         raise ModelError(
             _cannot_be_had(name, repository, key, f"the hub cannot be reached: {_first(error)}")
@@ -328,16 +306,9 @@ class Tokens:
 
 
 def tokenised(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> Tokens:
-    """Tokens of texts, with the marks that the tokenizer sets at beginning and end.
+    """Tokens of texts with the tokenizer's marks at beginning and end, cut to `max_length` tokens in all.
 
-    Parameters
-    ----------
-    texts
-        n texts; one without any token gets token 0.
-    tokenizer
-        Of the network.
-    max_length
-        The most tokens of a text, marks included; the end of a longer one is cut off.
+    A text without any token gets token 0.
     """
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -356,18 +327,11 @@ def tokenised(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> To
 
 
 def equal_length_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Positions of rows in batches that need no padding, longest first.
+    """Positions of rows in batches of about `tokens` tokens that need no padding, longest first.
 
     All batches of one length have the same number of rows, max(1, `tokens` ÷ length): the last is filled up
     with rows that it has already. So what is computed for a row does not depend, to the last bit, on what
     other rows there are.
-
-    Parameters
-    ----------
-    lengths
-        Of each row, int64 (n,).
-    tokens
-        About how many a batch holds.
     """
     order = np.argsort(-lengths, kind="stable")
     batches: list[np.ndarray] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +10,7 @@ from pydantic import Field, PositiveInt, StringConstraints, model_validator
 from evenly.errors import ParameterError
 from evenly.params.base import Settings, read_yaml, settings_from
 from evenly.samples import Modality
+from evenly.wording import nearest_names
 
 DATASETS_FILE = "datasets.yaml"
 
@@ -198,28 +198,15 @@ class DatasetEntry(Settings):
 
 
 def read_entries(path: str | Path = DATASETS_FILE) -> dict[str, DatasetEntry]:
-    """All entries of datasets.yaml, in the file's order.
-
-    Raises
-    ------
-    ParameterError
-        Naming the entry and key that is wrong.
-    """
+    """All entries of datasets.yaml, in the file's order."""
     return {name: _entry(name, value, path) for name, value in read_yaml(path).items()}
 
 
 def read_entry(name: str, path: str | Path = DATASETS_FILE) -> DatasetEntry:
-    """One entry of datasets.yaml; the others are not looked at.
-
-    Raises
-    ------
-    ParameterError
-        When there is no such entry, naming the nearest ones, or a key of it is wrong.
-    """
+    """One entry of datasets.yaml; the others are not looked at."""
     entries = read_yaml(path)
     if name not in entries:
-        near = difflib.get_close_matches(name, list(entries), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(entries)}."
+        hint = nearest_names(name, entries, most=3)
         raise ParameterError(f"dataset {name!r} is not an entry of {path}; {hint}")
     return _entry(name, entries[name], path)
 
