@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evenly.datasets.rows import category_values, numbers
+from evenly.datasets.rows import LARGEST_EXACT, category_values, numbers
 from evenly.datasets.tabular import RawTable
 from evenly.errors import DataError
 from evenly.samples import Feature, Schema
@@ -18,25 +18,12 @@ from evenly.samples import Feature, Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: As in the float64 that features are computed in: beyond it, an integer is no longer exact.
-_LARGEST_EXACT = 2.0**53
-
 
 def conforming_features(raw: RawTable, schema: Schema) -> tuple[dict[str, pa.Array], Schema]:
     """Feature columns with the types of a model's schema, and the schema that they have.
 
     That is the given one, except that an integer feature with fractions in these rows is a number. Columns
     that are empty throughout are missing values, and categories may have new values.
-
-    Parameters
-    ----------
-    raw
-        Has every feature of the schema as a column; categories have been read as text.
-
-    Raises
-    ------
-    DataError
-        Naming the row and column of the first value that does not fit.
     """
     columns: dict[str, pa.Array] = {}
     features: list[Feature] = []
@@ -66,7 +53,7 @@ def _typed(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> t
             raise _unfit(feature, where(int(wrong[0])), found[wrong[0]])
         return feature, pa.array(found == 1, pa.bool_(), mask=absent)
     whole = np.where(absent, 0, found)
-    if (np.rint(whole) == whole).all() and np.abs(whole).max(initial=0) <= _LARGEST_EXACT:
+    if (np.rint(whole) == whole).all() and np.abs(whole).max(initial=0) <= LARGEST_EXACT:
         return feature, pa.array(whole.astype(np.int64), pa.int64(), mask=absent)
     return replace(feature, kind="number"), values
 

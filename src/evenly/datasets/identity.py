@@ -78,7 +78,6 @@ def _table_fingerprints(payload: Mapping[str, pa.Array], features: Sequence[Feat
 
 
 def _hashed(values: Sequence[bytes]) -> np.ndarray:
-
     digests = b"".join(hashlib.blake2b(value, digest_size=8).digest() for value in values)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
@@ -125,18 +124,8 @@ def conflicting(fingerprints: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Copies:
-    """What happened to identical rows, gathered while it happens.
-
-    Attributes
-    ----------
-    ids, labels
-        Of all rows, (n,).
-    dropped
-        Rows dropped from each part; those dropped before there were parts are `undecided`.
-    conflicts_dropped
-        How many of the dropped rows had another label than the row that stays.
-    leaks_kept
-        Rows of train and validation that stay although a later part has an identical one.
+    """What happened to identical rows: how many were dropped from each part (`undecided`: before there were
+    parts) and how many of these had another label than the row that stays; leaks that were kept; examples.
     """
 
     ids: np.ndarray

@@ -22,13 +22,7 @@ def is_image(name: str) -> bool:
 
 
 def folder_images(tree: FileTree) -> tuple[list[str], list[str]]:
-    """Names and labels of the images of a folder per class (`class/picture.jpg`).
-
-    Raises
-    ------
-    DataError
-        When there is no image, or one lies beside or deeper than the class folders.
-    """
+    """Names and labels of the images of a folder per class (`class/picture.jpg`)."""
     names = [name for name in tree.names if is_image(name)]
     if not names:
         raise DataError(
@@ -46,13 +40,7 @@ def folder_images(tree: FileTree) -> tuple[list[str], list[str]]:
 def manifest_names(
     tree: FileTree, manifest: str, paths: Sequence[str], where: Callable[[int], str]
 ) -> list[str]:
-    """Names in the tree of the images that a manifest lists, relative to itself or to the top of the tree.
-
-    Raises
-    ------
-    DataError
-        When a listed file is not there: naming the manifest's line and the file.
-    """
+    """Names in the tree of the images that a manifest lists, relative to itself or to the top of the tree."""
     known = set(tree.names)
     beside = PurePosixPath(manifest).parent
     found: list[str] = []
@@ -70,11 +58,6 @@ def checked_images(read: Callable[[int], bytes], count: int, where: Callable[[in
     """Encoded images, each decoded once to see that it can be.
 
     PNG and JPEG stay byte for byte as they are; what has another encoding becomes PNG, which loses nothing.
-
-    Raises
-    ------
-    DataError
-        Naming the first image that cannot be decoded.
     """
     import cv2
 

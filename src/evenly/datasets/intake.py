@@ -30,13 +30,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 def downloads(entry: DatasetEntry, name: str) -> list[tuple[str, str, str]]:
-    """What `evenly fetch` brings: URL, path relative to the project, and SHA-256 of each file.
-
-    Raises
-    ------
-    DataError
-        When the entry has nothing to fetch: saying how its data come here instead.
-    """
+    """What `evenly fetch` brings: URL, path relative to the project, and SHA-256 of each file."""
     if entry.url and entry.path and isinstance(entry.sha256, str):
         return [(entry.url, entry.path, entry.sha256)]
     if entry.urls and entry.files and isinstance(entry.sha256, dict):
@@ -179,13 +173,7 @@ def write_entry(name: str, values: Mapping[str, Any], path: str | Path) -> None:
 
 
 def copy_in(source: Path, name: str, root: Path) -> str:
-    """Copy a file or folder to `data/raw/NAME`, a file with its ending, and return that path.
-
-    Raises
-    ------
-    DataError
-        When there is something under that name already.
-    """
+    """Copy a file or folder to `data/raw/NAME`, a file with its ending, and return that path."""
     suffix = "" if source.is_dir() else source.suffix.lower()
     relative = f"{RAW_FOLDER}/{name}{suffix}"
     target = root / relative
@@ -203,13 +191,7 @@ def copy_in(source: Path, name: str, root: Path) -> str:
 
 
 def track(relative: str, root: Path) -> None:
-    """Put a path under DVC, so that changes are noticed and queued experiments find the data (`dvc add`).
-
-    Raises
-    ------
-    DataError
-        When DVC refuses, with its words.
-    """
+    """Put a path under DVC, so that changes are noticed and queued experiments find the data (`dvc add`)."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "add", "--quiet", relative],
         cwd=root,

@@ -43,18 +43,9 @@ def ranks(codes: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 def part_sizes(n: np.ndarray, validation: float, test: float) -> tuple[np.ndarray, np.ndarray]:
     """How many of `n` rows of each class go to validation and to test; the rest, at least one, is for train.
 
-    Parameters
-    ----------
-    n
-        Rows per class, int64 (classes,).
-    validation, test
-        Shares; 0 asks for none.
-
-    Returns
-    -------
-    Two int64 arrays (classes,). Shares are rounded half up. A class of one row is for training; of two rows,
-    one is for test (for validation where no test is asked for); from three rows on, each part that is asked
-    for gets at least one.
+    Shares are rounded half up; 0 asks for none. A class of one row is for training; of two rows, one is for
+    test (for validation where no test is asked for); from three rows on, each part that is asked for gets at
+    least one.
     """
     n = np.asarray(n, dtype=np.int64)
     two, three = (n >= 2).astype(np.int64), (n >= 3).astype(np.int64)
@@ -71,20 +62,9 @@ def part_sizes(n: np.ndarray, validation: float, test: float) -> tuple[np.ndarra
 
 
 def stratified(codes: np.ndarray, drawn: np.ndarray, validation: float, test: float) -> np.ndarray:
-    """Part of each row, class by class.
+    """Part of each row (int8: `TRAIN`, `VALIDATION` or `TEST`), class by class, by shares of every class.
 
-    Parameters
-    ----------
-    codes
-        Class of each row, int64 (n,), from 0.
-    drawn
-        Draw of each row, uint64 (n,).
-    validation, test
-        Shares of every class; see `part_sizes` for small classes.
-
-    Returns
-    -------
-    int8 (n,): `TRAIN`, `VALIDATION` or `TEST`.
+    See `part_sizes` for small classes. Classes are int64 codes from 0, draws uint64, both (n,).
     """
     n_validation, n_test = part_sizes(np.bincount(codes), validation, test)
     rank = ranks(codes, drawn)
@@ -103,16 +83,7 @@ def grouped(
     hold), each to the part that then is emptiest of its classes. Where groups allow, no class is left out of
     train and no part stays empty: the smallest group that helps is moved.
 
-    Parameters
-    ----------
-    codes, groups
-        Class and group of each row, int64 (n,), both from 0.
-    drawn
-        Draw of each group, uint64 (groups,), which orders groups of equal size.
-
-    Returns
-    -------
-    int8 (n,): `TRAIN`, `VALIDATION` or `TEST`.
+    `drawn` has a draw of each group, which orders groups of equal size; the rest is as for `stratified`.
     """
     n_groups, n_classes = len(drawn), int(codes.max()) + 1
     table = np.bincount(groups * n_classes + codes, minlength=n_groups * n_classes).reshape(
@@ -200,15 +171,9 @@ def long_tail_counts(available: np.ndarray, sizes: np.ndarray, imbalance: Induce
 def long_tail(
     codes: np.ndarray, drawn: np.ndarray, sizes: np.ndarray, imbalance: InducedImbalance
 ) -> np.ndarray:
-    """Mask of the training rows that stay, bool (n,).
+    """Mask of the training rows that stay, bool (n,): of each class those with the smallest draws.
 
-    Parameters
-    ----------
-    codes, drawn
-        Class, int64, and draw, uint64, of each training row (n,). Of each class, the rows with the smallest
-        draws stay, so a higher ratio keeps a subset of what a lower one keeps.
-    sizes
-        As for `long_tail_counts`.
+    So a higher ratio keeps a subset of what a lower one keeps. `sizes` as for `long_tail_counts`.
     """
     counts = long_tail_counts(np.bincount(codes, minlength=len(sizes)), sizes, imbalance)
     return np.asarray(ranks(codes, drawn) < counts[codes])

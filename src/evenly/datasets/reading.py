@@ -29,20 +29,7 @@ class Source:
 
 
 def read_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Source:
-    """All rows of a data set, checked and typed.
-
-    Parameters
-    ----------
-    entry, name
-        The entry of datasets.yaml and what it is called.
-    roots
-        Folders under which `entry.path` is looked for, in this order.
-
-    Raises
-    ------
-    DataError
-        When the data are not there, are not what was declared, or a row cannot be used.
-    """
+    """All rows of a data set, checked and typed; parameters as of `load_splits`."""
     if entry.builtin:
         columns = builtin_columns(entry.builtin, entry)
         if "id" in columns:
@@ -65,13 +52,7 @@ def read_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Source
 
 
 def count_rows(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> int:
-    """How many rows a data set has before anything is checked or dropped; images are counted, not opened.
-
-    Raises
-    ------
-    DataError
-        When the data are not there or cannot be read.
-    """
+    """How many rows a data set has before anything is checked or dropped; images are counted, not opened."""
     if entry.builtin:
         return BUILTIN_ROWS[entry.builtin]
     with open_tree(find_source(entry, name, roots), entry.path or "") as tree:
@@ -88,7 +69,10 @@ def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, in
         parts = [_read_folder(branch, entry) for branch in branches]
         ignored = sum(len(branch.names) for branch in branches) - sum(raw.table.num_rows for raw in parts)
     else:
-        parts = [_read_file(tree, file, entry) for file in _part_files(tree, entry, name)]
+        files = _part_files(tree, entry, name)
+        parts = [_read_table(tree, file, entry) for file in files]
+        if entry.modality == "image":
+            parts = [_with_images(raw, tree, file, entry) for raw, file in zip(parts, files, strict=True)]
         ignored = 0
     starts = np.cumsum([0, *(raw.table.num_rows for raw in parts)])
 
@@ -163,11 +147,6 @@ def _named(tree: FileTree, file: str, key: str) -> str:
     raise DataError(
         f"{file!r}, named by datasets.yaml: {key}, is not in {tree.shown}, where there is {there}."
     )
-
-
-def _read_file(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
-    raw = _read_table(tree, file, entry)
-    return _with_images(raw, tree, file, entry) if entry.modality == "image" else raw
 
 
 def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:

@@ -19,19 +19,14 @@ if TYPE_CHECKING:
 MISSING_WORDS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null")
 
 #: How the parts of given splits may be called in the column `columns.split`.
-PART_NAMES = {
-    "train": 0,
-    "training": 0,
-    "validation": 1,
-    "valid": 1,
-    "val": 1,
-    "dev": 1,
-    "test": 2,
-    "testing": 2,
-}
+PART_NAMES = (
+    dict.fromkeys(("train", "training"), 0)
+    | dict.fromkeys(("validation", "valid", "val", "dev"), 1)
+    | dict.fromkeys(("test", "testing"), 2)
+)
 
 #: Beyond this, not every integer has a float64 of its own, and a column of such numbers is an identifier.
-_LARGEST_EXACT = 2**53
+LARGEST_EXACT = 2**53
 
 
 @dataclass(frozen=True)
@@ -40,18 +35,14 @@ class Rows:
 
     Attributes
     ----------
-    labels
-        String array (n,), never null or empty.
+    labels, ids
+        String arrays (n,), never null or empty; without ids, these are made from the content.
     payload
         `text` (string), or `image` (encoded bytes), or one array per feature; each (n,).
-    features
-        The features of a table, in the order of its columns.
     fingerprints
         uint64 (n,): equal where the payload is equal.
     described
         `group` and `attribute` where the data set has them; string arrays (n,).
-    ids
-        The id column (n,), or None: then ids are made from the content.
     given
         0, 1 or 2 for train, validation and test, int8 (n,); None where the rows are still to be split.
     where
@@ -78,14 +69,7 @@ def rows_from_columns(
     given: np.ndarray | None,
     where: Callable[[int], str],
 ) -> Rows:
-    """Checked rows from raw columns under the names that `entry.columns` gives them.
-
-    Raises
-    ------
-    DataError
-        When a label, text, id, group or attribute is missing, an id occurs twice, there are fewer than two
-        classes, or a feature cannot be used: naming file and line, or the column.
-    """
+    """Checked rows from raw columns under the names that `entry.columns` gives them."""
     names = entry.columns
     labels = filled(columns[names.label], names.label, "label", where)
     _check_classes(labels, names.label, where)
@@ -183,7 +167,7 @@ def _given_parts(values: pa.Array, name: str, where: Callable[[int], str]) -> np
 def _features(
     columns: Mapping[str, pa.Array], entry: DatasetEntry, where: Callable[[int], str]
 ) -> tuple[tuple[Feature, ...], dict[str, pa.Array]]:
-    names = feature_names(columns, entry)
+    names = _feature_names(columns, entry)
     if not names:
         raise DataError(f"{where(0)}: no column is left as a feature; see columns in datasets.yaml.")
     features: list[Feature] = []
@@ -194,19 +178,13 @@ def _features(
                 f"The feature column {name!r} has a name that evenly needs for itself; rename it in the "
                 "file, name it in columns as what it is, or put it in columns.drop."
             )
-        feature, payload[name] = typed_feature(name, columns[name], name in entry.columns.categorical, where)
+        feature, payload[name] = _typed_feature(name, columns[name], name in entry.columns.categorical, where)
         features.append(feature)
     return tuple(features), payload
 
 
-def feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
-    """The features of a table: those listed, else every column that is nothing else, in the file's order.
-
-    Raises
-    ------
-    DataError
-        When `columns.drop` or `columns.categorical` names a column that is not there.
-    """
+def _feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
+    """The features of a table: those listed, else every column that is nothing else, in the file's order."""
     names = entry.columns
     for key in ("drop", "categorical"):
         for name in getattr(names, key):
@@ -218,19 +196,13 @@ def feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
     return [name for name in columns if name not in taken]
 
 
-def typed_feature(
+def _typed_feature(
     name: str, column: pa.Array, categorical: bool, where: Callable[[int], str]
 ) -> tuple[Feature, pa.Array]:
     """A feature with the type it has in a sample table.
 
     Booleans, integers and numbers keep their kind; dates become numbers (days since 1970-01-01); text becomes
     a category whose missing-value words are null; so do `categorical` columns.
-
-    Raises
-    ------
-    DataError
-        When the column is empty throughout, holds an infinite number or integers too large for features, or a
-        type that cannot be used.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -244,7 +216,7 @@ def typed_feature(
         return Feature(name, "boolean"), column
     if pa.types.is_integer(kind):
         extremes = pc.min_max(column).as_py()
-        if max(abs(extremes["min"]), abs(extremes["max"])) > _LARGEST_EXACT:
+        if max(abs(extremes["min"]), abs(extremes["max"])) > LARGEST_EXACT:
             raise DataError(
                 f"Column {name!r} holds integers beyond 2^53, which are identifiers; put it in columns.drop."
             )
@@ -256,13 +228,7 @@ def typed_feature(
 
 
 def numbers(name: str, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
-    """Numbers or dates as float64 (n,), NaN where missing; dates as days since 1970-01-01.
-
-    Raises
-    ------
-    DataError
-        Naming the first row with an infinite number.
-    """
+    """Numbers or dates as float64 (n,), NaN where missing, none infinite; dates as days since 1970-01-01."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

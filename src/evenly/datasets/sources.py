@@ -6,6 +6,7 @@ What is inside a file is read in `evenly.datasets.tabular` and `evenly.datasets.
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,20 +18,15 @@ from evenly.params.datasets import DatasetEntry
 
 #: Raw data that evenly keeps; DVC tracks this folder, so changes below it are noticed.
 RAW_FOLDER = "data/raw"
+_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 
 
 @dataclass(frozen=True)
 class FileTree:
     """Files under one name: a folder, the members of a zip, or a single file.
 
-    Attributes
-    ----------
-    shown
-        What to call the whole in messages.
-    names
-        Relative names with forward slashes, sorted; hidden files and folders are left out.
-    read
-        The bytes of one of `names`.
+    `shown` is what messages call the whole. `names` are relative, with forward slashes, sorted, without
+    hidden files and folders; `read` gives the bytes of one of them.
     """
 
     shown: str
@@ -56,13 +52,7 @@ class FileTree:
 
 
 def find_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Path:
-    """The file or folder that `entry.path` means, looked for under each root in turn.
-
-    Raises
-    ------
-    DataError
-        When the entry has no path, or nothing is there: with what to do about it.
-    """
+    """The file or folder that `entry.path` means, looked for under each root in turn."""
     if not entry.path:
         raise DataError(
             f"datasets.yaml: {name}.path is empty; give it your data with `evenly add {name} FILE_OR_FOLDER`."
@@ -87,13 +77,7 @@ def is_tracked(path: str) -> bool:
 
 @contextmanager
 def open_tree(path: Path, shown: str) -> Iterator[FileTree]:
-    """The files at `path`, readable while the block runs.
-
-    Raises
-    ------
-    DataError
-        When a file that calls itself zip is none.
-    """
+    """The files at `path`, readable while the block runs."""
     if path.is_dir():
         files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
         yield FileTree(shown, _visible(files), lambda name: files[name].read_bytes())
@@ -120,13 +104,7 @@ def checksum(path: Path) -> str:
 
 
 def verified_checksum(entry: DatasetEntry, name: str, source: Path) -> str | dict[str, str]:
-    """Checksum of the data, or of each given part, after comparing it with what the entry declares.
-
-    Raises
-    ------
-    DataError
-        When a checksum differs: naming both, and what to do.
-    """
+    """Checksum of the data, or of each given part, after comparing it with what the entry declares."""
     if not isinstance(entry.sha256, dict):
         actual = checksum(source)
         if entry.sha256 and actual != entry.sha256:
@@ -154,14 +132,7 @@ def _mismatch(file: str, key: str, declared: str, actual: str) -> str:
 
 
 def _visible(names: Iterable[str]) -> tuple[str, ...]:
-    hidden = ("__MACOSX",)
-    return tuple(
-        sorted(
-            name
-            for name in names
-            if not any(part.startswith(".") or part in hidden for part in name.split("/"))
-        )
-    )
+    return tuple(sorted(name for name in names if not _HIDDEN.search(name)))
 
 
 def _member(archive: zipfile.ZipFile, shown: str, name: str) -> bytes:

@@ -32,15 +32,8 @@ Payload = Callable[[int, int], dict[str, "pa.Array"]]
 class InputFile:
     """How a file with rows is to be read; None is what the file or its name says.
 
-    Attributes
-    ----------
-    text, image
-        Column with the text, or with the image (encoded bytes, or a path relative to the file); by default
-        `text` and `image`.
-    id
-        Column with unique ids; by default `id` where there is one, else rows are numbered from 1.
-    delimiter
-        One character between fields of a csv or tsv.
+    The columns with the text or the image (encoded bytes, or a path relative to the file) are `text` and
+    `image` by default, that with ids is `id` where there is one, else rows are numbered from 1.
     """
 
     text: str | None = None
@@ -53,16 +46,9 @@ class InputFile:
 class Unlabelled:
     """Rows without labels, in the order of their file or of their file names.
 
-    Attributes
-    ----------
-    ids
-        Unique names of the rows.
-    schema
-        That of the model, except that an integer feature with fractions in these rows is a number.
-    remarks
-        What the user should know, one sentence each.
-    payload
-        Columns of the payload for a range of rows; images are read from their files only then.
+    The schema is that of the model, except that an integer feature with fractions in these rows is a number.
+    Images are read from their files only when a range of `payload` asks for them. `remarks` are sentences
+    that the user should know.
     """
 
     ids: Sequence[str]
@@ -78,11 +64,6 @@ class Unlabelled:
 
         A sample table has a label in every row. Here it is the first class throughout and means nothing:
         what asks for predictions must not read it.
-
-        Raises
-        ------
-        DataError
-            Naming an image that cannot be read.
         """
         import pyarrow as pa
 

@@ -84,8 +84,8 @@ class Encoder:
     @classmethod
     def from_description(cls, description: Mapping[str, Any], cache: Path | None = None) -> Encoder:
         """Rebuild what `save` wrote; the network is looked for when the first text is to be read."""
-        fixed = (description[key] for key in ("encoder", "sha256", "dimension", "max_length"))
-        return cls(*fixed, None if cache is None else VectorCache(cache))
+        fixed = {key: description[key] for key in ("sha256", "dimension", "max_length")}
+        return cls(description["encoder"], **fixed, cache=None if cache is None else VectorCache(cache))
 
     @cached_property
     def _network(self) -> _FrozenNetwork:
