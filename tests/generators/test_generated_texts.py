@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.errors import RecipeError
+from evenly.features.ngramsets import folded_text
 from evenly.generators.byte_pairs import learn_byte_pairs
 from evenly.generators.generate import generate
-from evenly.generators.language_model import comparable
 from evenly.generators.transformer import CausalTransformer, nucleus_draw
 from evenly.samples import Schema, samples_from_columns
 
@@ -18,8 +18,8 @@ from evenly.samples import Schema, samples_from_columns
 def test_texts_are_neither_empty_nor_copies_of_training_texts():
     train = talk_table()
     result = generate(train, plan_for("language_model", {"food": 5, "trains": 3}, steps=60))
-    known = {comparable(text) for text in train.texts}
-    texts = [comparable(text) for text in result.samples.texts]
+    known = {folded_text(text) for text in train.texts}
+    texts = [folded_text(text) for text in result.samples.texts]
     assert all(texts) and len(set(texts)) == 8
     assert not known & set(texts)
     assert result.metrics["copies"] == 0

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from evenly.errors import ParameterError
 from evenly.params.base import read_yaml, settings_from
-from evenly.params.screening import FilterSettings
+from evenly.params.screening import CheckName, FilterSettings
+from evenly.screening.checks import FINAL, PHASES
 
 
 def test_params_yaml_spells_out_every_setting_with_its_default() -> None:
@@ -27,3 +29,8 @@ def test_params_yaml_spells_out_every_setting_with_its_default() -> None:
 def test_a_wrong_setting_is_one_sentence_that_names_it(values: dict[str, object], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         settings_from(FilterSettings, values, "params.yaml: filter")
+
+
+def test_every_check_that_settings_name_stands_in_the_list_and_no_other() -> None:
+    assert {step.name for phase in PHASES for step in phase} == set(get_args(CheckName))
+    assert set(get_args(CheckName)) >= FINAL

@@ -16,9 +16,10 @@ from evenly.classifiers.classifier import Log, no_log
 from evenly.classifiers.devices import deterministic, pinned_threads
 from evenly.errors import RecipeError
 from evenly.features import Featurizer, fit_featurizer
+from evenly.features.ngramsets import folded_text
 from evenly.generators.collapse import RealClassifier, class_outcomes
 from evenly.generators.fitting import fit_generator
-from evenly.generators.language_model import LanguageModel, Written, comparable
+from evenly.generators.language_model import LanguageModel, Written
 from evenly.generators.report import generation_metrics, text_metrics
 from evenly.generators.rows import class_stream, evenly_spaced, hold_out_rows
 from evenly.generators.sampling import Made, hardest_first, made_rows
@@ -248,7 +249,7 @@ def _texts(
     )
     fit = fit_generator(model, settings, log, lambda step: None)
     trained = time.perf_counter()
-    known = {comparable(text) for text in texts}
+    known = {folded_text(text) for text in texts}
     written: dict[str, Written] = {}
     for label, count in wanted.items():
         rng = class_stream(plan.seed, label, "sampling")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from evenly.features.ngramsets import folded_text
 from evenly.generators.fitting import Judgement
 from evenly.generators.image_networks import trainable_device
 from evenly.generators.rows import Batches
@@ -133,7 +134,7 @@ class LanguageModel:
         n
             How many.
         known
-            Training texts, as `comparable` gives them.
+            Training texts, as `folded_text` gives them.
         rng
             Source of the draws.
         """
@@ -144,7 +145,7 @@ class LanguageModel:
             for text in self._writer.write(code, CHUNK, rng):
                 text = " ".join(text.split())
                 drawn += 1
-                key = comparable(text)
+                key = folded_text(text)
                 memorised += key in known
                 if key and key not in known and key not in new and len(new) < n:
                     new[key] = text
@@ -177,8 +178,3 @@ class LanguageModel:
             reduction="sum",
         )
         return losses, int((following != _IGNORED).sum())
-
-
-def comparable(text: str) -> str:
-    """Give a text without differences of case and spacing, to be compared with others."""
-    return " ".join(text.split()).casefold()

@@ -32,8 +32,8 @@ Similarity = Annotated[float, Field(gt=0, le=1)]
 class FormatRules(Settings):
     """What no sample may look like; a built-in pattern that real training rows show as well is not used.
 
-    `refusals` looks for answers of a language model about itself, `leftovers` for template marks,
-    placeholders, code fences and pieces of JSON; `forbidden` adds regular expressions.
+    `refusals` are answers of a language model about itself, `leftovers` template marks, placeholders, code
+    fences and pieces of JSON; `forbidden` adds regular expressions.
     """
 
     refusals: bool = True
@@ -60,10 +60,10 @@ class LengthRules(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> LengthRules:
-        if self.max_characters is not None and self.max_characters < self.min_characters:
-            raise ValueError("max_characters must not be below min_characters")
-        if self.max_tokens is not None and self.max_tokens < self.min_tokens:
-            raise ValueError("max_tokens must not be below min_tokens")
+        for unit in ("characters", "tokens"):
+            most = getattr(self, f"max_{unit}")
+            if most is not None and most < getattr(self, f"min_{unit}"):
+                raise ValueError(f"max_{unit} must not be below min_{unit}")
         if self.quantiles is not None and self.quantiles[0] >= self.quantiles[1]:
             raise ValueError("quantiles must be two rising shares such as [0.01, 0.99]")
         return self
