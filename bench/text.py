@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from evenly.classifiers import build_classifier
-from evenly.classifiers.monitoring import macro_f1
+from evenly.confusion import macro_f1, outcomes
 from evenly.features.encoder import fit_encoder
 from evenly.features.pretrained import pretrained_folder, quiet_transformers
 from evenly.params.features import TextFeatures
@@ -102,7 +102,8 @@ def our_fine_tuning(train: SampleTable, test: SampleTable) -> tuple[float, float
     started = time.process_time()
     classifier.fit(train, test.take([]))
     seconds = time.process_time() - started
-    return seconds, macro_f1(test.codes, classifier.predict_proba(test).argmax(axis=1), CLASSES)
+    predicted = classifier.predict_proba(test).argmax(axis=1)
+    return seconds, float(macro_f1(outcomes(test.codes, predicted, CLASSES)))
 
 
 def their_fine_tuning(train: SampleTable, test: SampleTable) -> tuple[float, float]:
@@ -137,7 +138,7 @@ def their_fine_tuning(train: SampleTable, test: SampleTable) -> tuple[float, flo
         trainer.train()
         seconds = time.process_time() - started
         predicted = np.asarray(trainer.predict(rows(test)).predictions).argmax(axis=1)
-    return seconds, macro_f1(test.codes, predicted, CLASSES)
+    return seconds, float(macro_f1(outcomes(test.codes, predicted, CLASSES)))
 
 
 def compare_fine_tuning(rounds: int, rows: int) -> None:

@@ -20,8 +20,8 @@ from evenly.classifiers.classifier import (
 )
 from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.weights import origin_weights
+from evenly.confusion import macro_f1, outcomes
 from evenly.evaluation.intervals import bootstrap_weights
-from evenly.evaluation.metrics import macro_f1, outcomes
 from evenly.features import load_featurizer
 from evenly.files import atomic_folder, read_json, write_json
 from evenly.params.models import MODELS

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evenly.classifiers.images import ImageClassifier
-from evenly.classifiers.monitoring import balanced_accuracy
+from evenly.confusion import balanced_accuracy, outcomes
 from evenly.errors import ModelError
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable
@@ -33,7 +33,8 @@ def test_a_head_trained_anew_on_balanced_classes_finds_more_of_the_tail(
         assert torch.equal(anew.network.body.state_dict()[name], value), name
     assert not torch.equal(anew.network.head.weight, plain.network.head.weight)  # type: ignore[arg-type]
     recall = [
-        balanced_accuracy(test.codes, model.predict_proba(test).argmax(axis=1), 10) for model in (plain, anew)
+        balanced_accuracy(outcomes(test.codes, model.predict_proba(test).argmax(axis=1), 10))
+        for model in (plain, anew)
     ]
     assert recall[1] > recall[0]
     np.testing.assert_allclose(anew.effective_prior, 0.1)

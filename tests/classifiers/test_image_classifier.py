@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.devices import uses_bf16
 from evenly.classifiers.images import ImageClassifier, ImageInputs
-from evenly.classifiers.monitoring import macro_f1
 from evenly.classifiers.networks.network import Inputs, Network, ParameterGroup
 from evenly.classifiers.training.loop import train_network
 from evenly.classifiers.training.losses import build_objective
 from evenly.classifiers.training.sampling import epoch_batches
 from evenly.classifiers.training.steps import Rows
 from evenly.classifiers.weights import origin_weights
+from evenly.confusion import macro_f1, outcomes
 from evenly.errors import ModelError
 from evenly.features.images import Pixels, decode_images
 from evenly.params.augmentation import Policy, Rotate, Shift
@@ -69,7 +69,7 @@ def test_the_small_cnn_learns_digits_and_logit_adjustment_helps_the_tail(
         classifier = build_classifier(plan, train.schema, None)
         summary = classifier.fit(train, validation)
         predicted = classifier.predict_proba(test).argmax(axis=1)
-        scores[loss] = macro_f1(test.codes, predicted, 10)
+        scores[loss] = macro_f1(outcomes(test.codes, predicted, 10))
         assert summary.best_step is not None and summary.best_step < summary.steps <= 6
     assert scores["cross_entropy"] > 0.6
     assert scores["logit_adjusted"] > scores["cross_entropy"]
@@ -84,8 +84,9 @@ def test_dividing_by_the_effective_prior_does_what_the_adjusted_loss_does(
     )
     classifier.fit(train, validation)
     probabilities = classifier.predict_proba(test)
-    plain = macro_f1(test.codes, probabilities.argmax(axis=1), 10)
-    adjusted = macro_f1(test.codes, (probabilities / classifier.effective_prior).argmax(axis=1), 10)
+    plain = macro_f1(outcomes(test.codes, probabilities.argmax(axis=1), 10))
+    balanced = probabilities / classifier.effective_prior
+    adjusted = macro_f1(outcomes(test.codes, balanced.argmax(axis=1), 10))
     assert adjusted > plain
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from evenly.classifiers import build_classifier, load_classifier
-from evenly.classifiers.monitoring import macro_f1
 from evenly.classifiers.texts import TextClassifier, trained_tokenizer
+from evenly.confusion import macro_f1, outcomes
 from evenly.errors import ModelError
 from evenly.features.pretrained import MINILM_PACKAGE
 from evenly.params.losses import LossSettings
@@ -85,7 +85,7 @@ def test_a_network_from_scratch_learns_english_and_chinese(
 ) -> None:
     _, validation = topics
     probabilities = fitted.predict_proba(validation)
-    assert macro_f1(validation.codes, probabilities.argmax(axis=1), 3) > 0.9
+    assert macro_f1(outcomes(validation.codes, probabilities.argmax(axis=1), 3)) > 0.9
     assert probabilities.dtype == np.float64
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert fitted.predict_proba(validation.take([])).shape == (0, 3)

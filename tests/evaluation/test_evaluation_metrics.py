@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from evenly import confusion
 from evenly.evaluation import metrics
 from evenly.evaluation.metrics import HEADLINE, Predictions
 
@@ -36,18 +37,18 @@ def test_count_metrics_agree_with_scikit_learn_over_the_classes_in_y(
     predicted = p.argmax(axis=1)
     present = np.unique(y)
     arguments = {"labels": present, "zero_division": 0}
-    o = metrics.outcomes(y, predicted, p.shape[1])
+    o = confusion.outcomes(y, predicted, p.shape[1])
 
-    agreement(metrics.accuracy(o), sk.accuracy_score(y, predicted))
-    agreement(metrics.precisions(o)[present], sk.precision_score(y, predicted, average=None, **arguments))
-    agreement(metrics.recalls(o)[present], sk.recall_score(y, predicted, average=None, **arguments))
-    agreement(metrics.f1_scores(o)[present], sk.f1_score(y, predicted, average=None, **arguments))
-    agreement(metrics.macro_f1(o), sk.f1_score(y, predicted, average="macro", **arguments))
-    agreement(metrics.weighted_f1(o), sk.f1_score(y, predicted, average="weighted", **arguments))
-    agreement(metrics.macro_precision(o), sk.precision_score(y, predicted, average="macro", **arguments))
-    agreement(metrics.balanced_accuracy(o), sk.recall_score(y, predicted, average="macro", **arguments))
+    agreement(confusion.accuracy(o), sk.accuracy_score(y, predicted))
+    agreement(confusion.precisions(o)[present], sk.precision_score(y, predicted, average=None, **arguments))
+    agreement(confusion.recalls(o)[present], sk.recall_score(y, predicted, average=None, **arguments))
+    agreement(confusion.f1_scores(o)[present], sk.f1_score(y, predicted, average=None, **arguments))
+    agreement(confusion.macro_f1(o), sk.f1_score(y, predicted, average="macro", **arguments))
+    agreement(confusion.weighted_f1(o), sk.f1_score(y, predicted, average="weighted", **arguments))
+    agreement(confusion.macro_precision(o), sk.precision_score(y, predicted, average="macro", **arguments))
+    agreement(confusion.balanced_accuracy(o), sk.recall_score(y, predicted, average="macro", **arguments))
     if len(np.union1d(y, predicted)) > 1:
-        agreement(metrics.matthews_correlation(o), sk.matthews_corrcoef(y, predicted))
+        agreement(confusion.matthews_correlation(o), sk.matthews_corrcoef(y, predicted))
 
 
 @given(classified())
@@ -132,28 +133,28 @@ def test_perfect_predictions_score_perfectly() -> None:
 
 def test_g_mean_and_worst_recall_by_hand() -> None:
     y = np.array([0, 0, 0, 0, 1, 1])
-    o = metrics.outcomes(y, np.array([0, 0, 0, 1, 1, 0]), 2)
-    assert metrics.g_mean(o) == pytest.approx(np.sqrt(0.75 * 0.5))
-    assert metrics.worst_class_recall(o) == 0.5
+    o = confusion.outcomes(y, np.array([0, 0, 0, 1, 1, 0]), 2)
+    assert confusion.g_mean(o) == pytest.approx(np.sqrt(0.75 * 0.5))
+    assert confusion.worst_class_recall(o) == 0.5
 
 
 def test_a_class_never_found_makes_the_g_mean_zero() -> None:
-    o = metrics.outcomes(np.array([0, 1, 2]), np.array([0, 1, 1]), 3)
-    assert metrics.g_mean(o) == 0
-    assert metrics.worst_class_recall(o) == 0
+    o = confusion.outcomes(np.array([0, 1, 2]), np.array([0, 1, 1]), 3)
+    assert confusion.g_mean(o) == 0
+    assert confusion.worst_class_recall(o) == 0
 
 
 def test_a_class_without_rows_is_left_out_of_the_means() -> None:
     y, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
-    o = metrics.outcomes(y, predicted, 3)
-    assert np.isnan(metrics.recalls(o)[2])
-    assert metrics.balanced_accuracy(o) == pytest.approx(0.75)
-    assert metrics.macro_f1(o) == pytest.approx((2 / 3 + 1) / 2)
+    o = confusion.outcomes(y, predicted, 3)
+    assert np.isnan(confusion.recalls(o)[2])
+    assert confusion.balanced_accuracy(o) == pytest.approx(0.75)
+    assert confusion.macro_f1(o) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_the_matthews_correlation_of_a_constant_prediction_is_zero() -> None:
-    o = metrics.outcomes(np.array([0, 1, 1]), np.array([1, 1, 1]), 2)
-    assert metrics.matthews_correlation(o) == 0
+    o = confusion.outcomes(np.array([0, 1, 1]), np.array([1, 1, 1]), 2)
+    assert confusion.matthews_correlation(o) == 0
 
 
 def test_a_ranking_metric_that_does_not_exist_is_nan() -> None:

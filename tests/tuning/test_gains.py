@@ -22,7 +22,7 @@ def guesses(generator: np.random.Generator, y: np.ndarray, accuracies: list[floa
 
 
 def accuracy_as_f1(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    from evenly.evaluation.metrics import macro_f1, outcomes
+    from evenly.confusion import macro_f1, outcomes
 
     return np.array([float(macro_f1(outcomes(y, guess, CLASSES))) for guess in predicted])
 

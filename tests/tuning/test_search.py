@@ -42,7 +42,7 @@ sys.path.insert(0, {str(ROOT / "src")!r})
 from pathlib import Path
 import numpy as np
 from evenly.classifiers import build_classifier
-from evenly.evaluation.metrics import macro_f1, outcomes
+from evenly.confusion import macro_f1, outcomes
 from evenly.features import fit_featurizer
 from evenly.files import write_json
 from evenly.params.base import read_yaml
@@ -198,7 +198,7 @@ def test_a_search_is_killed_goes_on_ends_with_a_recipe_and_never_opens_the_test_
     (revision,) = find_experiments(root, done["experiments"].split())
     assert validation_score(revision, "macro_f1") == float(done["validation_macro_f1"])
     y, predicted = validation_predictions(revision, root / ".cache" / "again")
-    from evenly.evaluation.metrics import macro_f1, outcomes
+    from evenly.confusion import macro_f1, outcomes
 
     assert float(macro_f1(outcomes(y, predicted, 2))) == float(done["validation_macro_f1"])
     before = tally(root)

@@ -11,7 +11,6 @@ import numpy as np
 from evenly.classifiers.classifier import FEATURIZER, Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator, save_estimator
-from evenly.classifiers.monitoring import prediction_scores
 from evenly.classifiers.weights import (
     as_trained_weights,
     check_rows,
@@ -19,6 +18,7 @@ from evenly.classifiers.weights import (
     reweighted_prior,
     rows_per_class,
 )
+from evenly.confusion import balanced_accuracy, macro_f1, outcomes
 from evenly.errors import ModelError
 from evenly.features import Featurizer, load_featurizer
 from evenly.plans import TrainPlan
@@ -87,7 +87,7 @@ class VectorClassifier(Classifier):
             scores = {
                 f"{part}/{name}": value
                 for part, x, codes in (("train", vectors, train.codes), ("val", held_out, validation.codes))
-                for name, value in prediction_scores(codes, self._probabilities(x)).items()
+                for name, value in _scores(codes, self._probabilities(x)).items()
             }
         log(0, scores)
         return FitSummary(self._fitted.best_round, self._fitted.rounds, scores, self._fitted.notes)
@@ -121,3 +121,16 @@ class VectorClassifier(Classifier):
             out[:, self.fitted.present] = self.fitted.estimator.predict_proba(vectors)
             out /= out.sum(axis=1, keepdims=True)
         return out
+
+
+def _scores(codes: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """`loss` (mean negative log-likelihood), `macro_f1`, `balanced_accuracy` of probabilities (n, k)."""
+    if not len(codes):
+        return {}
+    guesses = outcomes(codes, probabilities.argmax(axis=1), probabilities.shape[1])
+    true = probabilities[np.arange(len(codes)), codes]
+    return {
+        "loss": float(-np.log(np.maximum(true, np.finfo(np.float64).tiny)).mean()),
+        "macro_f1": float(macro_f1(guesses)),
+        "balanced_accuracy": float(balanced_accuracy(guesses)),
+    }

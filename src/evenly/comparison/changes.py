@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from evenly.confusion import f1_scores
 from evenly.evaluation.intervals import Interval, bootstrap_draws, bootstrap_weights, paired_differences
-from evenly.evaluation.metrics import HEADLINE, Predictions, f1_scores
+from evenly.evaluation.metrics import HEADLINE, Predictions
 from evenly.experiments.history import Revision, hashes
 from evenly.experiments.runs import Run, flattened, read_run
 from evenly.params.base import settings_from

@@ -10,11 +10,11 @@ import numpy as np
 from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimators import fit_estimator
 from evenly.classifiers.weights import as_trained_weights, rows_per_class, smoothed_prior
+from evenly.confusion import balanced_accuracy, macro_f1, outcomes, worst_class_recall
 from evenly.curves.findings import Curve, Curves
 from evenly.curves.settings import CurveSettings, MetricName, SourceName, Variant, variants
 from evenly.curves.sources import Pool, VectorRows, added_rows
 from evenly.errors import DataError
-from evenly.evaluation.metrics import balanced_accuracy, macro_f1, outcomes, worst_class_recall
 from evenly.params.models import ModelsSettings
 
 Progress = Callable[[int, int], None]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evenly import confusion
 from evenly.errors import DataError, ModelError
 from evenly.evaluation import metrics
 from evenly.evaluation.decisions import class_weights, deployment_shares, fitted_rules, out_of_fold
@@ -252,11 +253,11 @@ def _per_class(
     o = predictions.outcomes()
     low, high = wilson_interval(o.hits, o.actual)
     columns = {
-        "precision": metrics.precisions(o),
-        "recall": metrics.recalls(o),
+        "precision": confusion.precisions(o),
+        "recall": confusion.recalls(o),
         "recall_low": low,
         "recall_high": high,
-        "f1": metrics.f1_scores(o),
+        "f1": confusion.f1_scores(o),
     }
     results = []
     for k, name in enumerate(classes):

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from evenly.comparison.statistics import PairedDifference, corrected_resampled_t_test
+from evenly.confusion import Outcomes, balanced_accuracy, macro_f1, outcomes
 from evenly.evaluation.intervals import Interval, bootstrap_weights
-from evenly.evaluation.metrics import Outcomes, balanced_accuracy, macro_f1, outcomes
 
 #: Resamples of the validation rows.
 RESAMPLES = 1000

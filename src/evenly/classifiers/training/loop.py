@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from evenly.classifiers.classifier import Log
 from evenly.classifiers.devices import Processes, deterministic, uses_bf16
-from evenly.classifiers.monitoring import balanced_accuracy, macro_f1
 from evenly.classifiers.networks.network import Inputs, Network
 from evenly.classifiers.training.checkpoints import (
     Checkpoint,
@@ -47,6 +46,7 @@ from evenly.classifiers.training.steps import (
     shared_features,
     shared_logits,
 )
+from evenly.confusion import balanced_accuracy, macro_f1, outcomes
 from evenly.errors import ModelError
 from evenly.params.training import TrainingSettings
 
@@ -245,13 +245,12 @@ class _Run:
         if not len(codes):
             return {}
         logits = shared_logits(part.network, part.validation, self.processes)
-        predicted = logits.argmax(dim=1).numpy()
+        guesses = outcomes(codes, logits.argmax(dim=1).numpy(), logits.shape[1])
         losses = self.objective.row_losses(logits, torch.as_tensor(codes), epoch)
-        classes = logits.shape[1]
         return {
             "val/loss": float(mean_loss(losses)),
-            "val/macro_f1": macro_f1(codes, predicted, classes),
-            "val/balanced_accuracy": balanced_accuracy(codes, predicted, classes),
+            "val/macro_f1": float(macro_f1(guesses)),
+            "val/balanced_accuracy": float(balanced_accuracy(guesses)),
         }
 
     def _rates(self, epoch: int, monitored: list[float]) -> dict[str, float]:
