@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from evenly.errors import ParameterError
 from evenly.handover.folder import export_run
 from evenly.handover.tracking import track_run
-from evenly.jsonl import write_jsonl
+from evenly.payloads import write_jsonl
 from evenly.samples import read_samples
 
 BALANCED = "data/balanced/train.parquet"

@@ -20,7 +20,7 @@ from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.llm.engine.engine import Engine
 from evenly.llm.engine.messages import GO_ON, OUTAGE, Answer, ChatRequest
 from evenly.llm.writing.answers import parse_items
-from evenly.llm.writing.columns import row_as_json
+from evenly.llm.writing.columns import object_schema, row_as_json
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.training_rows import farthest_point_order, nearest_classes, row_vectors
 from evenly.params.datasets import ClassNote
@@ -32,12 +32,7 @@ from evenly.screening.context import MARKS, JudgeScores
 PROMPT = "judge.jinja"
 #: Real rows shown of the sample's class, and of each class that is easily confused with it.
 EXAMPLES, OTHERS, OTHERS_EXAMPLES = 4, 2, 1
-_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {name: {"type": "integer"} for name in MARKS},
-    "required": list(MARKS),
-    "additionalProperties": False,
-}
+_SCHEMA = object_schema({name: {"type": "integer"} for name in MARKS})
 
 
 class JudgingError(EvenlyError):
@@ -61,21 +56,6 @@ class LlmJudge:
     One request a sample, at temperature 0, with the whole sample in it and real training rows of its class
     and of its nearest classes beside it. The request depends on these alone, so that a sample which has been
     judged is never paid for again, whichever others stand beside it.
-
-    Attributes
-    ----------
-    settings
-        The section `llm` of params.yaml; None where no endpoint is set.
-    train
-        The training split: the only rows that are shown beside the samples.
-    notes
-        Descriptions and keywords of the classes.
-    prompts
-        The folder with `judge.jinja`.
-    keys
-        Environment variables by name.
-    folder
-        Where the journals lie.
     """
 
     settings: EngineSettings | None

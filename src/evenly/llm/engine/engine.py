@@ -13,7 +13,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from evenly.llm.engine.budget import Budget, Statistics
@@ -76,9 +75,7 @@ class Engine:
         self._heart = asyncio.create_task(self._beat())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Send nothing more, let what is in flight arrive in the journal, and close."""
         for lane in self._lanes:
             lane.admission.close()

@@ -88,13 +88,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def retry_after_seconds(headers: Mapping[str, str], wall: float) -> float | None:
-    """Seconds to wait by `Retry-After-Ms` or `Retry-After` (seconds or an HTTP date), None where not told.
-
-    Parameters
-    ----------
-    wall
-        The time now, in seconds since 1970.
-    """
+    """Seconds that `Retry-After-Ms` or `Retry-After` (seconds, or a date after `wall`) asks for."""
     from email.utils import parsedate_to_datetime
 
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):

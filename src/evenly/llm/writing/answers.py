@@ -210,18 +210,10 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uf
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sample that passed the checks which look at it alone.
+    """A sample that passed the checks which look at it alone: a text, or a row of feature values.
 
-    Attributes
-    ----------
-    item
-        Its place in the answer to its call, from 0.
-    text, row
-        The payload: text, or feature values.
-    parent
-        Id of the row it paraphrases.
-    label
-        The class that it belongs to, which in mode `boundary` the model has decided.
+    `item` is its place in the answer to its call, from 0; `parent` the id of the row it paraphrases; `label`
+    its class, which in mode `boundary` the model has decided.
     """
 
     item: int

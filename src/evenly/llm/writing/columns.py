@@ -104,12 +104,13 @@ def row_schema(columns: Sequence[Column]) -> dict[str, Any]:
         if column.kind == "category" and len(column.categories) <= MOST_CATEGORIES:
             entry["enum"] = [name for name, _ in column.categories] + ([None] if column.has_missing else [])
         properties[column.name] = entry
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [column.name for column in columns],
-        "additionalProperties": False,
-    }
+    return object_schema(properties)
+
+
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object with just these properties, all of them required."""
+    required = list(properties)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def fitted_row(item: object, columns: Sequence[Column], tolerance: float) -> dict[str, Value]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenly.llm.engine.messages import ChatRequest
-from evenly.llm.writing.columns import row_as_json, row_as_sentence, row_schema, statistics_of
+from evenly.llm.writing.columns import object_schema, row_as_json, row_as_sentence, row_schema, statistics_of
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.training_rows import Cell, TrainingRows, in_turn, random_stream
 from evenly.plans import LlmPlan
@@ -123,17 +123,8 @@ class Asking:
             "instructions": self._settings.instructions,
             "language": self._settings.language,
         }
-        schema = _samples_of(
-            {
-                "type": "object",
-                "properties": {
-                    "number": {"type": "integer"},
-                    "label": {"type": "string", "enum": sorted(labels)},
-                },
-                "required": ["number", "label"],
-                "additionalProperties": False,
-            }
-        )
+        label = {"type": "string", "enum": sorted(labels)}
+        schema = _samples_of(object_schema({"number": {"type": "integer"}, "label": label}))
         messages = self._prompts.messages(RELABEL_PROMPT, values)
         return ChatRequest(
             messages, temperature=0.0, schema=schema, ordinal=call.first_ordinal, tag=call.cell.name
@@ -215,21 +206,10 @@ class Asking:
         if self.plan.mode == "table":
             return _samples_of(row_schema(self.rows.columns))
         if self.plan.mode == "paraphrase":
-            return _samples_of(
-                {
-                    "type": "object",
-                    "properties": {"source": {"type": "integer"}, "text": {"type": "string"}},
-                    "required": ["source", "text"],
-                    "additionalProperties": False,
-                }
-            )
+            properties = {"source": {"type": "integer"}, "text": {"type": "string"}}
+            return _samples_of(object_schema(properties))
         return _samples_of({"type": "string"})
 
 
 def _samples_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"samples": {"type": "array", "items": item}},
-        "required": ["samples"],
-        "additionalProperties": False,
-    }
+    return object_schema({"samples": {"type": "array", "items": item}})

@@ -45,15 +45,8 @@ def row_vectors(samples: SampleTable) -> Any:
 def farthest_point_order(vectors: Any, count: int) -> list[int]:
     """Rows in an order whose every beginning is spread out: the next is farthest from all before it.
 
-    The greedy 2-approximation of the k-centre problem (Gonzalez 1985).
-
-    Parameters
-    ----------
-    vectors
-        Sparse rows of unit length (n, d); the first is the row nearest to their mean. Ties go to the earlier
-        row.
-    count
-        How many; fewer where there are fewer rows. A smaller count gives a beginning of a larger one's order.
+    The greedy 2-approximation of the k-centre problem (Gonzalez 1985), from the row nearest to the mean on;
+    ties go to the earlier row. A smaller count gives a beginning of a larger one's order.
     """
     n = vectors.shape[0]
     if n == 0 or count <= 0:
