@@ -11,7 +11,7 @@ def main() -> None:
     from evenly.files import read_json, write_json
     from evenly.groups import group_counts
     from evenly.imbalance import group_measures, imbalance_measures
-    from evenly.resampling.assembly import assemble
+    from evenly.resampling import assemble
     from evenly.resampling.report import untouched
     from evenly.samples import read_samples, write_samples
 

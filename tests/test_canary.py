@@ -28,7 +28,7 @@ from evenly.params.datasets import DatasetEntry
 from evenly.params.evaluation import EvaluateSettings
 from evenly.params.project import Params, read_params
 from evenly.planning import make_plans
-from evenly.resampling.assembly import assemble
+from evenly.resampling import assemble
 from evenly.resampling.resample import resample
 from evenly.samples import Feature, Modality, SampleTable, Schema, samples_from_columns
 

@@ -244,27 +244,7 @@ def _counted(plan: R | None, by: BalanceOn) -> R | None:
 def target_counts(
     targets: Targets, counts: Counts, planned: Counts, class_tiers: Mapping[str, Tier], where: str
 ) -> dict[str, int]:
-    """The number of rows that each class is brought to.
-
-    Parameters
-    ----------
-    targets
-        The rule and its overrides.
-    counts
-        Real rows per class: what `max_ratio` multiplies.
-    planned
-        Rows per class so far, real and made: what `match_majority` and its like look at, and the target of a
-        class that no rule speaks of.
-    class_tiers
-        Tier of each class, for `per_tier`.
-    where
-        The key to name in messages.
-
-    Raises
-    ------
-    RecipeError
-        When an override names a class that the training rows do not have.
-    """
+    """The number of rows that each class is brought to."""
     unknown = sorted(set(targets.classes) - set(planned))
     if unknown:
         raise RecipeError(

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.augmentation import augment
-from evenly.augmentation.texts import edited
-from evenly.augmentation.tokens import facts_of, joined, tokens_of
+from evenly.augmentation.texts import edited, facts_of, joined, tokens_of
 from evenly.params.augmentation import Policy
 from evenly.plans import AugmentPlan
 from evenly.samples import SampleTable, Schema, samples_from_columns

@@ -11,12 +11,21 @@ from rich.console import Console
 
 from evenly.classifiers import build_classifier
 from evenly.curves.findings import Curve, Curves, sentences
-from evenly.curves.grid import Material, draw_curves, fitted_score, score
-from evenly.curves.material import group_codes, read_material
-from evenly.curves.outputs import seed_rows, write_curves
-from evenly.curves.settings import CurveModel, CurveSettings, SourceName, Variant, named_choices, variants
-from evenly.curves.sources import Pool, VectorRows, added_rows, filling_order, vector_rows
-from evenly.curves.terminal import print_curves
+from evenly.curves.grid import Material, draw_curves, fitted_score, group_codes, read_material, score
+from evenly.curves.outputs import print_curves, seed_rows, write_curves
+from evenly.curves.sources import (
+    CurveModel,
+    CurveSettings,
+    Pool,
+    SourceName,
+    Variant,
+    VectorRows,
+    added_rows,
+    filling_order,
+    named_choices,
+    variants,
+    vector_rows,
+)
 from evenly.errors import DataError, ParameterError
 from evenly.experiments.history import find_revisions
 from evenly.features import fit_featurizer

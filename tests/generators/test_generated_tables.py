@@ -6,9 +6,9 @@ from generation_cases import people_table, plan_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.generators.conditions import Conditions
 from evenly.generators.generate import generate
 from evenly.generators.number_scales import ModeScale, fit_scale
+from evenly.generators.table_gan import Conditions
 from evenly.generators.table_transform import MOST_LEVELS, fit_transform
 from evenly.samples import Feature, Schema, samples_from_columns
 

@@ -9,8 +9,8 @@ from generation_cases import people_table, plan_for, stripe_table, talk_table
 from evenly.errors import RecipeError
 from evenly.features import fit_featurizer
 from evenly.features.images import decode_images
-from evenly.generators.collapse import RealClassifier, class_outcomes
 from evenly.generators.generate import Generated, generate
+from evenly.generators.judging import RealClassifier, class_outcomes
 from evenly.params.features import FeatureSettings
 from evenly.samples import SampleTable, concatenate, samples_from_columns
 

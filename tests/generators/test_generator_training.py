@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from evenly.errors import ModelError
-from evenly.generators.distortions import distorted
 from evenly.generators.fitting import Judgement, fit_generator
-from evenly.generators.image_networks import ProjectionDiscriminator, Upsampler
+from evenly.generators.image_networks import ProjectionDiscriminator, Upsampler, distorted
 from evenly.generators.judging import HeldOut, spread_ratios
-from evenly.generators.rows import Batches, hold_out_rows
-from evenly.generators.sampling import hardest_first
+from evenly.generators.sampling import Batches, hardest_first, hold_out_rows
 from evenly.params.generative import ImageVaeSettings
 
 

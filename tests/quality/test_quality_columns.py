@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evenly.quality.columns import (
+from evenly.quality.measures import (
     column_distances,
     correlation_difference,
     number_distance,

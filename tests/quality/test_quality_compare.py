@@ -12,6 +12,7 @@ from evenly.features import fit_featurizer
 from evenly.params.features import FeatureSettings
 from evenly.quality.compare import UNSEEN, ProducerQuality, Quality, quality_by_origin, quality_of
 from evenly.quality.features import fit_space
+from evenly.quality.measures import balanced_accuracy_across, discriminator_auc
 from evenly.quality.outputs import (
     MEASURES,
     measured,
@@ -20,7 +21,6 @@ from evenly.quality.outputs import (
     quality_section,
     write_quality,
 )
-from evenly.quality.usefulness import balanced_accuracy_across, discriminator_auc
 from evenly.samples import Feature, SampleTable, Schema, concatenate, samples_from_columns
 from tests.quality.quality_digits import Digits, image_table
 

@@ -13,7 +13,7 @@ from evenly.features import fit_featurizer
 from evenly.files import read_json
 from evenly.params.features import FeatureSettings
 from evenly.plans import ResamplePlan, write_plan
-from evenly.resampling.assembly import assemble
+from evenly.resampling import assemble
 from evenly.samples import SampleTable, read_samples, write_no_samples, write_samples
 
 ROOT = Path(evenly.__file__).parents[2]

@@ -15,18 +15,17 @@ from sklearn.neighbors import NearestNeighbors
 
 from evenly.features import fit_featurizer
 from evenly.params.features import FeatureSettings
-from evenly.resampling.cleaning import edited_rows, tomek_links
-from evenly.resampling.clusters import cluster_labels, kmeans_smote
-from evenly.resampling.mixed import mixed_space, votes
-from evenly.resampling.resample import resample
-from evenly.resampling.segments import Segments, Source, draw_segments, interpolated
+from evenly.resampling.resample import edited_rows, resample, tomek_links
+from evenly.resampling.segments import Segments, Source, draw_segments, interpolated, mixed_space, votes
 from evenly.resampling.selection import (
     Members,
     Space,
     adasyn,
     borderline_smote,
+    cluster_labels,
     density_ratios,
     in_danger,
+    kmeans_smote,
     smote,
     svm_smote,
 )

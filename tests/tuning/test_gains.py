@@ -8,9 +8,9 @@ import pytest
 from evenly.comparison.statistics import PairedDifference
 from evenly.evaluation.intervals import Interval
 from evenly.tuning.gains import apparent_gain, confirmed_gain, corrected_gain
+from evenly.tuning.outputs import Result, verdicts
 from evenly.tuning.search import Confirmed, Searched
 from evenly.tuning.studies import Trial
-from evenly.tuning.verdicts import Result, verdicts
 
 CLASSES, ROWS = 4, 160
 

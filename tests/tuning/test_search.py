@@ -18,7 +18,7 @@ from evenly.errors import ParameterError
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.project import Params
-from evenly.tuning.scores import find_experiments, validation_predictions, validation_score
+from evenly.tuning.workbench import find_experiments, validation_predictions, validation_score
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 

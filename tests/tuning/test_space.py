@@ -12,8 +12,7 @@ from evenly.params.augmentation import Policy
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.recipes import Recipe
 from evenly.tuning.defaults import default_space
-from evenly.tuning.policies import FAMILIES, changed_policy
-from evenly.tuning.space import Range, Setting, narrowed, read_domains
+from evenly.tuning.space import FAMILIES, Range, Setting, changed_policy, narrowed, read_domains
 
 POLICIES = read_yaml(ROOT / "params.yaml")["policies"]
 

@@ -1,12 +1,19 @@
-"""From the shape of the data to three techniques to try first, and those to leave."""
+"""From the shape of the data to three techniques to try first, and those to leave; and how it is printed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from evenly.advice.rules import BALANCED_RATIO, LEAVE, TRY, Rule
+from evenly.advice.costs import Cost
+from evenly.advice.rules import BALANCED_RATIO, LEAVE, SMOTE_FAMILY, TRY, Rule
 from evenly.advice.shape import DataShape
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 #: Techniques that advice names first.
 FIRST = 3
@@ -104,3 +111,123 @@ def advise(
 
 def _warned(rule: Rule, shape: DataShape, recipes: Collection[str]) -> Warned:
     return Warned(tuple(name for name in rule.techniques if name in recipes), rule, rule.because(shape))
+
+
+def print_advice(
+    title: str,
+    shape: DataShape,
+    advice: Advice,
+    costs: Mapping[str, Cost],
+    seen: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
+    """Print what the data are like, what to try and what to leave.
+
+    Parameters
+    ----------
+    title
+        Name of the data set.
+    shape, advice
+        What is told.
+    costs
+        Of one run by technique.
+    seen
+        What runs have shown so far, as sentences.
+    console
+        Where to; None takes the standard output.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(f"\n[bold]{escape(title)}[/bold] · {escape(_described(shape))}\n")
+    if seen:
+        console.print("[bold]What runs have shown[/bold]")
+        for sentence in seen:
+            console.print(f"• {escape(sentence)}")
+        console.print()
+    if advice.first:
+        console.print(f"[bold]Try {'next' if seen else 'first'}[/bold]")
+        table = _grid()
+        for place, one in enumerate(advice.first, start=1):
+            cost = _cost(costs.get(one.technique))
+            table.add_row(f"{place}", f"[bold]{escape(one.technique)}[/bold] · {escape(cost)}")
+            table.add_row("", f"{escape(one.because)} [dim]{escape(one.rule.source)}[/dim]\n")
+        console.print(table)
+    else:
+        console.print(
+            "What the rules would have you try has been run. `evenly sweep all --dry-run` lists the rest.\n"
+        )
+    for one, why in advice.blocked:
+        console.print(f"[bold]{escape(one.technique)}[/bold] would be among them, but: {escape(why)}")
+        console.print(f"{escape(one.because)} [dim]{escape(one.rule.source)}[/dim]\n")
+    if advice.leave:
+        console.print("[bold]Leave for now[/bold]")
+        table = _grid()
+        for warned in advice.leave:
+            table.add_row("•", f"[bold]{escape(_names(warned.techniques))}[/bold]")
+            table.add_row("", f"{escape(warned.because)} [dim]{escape(warned.rule.source)}[/dim]")
+        console.print(table)
+        console.print()
+    if advice.command:
+        console.print(
+            f"[bold]{escape(advice.command)}[/bold]{escape(_in_all(advice, costs))}\n", soft_wrap=True
+        )
+
+
+def _described(shape: DataShape) -> str:
+    parts = [
+        shape.modality,
+        f"{shape.rows:,} training rows",
+        f"{len(shape.counts)} classes of {shape.smallest:,} to {shape.largest:,}",
+        f"ratio {shape.ratio:.3g}",
+    ]
+    if shape.dimensions is not None:
+        parts.append(f"{shape.dimensions} columns")
+    if shape.ultra_minorities:
+        parts.append(f"ultra-minorities: {len(shape.ultra_minorities)}")
+    if shape.smallest_group is not None:
+        parts.append(f"smallest group {shape.smallest_group:,}")
+    return " · ".join([*parts, shape.model])
+
+
+def _cost(cost: Cost | None) -> str:
+    """Say what a run costs."""
+    if cost is None or cost.seconds is None:
+        time = "time unknown before the first run"
+    else:
+        time = f"about {_duration(cost.seconds)} a run ({cost.basis})"
+    if cost is None or not cost.tokens:
+        return time
+    money = "at an unknown price" if cost.money is None else f"for {cost.money:.2f}"
+    return f"{time}, {cost.tokens:,} tokens {money}"
+
+
+def _in_all(advice: Advice, costs: Mapping[str, Cost]) -> str:
+    """Say what the sweep takes, where all of it is known."""
+    known = [costs[one.technique].seconds for one in advice.first if one.technique in costs]
+    if len(known) < len(advice.first) or any(seconds is None for seconds in known):
+        return ""
+    total = 5 * sum(seconds for seconds in known if seconds is not None)
+    return f"   about {_duration(total)}, one run after the other"
+
+
+def _names(techniques: Sequence[str]) -> str:
+    if len(techniques) > 2 and set(techniques) <= set(SMOTE_FAMILY):
+        return "smote and its relatives"
+    return ", ".join(techniques)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _grid() -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    return table

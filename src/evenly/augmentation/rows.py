@@ -58,7 +58,7 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
     parents = _parents(rows, plan)
     made: list[Offspring] = []
     if train.modality == "image":
-        from evenly.augmentation.encoded import image_offspring
+        from evenly.augmentation.images import image_offspring
 
         turns = [
             itertools.islice(descents(family, plan.seed), plan.counts[label])

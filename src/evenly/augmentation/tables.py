@@ -63,15 +63,6 @@ def table_variation(rows: SampleTable, label: str, policy: Policy) -> Variation:
     """Variation of the rows of one class.
 
     A row that equals a training row of the class, or one made before, is not made again.
-
-    Parameters
-    ----------
-    rows
-        Training rows, ordered by id: spreads and ranges are fitted on them.
-    label
-        The class.
-    policy
-        With `jitter`; without it, no row can be varied.
     """
     jitter = policy.jitter or Jitter(noise=0)
     members = np.flatnonzero(rows.labels == label)

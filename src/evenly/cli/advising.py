@@ -10,20 +10,18 @@ from typing import Annotated, get_args
 import typer
 
 from evenly.advice.advise import advise as advise_on
+from evenly.advice.advise import print_advice
 from evenly.advice.costs import run_cost
 from evenly.advice.shape import data_shape
-from evenly.advice.terminal import print_advice
 from evenly.cli.comparing import METRIC
 from evenly.cli.terminal import check_metric, progress_bar
 from evenly.comparison.findings import Leaderboard
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.recommendation import recommendation
 from evenly.comparison.techniques import MEASURES
-from evenly.curves.grid import draw_curves
-from evenly.curves.material import read_material
-from evenly.curves.outputs import write_curves
-from evenly.curves.settings import CurveModel, CurveSettings, MetricName, SourceName, named_choices
-from evenly.curves.terminal import print_curves
+from evenly.curves.grid import draw_curves, read_material
+from evenly.curves.outputs import print_curves, write_curves
+from evenly.curves.sources import CurveModel, CurveSettings, MetricName, SourceName, named_choices
 from evenly.datasets.load import load_splits
 from evenly.errors import DataError, ParameterError, RecipeError
 from evenly.experiments.experiments import Experiment, Workshop, read_technique

@@ -21,16 +21,21 @@ from evenly.params.datasets import DATASETS_FILE, read_entry
 from evenly.params.project import PARAMS_FILE, Params
 from evenly.tuning.candidates import Origin
 from evenly.tuning.defaults import default_space
-from evenly.tuning.entries import entry, write_trials
 from evenly.tuning.gains import apparent_gain, corrected_gain
-from evenly.tuning.scores import METRICS
+from evenly.tuning.outputs import (
+    Result,
+    TrialTable,
+    entry,
+    print_space,
+    print_verdicts,
+    verdicts,
+    write_trials,
+)
 from evenly.tuning.search import Budget, Searched, predictions_by_seed, search
 from evenly.tuning.search import confirm as confirm_best
 from evenly.tuning.space import Setting, Space, narrowed, read_domains
 from evenly.tuning.studies import Study
-from evenly.tuning.terminal import TrialTable, print_space, print_verdicts
-from evenly.tuning.verdicts import Result, verdicts
-from evenly.tuning.workbench import Workbench
+from evenly.tuning.workbench import METRICS, Workbench
 
 #: Trials where neither number nor minutes are given.
 TRIALS = 20

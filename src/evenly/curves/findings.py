@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.curves.settings import MetricName, SourceName, Variant
+from evenly.curves.sources import MetricName, SourceName, Variant
 from evenly.wording import decimal, sentence_list, signed_decimal
 
 METRIC_LABELS: dict[MetricName, str] = {

@@ -1,20 +1,24 @@
-"""Curves as files: the table of seeds and steps, tidy tables for plots, Markdown, and the picture."""
+"""Curves for people and files: tables of seeds and steps, tidy tables for plots, Markdown, the picture."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from evenly.console import results_table
 from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences
-from evenly.curves.settings import SourceName
+from evenly.curves.sources import SourceName
 from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
 from evenly.files import atomic_folder, write_csv, write_text
 from evenly.wording import csv_cell, decimal, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from rich.console import Console
+    from rich.table import Table
 
 _COLOURS: dict[SourceName, tuple[str, str]] = {
     "run": (VERMILION, "o"),
@@ -137,3 +141,51 @@ def _means(curves: Curves) -> Iterator[list[Any]]:
 
 def _which(curve: Curve) -> list[str]:
     return [curve.variant.model, "yes" if curve.variant.regularised else "no", curve.source]
+
+
+def print_curves(curves: Curves, heading: str, brief: bool = False, console: Console | None = None) -> None:
+    """Print a table for each classifier, rows = seeds with mean and standard deviation, columns = steps.
+
+    Parameters
+    ----------
+    curves
+        What to print.
+    heading
+        What the curves are of, and what varies.
+    brief
+        Means and deviations only.
+    console
+        Where to; None takes the standard output.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = console or Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    console.print(f"\n[bold]{METRIC_LABELS[curves.metric]} over synthetic volume[/bold]\n{escape(heading)}\n")
+    steps = sorted({step for curve in curves.curves for step in curve.steps})
+    for variant in curves.variants:
+        columns = [f"+{step:,}" if step else "none" for step in steps]
+        table = results_table(escape(variant.title), "rows added", "seed", *columns)
+        for curve in curves.of(variant):
+            _add(table, curve, steps, brief)
+        console.print(table)
+    for sentence in sentences(curves):
+        console.print(f"• {escape(sentence)}")
+    console.print()
+
+
+def _add(table: Table, curve: Curve, steps: list[int], brief: bool) -> None:
+    place = {step: i for i, step in enumerate(curve.steps)}
+    source = SOURCE_LABELS[curve.source]
+    if brief:
+        pairs = list(zip(curve.mean.tolist(), curve.deviation.tolist(), strict=True))
+        cells = (
+            f"{decimal(pairs[place[s]][0])} ± {decimal(pairs[place[s]][1])}" if s in place else ""
+            for s in steps
+        )
+        table.add_row(source, f"{len(curve.seeds)} seeds", *cells)
+        return
+    for number, (name, values) in enumerate(seed_rows(curve)):
+        cells = (decimal(values[place[step]]) if step in place else "" for step in steps)
+        style = "bold" if name == "mean" else None
+        table.add_row("" if number else source, name, *cells, style=style, end_section=name == "sd")

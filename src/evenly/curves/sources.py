@@ -1,21 +1,116 @@
-"""The rows that a curve adds, in the order in which it adds them: copies, copies of the scarce classes only,
-SMOTE's rows, and those that the producers of a run have made.
+"""What a curve is drawn over: the variants of classifiers, and the rows that are added, in their order.
+
+Rows are copies, copies of the scarce classes only, SMOTE's, and those that the producers of a run have made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 
-from evenly.curves.settings import SourceName
-from evenly.errors import DataError
+from evenly.errors import DataError, ParameterError
 from evenly.features.featurizer import Featurizer
-from evenly.plans import ResamplePlan
+from evenly.params.base import Settings
+from evenly.params.losses import LossSettings
+from evenly.params.models import MODELS, ModelsSettings
+from evenly.params.training import TrainingSettings
+from evenly.plans import ResamplePlan, TrainPlan
 from evenly.resampling.growth import random_stream
 from evenly.resampling.resample import resample
 from evenly.samples import SampleTable
+
+SourceName = Literal["run", "duplication", "smote", "fair_duplication"]
+MetricName = Literal["balanced_error", "macro_f1", "worst_class_error", "worst_group_error"]
+if TYPE_CHECKING:
+    CurveModel = str
+else:
+    CurveModel = Literal[tuple(name for name, spec in MODELS.items() if spec.regularised)]
+#: A grid is hundreds of fits: trees and rounds are no more than these, whatever params.yaml says.
+MOST: dict[str, int] = {"trees": 100, "rounds": 80}
+
+
+class CurveSettings(Settings):
+    """What to draw.
+
+    Attributes
+    ----------
+    sources
+        Where the rows that are added come from; `run` are the kept rows of the run's producers.
+    models
+        Each is fitted plain, with the settings of params.yaml, and regularised.
+    steps
+        Steps after the first, which is no synthetic row.
+    most
+        Rows of the last step; None takes those of the run, or what it takes to balance the classes.
+    seeds
+        Each draws other synthetic rows and seeds the classifier anew.
+    metric
+        On test rows.
+    """
+
+    sources: tuple[SourceName, ...]
+    models: tuple[CurveModel, ...]
+    steps: PositiveInt = 4
+    most: PositiveInt | None = None
+    seeds: tuple[NonNegativeInt, ...]
+    metric: MetricName = "balanced_error"
+
+
+class Variant(Settings):
+    """A classifier of the curves: a model with the settings of params.yaml, or its regularised form."""
+
+    model: CurveModel
+    regularised: bool
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return f"{self.model}, regularised" if self.regularised else self.model
+
+    def plan(self, models: ModelsSettings, seed: int) -> TrainPlan:
+        """Say how it is fitted, in one thread, with the plain loss."""
+        settings = getattr(models, self.model)
+        capped = {
+            key: min(most, getattr(settings, key)) for key, most in MOST.items() if hasattr(settings, key)
+        }
+        settings = settings.model_copy(update=capped)
+        if self.regularised:
+            settings = settings.model_copy(update=dict(MODELS[self.model].regularised))
+        return TrainPlan(
+            model=self.model,
+            settings=settings,
+            loss="cross_entropy",
+            losses=LossSettings(),
+            sampler="uniform",
+            training=TrainingSettings(),
+            seed=seed,
+            threads=1,
+        )
+
+
+def variants(models: tuple[CurveModel, ...]) -> list[Variant]:
+    """All classifiers of the curves, the plain form of each model before its regularised one."""
+    return [Variant(model=model, regularised=strong) for model in models for strong in (False, True)]
+
+
+def named_choices(text: str, kind: Any, option: str) -> tuple[Any, ...]:
+    """Read `a,b,c`, each of them one of a `Literal`.
+
+    Raises
+    ------
+    ParameterError
+        Naming what is allowed.
+    """
+    allowed = get_args(kind)
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in allowed:
+            raise ParameterError(f"{option} takes {', '.join(allowed)}, separated by commas, not {name!r}.")
+    return names
 
 
 @dataclass(frozen=True)
@@ -80,22 +175,6 @@ def added_rows(source: SourceName, pool: Pool, most: int, seed: int) -> VectorRo
     as there are rows, every row is there twice. `fair_duplication` and `smote` give every row to the class
     that has the fewest by then; the one copies the class's rows in turn, the other makes new ones between
     them. `run` gives its rows in a random order.
-
-    Parameters
-    ----------
-    source
-        Where the rows come from.
-    pool
-        What there is.
-    most
-        How many to add; `run` gives fewer where it has fewer.
-    seed
-        Settles what is drawn.
-
-    Raises
-    ------
-    DataError
-        When `run` is asked for and has no rows.
     """
     rng = random_stream(seed, "curve", source)
     if source == "run":
@@ -116,20 +195,7 @@ def added_rows(source: SourceName, pool: Pool, most: int, seed: int) -> VectorRo
 
 
 def filling_order(counts: Sequence[int], most: int) -> np.ndarray:
-    """The class of each row that is added, when every row goes to the class that has the fewest by then.
-
-    Parameters
-    ----------
-    counts
-        Rows of each class; a class without one gets none.
-    most
-        Rows to add.
-
-    Returns
-    -------
-    codes : int64 (most,)
-        Of equal classes the first comes first.
-    """
+    """The class of each row that is added, when every row goes to the class that has the fewest by then."""
     filled = np.array(counts, dtype=np.float64)
     filled[filled == 0] = np.inf
     order = np.empty(most, dtype=np.int64)

@@ -59,19 +59,7 @@ class BytePairs:
 
 
 def learn_byte_pairs(texts: Iterable[str], size: int) -> BytePairs:
-    """Join the most frequent pair of neighbours, again and again, until there are `size` entries.
-
-    Parameters
-    ----------
-    texts
-        Training texts.
-    size
-        Entries at most; all characters have one even where that is more.
-
-    References
-    ----------
-    Sennrich et al., Neural Machine Translation of Rare Words with Subword Units, ACL 2016 (1508.07909).
-    """
+    """Join the most frequent pair of neighbours, again and again, until there are `size` entries."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(_PIECES.findall(text))

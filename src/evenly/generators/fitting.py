@@ -85,22 +85,6 @@ def fit_generator(
 
     A checkpoint whose samples have collapsed is kept only where there is no other. Without held-out rows the
     last state is kept.
-
-    Parameters
-    ----------
-    trainee
-        The generator.
-    settings
-        Steps, checkpoints and patience.
-    log
-        Receives, at every checkpoint, the mean losses since the last (`train/…`) and the judgement (`val/…`).
-    watch
-        Told of every checkpoint, as the number of steps done.
-
-    Raises
-    ------
-    ModelError
-        When a loss is no longer finite.
     """
     checkpoints = _checkpoints(settings)
     curve: list[float] = []

@@ -17,12 +17,18 @@ from evenly.classifiers.devices import deterministic, pinned_threads
 from evenly.errors import RecipeError
 from evenly.features import Featurizer, fit_featurizer
 from evenly.features.ngramsets import folded_text
-from evenly.generators.collapse import RealClassifier, class_outcomes
 from evenly.generators.fitting import fit_generator
+from evenly.generators.judging import RealClassifier, class_outcomes
 from evenly.generators.language_model import LanguageModel, Written
 from evenly.generators.report import generation_metrics, text_metrics
-from evenly.generators.rows import class_stream, evenly_spaced, hold_out_rows
-from evenly.generators.sampling import Made, hardest_first, made_rows
+from evenly.generators.sampling import (
+    Made,
+    class_stream,
+    evenly_spaced,
+    hardest_first,
+    hold_out_rows,
+    made_rows,
+)
 from evenly.generators.subjects import Subject, image_subject, table_subject
 from evenly.groups import by_class, by_group
 from evenly.params.features import FeatureSettings

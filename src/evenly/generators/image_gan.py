@@ -13,33 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evenly.generators.distortions import distorted
 from evenly.generators.fitting import Judgement
-from evenly.generators.image_networks import ProjectionDiscriminator, Upsampler, trainable_device
+from evenly.generators.image_networks import ProjectionDiscriminator, Upsampler, distorted, trainable_device
 from evenly.generators.judging import Judge
-from evenly.generators.pixels import as_pixels, as_signal, as_vectors
-from evenly.generators.rows import Batches
+from evenly.generators.report import as_pixels, as_signal, as_vectors
+from evenly.generators.sampling import Batches
 from evenly.params.generative import ImageGanSettings
 
 
 class ImageGan:
-    """A GAN in training, and afterwards a generator to be sampled.
-
-    Parameters
-    ----------
-    pixels
-        Training images, uint8 (n, h, w, channels).
-    codes
-        Their classes, int64 (n,).
-    classes
-        Number of classes.
-    judge
-        Compares images, as vectors, with held-out ones.
-    settings
-        Of the networks and the training.
-    seed
-        Of everything drawn. The networks' initial weights come from torch's generator.
-    """
+    """A GAN in training, and afterwards a generator to be sampled."""
 
     criterion = "mmd"
 
@@ -68,14 +51,7 @@ class ImageGan:
         self._done = 0
 
     def step(self) -> Mapping[str, Tensor]:
-        """One step of the discriminator, one of the generator, both on the hinge loss.
-
-        References
-        ----------
-        Lim & Ye, Geometric GAN (1705.02894); Miyato et al. 2018, equations 16 and 17. The reward for
-        difference is in the manner of Mao et al., Mode Seeking GANs, CVPR 2019 (1903.05628), equation 4, as a
-        difference where they have a ratio.
-        """
+        """One step of the discriminator, one of the generator, both on the hinge loss."""
         n = 2 * math.ceil(self.settings.batch_size / 2)
         self._generator.train()
         rows = self._batches.rows(n)

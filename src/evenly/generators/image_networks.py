@@ -1,4 +1,4 @@
-"""Networks of the image generators: class and latent vector to image, image to features, MLPs between them.
+"""Networks of the image generators, and the distortions that keep a GAN from learning images by heart.
 
 Images are float (n, channels, h, w) in −1..1 here.
 """
@@ -6,12 +6,15 @@ Images are float (n, channels, h, w) in −1..1 here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
+
+from evenly.params.generative import Distortion
 
 #: Fewest channels at any grid.
 THINNEST = 16
@@ -23,12 +26,7 @@ def doublings(height: int, width: int) -> int:
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation whose scale and shift depend on the class.
-
-    References
-    ----------
-    Dumoulin et al., A Learned Representation for Artistic Style, ICLR 2017 (1610.07629), equation 5.
-    """
+    """Batch normalisation whose scale and shift depend on the class."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -46,24 +44,7 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Class and latent vector to image: a coarse grid, doubled until it has the image's size, then cropped.
-
-    Parameters
-    ----------
-    latent
-        Length of the latent vector.
-    classes
-        Number of classes.
-    shape
-        (height, width, channels) of the images.
-    width
-        Channels at the coarsest grid, halved with every doubling.
-
-    References
-    ----------
-    Radford et al., DCGAN, ICLR 2016 (1511.06434), with nearest-neighbour upsampling and a convolution in the
-    place of the transposed convolution, which leaves a checkerboard.
-    """
+    """Class and latent vector to image: a coarse grid, doubled to the size, then cropped."""
 
     def __init__(self, latent: int, classes: int, shape: tuple[int, int, int], width: int) -> None:
         super().__init__()
@@ -94,22 +75,7 @@ class Upsampler(nn.Module):
 
 
 def downsampling(shape: tuple[int, int, int], width: int, normed: bool) -> tuple[nn.Sequential, int]:
-    """Build the convolutions from an image down to a grid of about 4×4, leaky ReLU between them.
-
-    Parameters
-    ----------
-    shape
-        (height, width, channels) of the images.
-    width
-        Channels at the coarsest grid.
-    normed
-        Whether each is held to spectral norm 1 (Miyato et al., ICLR 2018, 1802.05957).
-
-    Returns
-    -------
-    convolutions, channels
-        The layers, and the channels of their output.
-    """
+    """Build the convolutions from an image down to a grid of about 4×4, leaky ReLU between them."""
     times = doublings(shape[0], shape[1])
     sizes = [max(THINNEST, width // 2**k) for k in range(times, -1, -1)]
 
@@ -125,12 +91,7 @@ def downsampling(shape: tuple[int, int, int], width: int, normed: bool) -> tuple
 
 
 class ProjectionDiscriminator(nn.Module):
-    """How real an image of a class looks: ψ(φ(x)) + ⟨embedding of the class, φ(x)⟩.
-
-    References
-    ----------
-    Miyato & Koyama, cGANs with Projection Discriminator, ICLR 2018 (1802.05637), equation 4.
-    """
+    """How real an image of a class looks: ψ(φ(x)) + ⟨embedding of the class, φ(x)⟩."""
 
     def __init__(self, classes: int, shape: tuple[int, int, int], width: int) -> None:
         super().__init__()
@@ -159,3 +120,64 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 def trainable_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+#: Largest shift and side of the hole, as shares of the image's sides.
+SHIFT, HOLE = 1 / 8, 1 / 2
+
+
+def distorted(images: Tensor, kinds: Sequence[Distortion]) -> Tensor:
+    """Distort every image by its own draw of each kind, in the order given."""
+    for kind in kinds:
+        images = _KINDS[kind](images)
+    return images
+
+
+def _uniform(images: Tensor) -> Tensor:
+    return torch.rand(len(images), 1, 1, 1).to(images.device)
+
+
+def _coloured(images: Tensor) -> Tensor:
+    images = images + (_uniform(images) - 0.5)
+    if images.shape[1] == 3:
+        grey = images.mean(dim=1, keepdim=True)
+        images = (images - grey) * (2 * _uniform(images)) + grey
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - mean) * (_uniform(images) + 0.5) + mean
+
+
+def _translated(images: Tensor) -> Tensor:
+    n, _, height, width = images.shape
+    down, across = max(1, round(SHIFT * height)), max(1, round(SHIFT * width))
+    y = torch.arange(height) + torch.randint(0, 2 * down + 1, (n, 1))
+    x = torch.arange(width) + torch.randint(0, 2 * across + 1, (n, 1))
+    padded = functional.pad(images, (across, across, down, down), value=-1.0)
+    rows = torch.arange(n)[:, None, None].to(images.device)
+    # Indexing puts the channels last.
+    shifted = padded.permute(0, 2, 3, 1)[
+        rows, y[:, :, None].to(images.device), x[:, None, :].to(images.device)
+    ]
+    return shifted.permute(0, 3, 1, 2)
+
+
+def _with_hole(images: Tensor) -> Tensor:
+    n, _, height, width = images.shape
+    rows = _covered(n, height)[:, None, :, None]
+    columns = _covered(n, width)[:, None, None, :]
+    kept = ~(rows & columns)
+    return images * kept.to(images.device)
+
+
+def _covered(n: int, side: int) -> Tensor:
+    """Places along one side that each hole covers, bool (n, side); a hole may hang over the edge."""
+    length = max(1, round(HOLE * side))
+    first = torch.randint(-(length // 2), side - length // 2, (n, 1))
+    place = torch.arange(side)[None]
+    return (place >= first) & (place < first + length)
+
+
+_KINDS: dict[Distortion, Callable[[Tensor], Tensor]] = {
+    "colour": _coloured,
+    "translation": _translated,
+    "cutout": _with_hole,
+}

@@ -15,7 +15,7 @@ from torch.nn import functional
 from evenly.features.ngramsets import folded_text
 from evenly.generators.fitting import Judgement
 from evenly.generators.image_networks import trainable_device
-from evenly.generators.rows import Batches
+from evenly.generators.sampling import Batches
 from evenly.generators.writers import PretrainedWriter, ScratchWriter, Writer
 from evenly.params.generative import LanguageModelSettings
 
@@ -49,21 +49,7 @@ class Written:
 
 
 class LanguageModel:
-    """A language model in training, and afterwards a writer.
-
-    Parameters
-    ----------
-    texts, codes
-        Training texts and their classes, int64 (n,).
-    labels
-        Class names.
-    held_out, held_out_codes
-        Texts and classes whose likelihood judges; may be empty.
-    settings
-        Of model, training and sampling.
-    seed
-        Of the batches. Initial weights and dropout come from torch's generator.
-    """
+    """A language model in training, and afterwards a writer."""
 
     criterion = "nll"
 
@@ -126,17 +112,6 @@ class LanguageModel:
         """Write texts of a class that are not empty, not training texts, and not the same twice.
 
         Where that cannot be had within `ATTEMPTS` times as many, copies fill up.
-
-        Parameters
-        ----------
-        code
-            The class.
-        n
-            How many.
-        known
-            Training texts, as `folded_text` gives them.
-        rng
-            Source of the draws.
         """
         new: dict[str, str] = {}
         rest: list[str] = []

@@ -122,19 +122,7 @@ class QuantileScale:
 
 
 def fit_scale(values: np.ndarray, numbers: Numbers, max_modes: int, seed: int) -> NumberScale:
-    """Fit a column's normalisation.
-
-    Parameters
-    ----------
-    values
-        Training numbers, finite, float64 (n,); may be empty.
-    numbers
-        By `modes` or by `quantile`.
-    max_modes
-        Components of the mixture at most.
-    seed
-        Of the mixture.
-    """
+    """Fit a column's normalisation."""
     if not len(values):
         values = np.zeros(1)
     return _fitted_modes(values, max_modes, seed) if numbers == "modes" else _fitted_quantiles(values)

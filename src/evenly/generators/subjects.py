@@ -16,16 +16,12 @@ from evenly.features import Featurizer
 from evenly.features.images import decode_images, encode_images, fit_pixels
 from evenly.generators.fitting import Trainee
 from evenly.generators.image_gan import ImageGan
-from evenly.generators.image_vae import ImageVae
-from evenly.generators.judging import HeldOut, Judge
-from evenly.generators.pixels import as_vectors
-from evenly.generators.rows import class_stream, evenly_spaced, hold_out_rows
-from evenly.generators.sampling import Decoder, Members
-from evenly.generators.sheets import Sheets
+from evenly.generators.judging import HeldOut, Judge, TableVectors
+from evenly.generators.report import Sheets, as_vectors
+from evenly.generators.sampling import Decoder, Members, class_stream, evenly_spaced, hold_out_rows
 from evenly.generators.table_gan import TableGan
 from evenly.generators.table_transform import fit_transform
-from evenly.generators.table_vae import TableVae
-from evenly.generators.tables import TableVectors
+from evenly.generators.vae import ImageVae, TableVae
 from evenly.params.features import ImageFeatures
 from evenly.params.generative import ImageGanSettings, ImageVaeSettings, TableGanSettings, TableVaeSettings
 from evenly.samples import SampleTable
@@ -73,17 +69,7 @@ class Subject:
 def image_subject(
     real: SampleTable, settings: ImageGanSettings | ImageVaeSettings, seed: int, sheets: Path | None
 ) -> Subject:
-    """Decode the images, at the shape that their features have by default, and make the generator.
-
-    Parameters
-    ----------
-    real
-        Real training rows, ordered by id.
-    settings, seed
-        From the plan.
-    sheets
-        Folder for sample grids, or None for none.
-    """
+    """Decode the images, at the shape that their features have by default, and make the generator."""
     shape = fit_pixels(real, ImageFeatures())
     images = [image for image in real.images if image is not None]
     pixels = decode_images(images, (shape.height, shape.width), shape.channels)
@@ -113,17 +99,7 @@ def image_subject(
 def table_subject(
     real: SampleTable, settings: TableGanSettings | TableVaeSettings, featurizer: Featurizer, seed: int
 ) -> Subject:
-    """Fit the transform, and make the generator.
-
-    Parameters
-    ----------
-    real
-        Real training rows, ordered by id.
-    settings, seed
-        From the plan.
-    featurizer
-        Gives the vectors that rows are judged by.
-    """
+    """Fit the transform, and make the generator."""
     codes, classes = real.codes, len(real.classes)
     train, held_out = hold_out_rows(codes, settings.hold_out, seed)
     transform = fit_transform(real.take(train), settings.numbers, settings.max_modes, seed)

@@ -174,17 +174,7 @@ class TableTransform:
 
 
 def fit_transform(train: SampleTable, numbers: Numbers, max_modes: int, seed: int) -> TableTransform:
-    """Fit the transform of a table on its training rows.
-
-    Parameters
-    ----------
-    train
-        Training rows, ordered by id.
-    numbers, max_modes
-        How numbers are normalised.
-    seed
-        Of the mixtures.
-    """
+    """Fit the transform of a table on its training rows."""
     columns: list[_NumberColumn | _NominalColumn] = []
     for feature in train.schema.features:
         if feature.kind in ("number", "integer"):

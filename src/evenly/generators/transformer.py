@@ -10,21 +10,7 @@ from torch.nn import functional
 
 
 class CausalTransformer(nn.Module):
-    """Tokens to scores of the token that follows each: pre-norm blocks, learned positions, tied embeddings.
-
-    Parameters
-    ----------
-    tokens
-        Number of tokens.
-    context
-        Positions at most.
-    layers, width, heads, dropout
-        Blocks, their width, attention heads, and the share dropped in training.
-
-    References
-    ----------
-    Radford et al., Language Models are Unsupervised Multitask Learners (GPT-2), 2019.
-    """
+    """Tokens to scores of the next: pre-norm blocks, learned positions, tied embeddings."""
 
     def __init__(
         self, tokens: int, context: int, layers: int, width: int, heads: int, dropout: float
@@ -80,21 +66,7 @@ class _Block(nn.Module):
 
 
 def nucleus_draw(logits: Tensor, top_p: float, uniform: Tensor) -> Tensor:
-    """Draw a token of each row from the fewest tokens that together have probability `top_p`.
-
-    Parameters
-    ----------
-    logits
-        float (n, tokens).
-    top_p
-        In (0, 1].
-    uniform
-        One number in [0, 1) for each row, (n,).
-
-    References
-    ----------
-    Holtzman et al., The Curious Case of Neural Text Degeneration, ICLR 2020 (1904.09751), section 3.1.
-    """
+    """Draw a token of each row from the fewest tokens that together have probability `top_p`."""
     shares, order = torch.sort(
         functional.softmax(logits.double(), dim=1), dim=1, descending=True, stable=True
     )

@@ -35,19 +35,7 @@ class Writer(Protocol):
 
 
 class ScratchWriter:
-    """A small transformer over byte pairs of the training texts, in which each class is a token.
-
-    Parameters
-    ----------
-    texts
-        Training texts.
-    classes
-        Number of classes.
-    settings
-        Shape and sampling.
-    device
-        Where to compute.
-    """
+    """A small transformer over byte pairs of the training texts, in which each class is a token."""
 
     def __init__(
         self, texts: Sequence[str], classes: int, settings: LanguageModelSettings, device: torch.device
@@ -98,24 +86,7 @@ class ScratchWriter:
 
 
 class PretrainedWriter:
-    """A pretrained causal model of the transformers library; the prompt is `<class name>: `.
-
-    Parameters
-    ----------
-    model
-        Hub id or folder.
-    labels
-        Class names.
-    settings
-        Sampling.
-    device
-        Where to compute.
-
-    Raises
-    ------
-    RecipeError
-        When transformers is not installed, or there is no such model.
-    """
+    """A pretrained causal model of the transformers library; the prompt is `<class name>: `."""
 
     def __init__(
         self, model: str, labels: Sequence[str], settings: LanguageModelSettings, device: torch.device

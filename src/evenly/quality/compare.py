@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenly.features import Featurizer
-from evenly.quality.columns import column_distances, correlation_difference
 from evenly.quality.features import Seen, Space, fit_space
 from evenly.quality.measures import (
+    balanced_accuracy_across,
+    column_distances,
+    correlation_difference,
+    discriminator_auc,
     frechet_distance,
     inception_score,
     kernel_distance,
     manifold_measures,
 )
-from evenly.quality.usefulness import balanced_accuracy_across, discriminator_auc
 from evenly.samples import SampleTable
 from evenly.screening.checks.memorised import copy_detector
 from evenly.screening.checks.opinions import rows_within

@@ -90,19 +90,7 @@ class Space:
 
 
 def fit_space(real: SampleTable, featurizer: Featurizer, seed: int, threads: int = 1) -> Space:
-    """Fit the space on real training rows, and only those.
-
-    Parameters
-    ----------
-    real
-        Training rows of at least two classes. Their order does not matter.
-    featurizer
-        Fitted on the same rows.
-    seed
-        Settles initial weights, the order of the batches, and which rows are fitted on.
-    threads
-        Of the convolutional network.
-    """
+    """Fit the space on real training rows, and only those."""
     real = real.sorted_by_id()
     real = real.take(rows_within(real.codes, _FITTED, seed))
     vectors = np.asarray(featurizer.transform(real), dtype=np.float32)

@@ -1,13 +1,18 @@
-"""Measures of how far made rows are from real ones, on arrays: distances of distributions, fidelity, variety.
+"""Measures of how far made rows are from real ones: distances, fidelity, variety, use.
 
-Feature spaces, samples and which rows are compared belong to other modules.
+Where the vectors come from is decided in `features`; which rows are compared, in `compare`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from evenly.samples import SampleTable
+from evenly.screening.checks.opinions import fitted_opinion
+from evenly.screening.checks.realism import discriminator_scores
 
 _BLOCK = 1 << 22  # numbers of a block of distances or kernel values
 
@@ -161,17 +166,99 @@ def inception_score(probabilities: np.ndarray) -> float:
 
     1 where a classifier says the same of all rows, the number of classes where it is sure of every row and
     the classes are equally frequent. Not a distance to real rows: compare with what these score.
-
-    Parameters
-    ----------
-    probabilities
-        float (n, k), rows summing to 1.
-
-    References
-    ----------
-    Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016, section 4.
     """
     p = probabilities.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(p > 0, np.log(p / p.mean(axis=0)), 0.0)
     return float(np.exp((p * logs).sum(axis=1).mean()))
+
+
+def total_variation(real: Sequence[object], made: Sequence[object]) -> float:
+    """Half the sum of absolute differences of the values' shares, in 0..1; a missing value is a value too."""
+    values = sorted({*real, *made}, key=lambda value: (value is None, str(value)))
+    place = {value: k for k, value in enumerate(values)}
+    shares = [
+        np.bincount([place[value] for value in column], minlength=len(values)) / len(column)
+        for column in (real, made)
+    ]
+    return 0.5 * float(np.abs(shares[0] - shares[1]).sum())
+
+
+def number_distance(real: np.ndarray, made: np.ndarray) -> float:
+    """Wasserstein distance of two columns of numbers, in standard deviations of the real one.
+
+    Missing values (NaN) are left out. A real column of one value counts in its own unit; where one column
+    is all missing and the other is not, the distance is 1.
+    """
+    from scipy.stats import wasserstein_distance
+
+    real, made = real[~np.isnan(real)], made[~np.isnan(made)]
+    if not len(real) or not len(made):
+        return float(bool(len(real)) != bool(len(made)))
+    deviation = float(real.std())
+    return float(wasserstein_distance(real, made)) / (deviation if deviation > 0 else 1.0)
+
+
+def column_distances(real: SampleTable, made: SampleTable) -> dict[str, float]:
+    """Distance of each feature column: `number_distance` for numbers, `total_variation` for all others."""
+    left, right = real.features_frame(), made.features_frame()
+    found = {}
+    for feature in real.schema.features:
+        if feature.kind in ("number", "integer"):
+            pair = (
+                frame[feature.name].to_numpy(dtype=np.float64, na_value=np.nan) for frame in (left, right)
+            )
+            found[feature.name] = number_distance(*pair)
+        else:
+            found[feature.name] = total_variation(
+                list(real.column(feature.name)), list(made.column(feature.name))
+            )
+    return found
+
+
+def correlation_difference(real: np.ndarray, made: np.ndarray) -> float | None:
+    """Mean absolute difference of the correlations of all pairs of columns."""
+    varied = np.flatnonzero(real.max(axis=0) > real.min(axis=0))
+    if len(varied) < 2:
+        return None
+    matrices = [_correlations(rows[:, varied].astype(np.float64)) for rows in (real, made)]
+    pairs = np.triu_indices(len(varied), 1)
+    return float(np.abs(matrices[0] - matrices[1])[pairs].mean())
+
+
+def _correlations(rows: np.ndarray) -> np.ndarray:
+    centred = rows - rows.mean(axis=0)
+    norms = np.sqrt((centred**2).sum(axis=0))
+    # A constant column is told by its values: its centred ones may differ from zero by rounding.
+    centred[:, rows.max(axis=0) == rows.min(axis=0)] = 0
+    centred /= np.where(norms > 0, norms, 1.0)
+    return np.asarray(centred.T @ centred)
+
+
+def balanced_accuracy_across(
+    vectors: np.ndarray, codes: np.ndarray, others: np.ndarray, other_codes: np.ndarray
+) -> float | None:
+    """Mean recall over classes of a classifier fitted on some rows and asked about others.
+
+    A logistic regression in which every class weighs the same. Fitted on made rows and asked about real ones
+    this is TSTR, the other way round TRTS (Esteban et al., 2017, 1706.02633).
+    """
+    present = np.unique(codes)
+    asked = np.isin(other_codes, present)
+    if len(present) < 2 or not asked.any():
+        return None
+    classes = int(max(codes.max(), other_codes.max())) + 1
+    opinion = fitted_opinion(vectors, codes, classes, others[asked])
+    hits = opinion.probabilities.argmax(axis=1) == other_codes[asked]
+    return float(np.mean([hits[other_codes[asked] == code].mean() for code in np.unique(other_codes[asked])]))
+
+
+def discriminator_auc(real: np.ndarray, made: np.ndarray, seed: int) -> float:
+    """Area under the ROC curve of a classifier that tells made from real rows, out of fold.
+
+    0.5 where it cannot (or a little less by chance), 1 where it always can.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    low, high = discriminator_scores(made, real, np.ones(len(real)), seed)
+    return float(roc_auc_score(np.repeat([0, 1], [len(low), len(high)]), np.concatenate([low, high])))

@@ -9,12 +9,35 @@ import numpy as np
 
 from evenly.errors import DataError
 from evenly.features.featurizer import Featurizer
+from evenly.features.neighbours import nearest_neighbours
 from evenly.groups import by_class, by_group
 from evenly.plans import ResamplePlan
-from evenly.resampling.cleaning import edited_rows, tomek_links
 from evenly.resampling.growth import Growth, random_stream
 from evenly.resampling.report import ClassOutcome, ResampleReport
 from evenly.samples import SampleTable, concatenate
+
+
+def tomek_links(vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Mark rows that are, with a row of another class, each other's nearest neighbour (Tomek 1976)."""
+    _, near = nearest_neighbours(vectors, vectors, 1, exclude_self=True)
+    nearest = near[:, 0]
+    mutual = nearest[nearest] == np.arange(len(codes))
+    return np.asarray(mutual & (codes[nearest] != codes))
+
+
+def edited_rows(vectors: np.ndarray, codes: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
+    """Mark candidates with a row of another class among their `k` nearest (Wilson 1972, every neighbour must
+    agree).
+    """
+    rows = np.flatnonzero(candidates)
+    marked = np.zeros(len(codes), dtype=bool)
+    if len(rows):
+        everyone = len(rows) == len(codes)
+        queries = vectors if everyone else vectors[rows]
+        _, near = nearest_neighbours(queries, vectors, k, exclude_self=everyone or rows)
+        marked[rows] = (codes[near] != codes[rows][:, None]).any(axis=1)
+    return marked
+
 
 logger = logging.getLogger(__name__)
 

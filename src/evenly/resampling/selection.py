@@ -1,13 +1,14 @@
 """Which rows of a class the methods of the SMOTE family interpolate from, and how often.
 
-Each function returns sources for `segments`, or none where the method has nothing to start from.
-`kmeans_smote` has a module of its own. Parents of the same standing are used equally often, as in Chawla's
-algorithm.
+Each function returns sources for `segments`, or none where the method has nothing to start from. Parents of
+the same standing are used equally often, as in Chawla's algorithm.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import warnings
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -143,3 +144,65 @@ def density_ratios(space: Space, members: Members, k: int) -> np.ndarray:
 def in_danger(foreign: np.ndarray, m: int) -> np.ndarray:
     """Tell from the number of foreign ones among `m` neighbours whether a row is at the border."""
     return (foreign >= m / 2) & (foreign < m)
+
+
+CLUSTERS = 8
+_BLOCK = 1024
+
+
+def cluster_labels(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """Cluster all rows of a table by mini-batch k-means into at most 8 clusters, int (n,)."""
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    with warnings.catch_warnings(), threadpool_limits(1):
+        # Fewer distinct rows than clusters leaves some empty, which is no failure here; one thread keeps
+        # results the same everywhere and has no memory leak to be warned of.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "MiniBatchKMeans is known to have a memory leak", UserWarning)
+        model = MiniBatchKMeans(n_clusters=min(CLUSTERS, len(vectors)), random_state=seed, n_init=3)
+        labels: np.ndarray = model.fit_predict(vectors)
+    return labels
+
+
+def kmeans_smote(
+    space: Space, members: Members, n: int, share: float, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[list[Source], int]:
+    """Interpolate within the clusters in which the class is frequent enough."""
+    own = labels[members.rows]
+    sizes = np.bincount(labels)
+    held = np.bincount(own, minlength=len(sizes))
+    at_home = held / np.maximum(sizes, 1) >= share / 2
+    k = min(members.k, int(held[at_home].max(initial=0)) - 1)
+    if k < 1:
+        return [], members.k
+    chosen = [np.flatnonzero(own == c) for c in np.flatnonzero(at_home & (held > k))]
+    weights = np.array([sparsity(members.vectors[rows]) for rows in chosen])
+    if not weights.any():  # every cluster is one point
+        weights = np.ones(len(chosen))
+    sources = []
+    for rows, size in zip(chosen, proportional_counts(n, weights), strict=True):
+        if size:
+            part = replace(members, rows=members.rows[rows], vectors=members.vectors[rows], k=k)
+            sources.append(part.source(np.arange(len(rows)), even_counts(int(size), len(rows), rng)))
+    return sources, k
+
+
+def sparsity(vectors: np.ndarray) -> float:
+    """Mean distance between the rows of a cluster, to a power that grows with their number n, over n."""
+    n = len(vectors)
+    exponent = math.log(n, 1.6) ** 1.8 * 0.16
+    return float(_mean_distance(vectors) ** exponent / n)
+
+
+def _mean_distance(vectors: np.ndarray) -> float:
+    """Mean Euclidean distance over the ordered pairs of different rows."""
+    exact = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    norms = np.einsum("ij,ij->i", exact, exact)
+    total = 0.0
+    for start in range(0, len(exact), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        squares = norms[part, None] + norms - 2 * exact[part] @ exact.T
+        total += float(np.sqrt(np.maximum(squares, 0)).sum())
+    return total / (len(exact) * (len(exact) - 1))

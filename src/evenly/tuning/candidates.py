@@ -18,8 +18,7 @@ from evenly.params.project import Params
 from evenly.params.recipes import Recipe
 from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe, resolved_model
 from evenly.samples import Modality
-from evenly.tuning.policies import FAMILIES, changed_policy
-from evenly.tuning.space import Assignment
+from evenly.tuning.space import FAMILIES, Assignment, changed_policy
 
 #: Producers and training: the parts of a recipe that a key can lead into.
 SECTIONS = ("llm", "augment", "generate", "resample", "train", "mining", "finetune")

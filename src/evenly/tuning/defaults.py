@@ -11,8 +11,7 @@ from evenly.params.models import MODELS
 from evenly.params.recipes import Targets
 from evenly.planning import CLEANING_METHODS
 from evenly.tuning.candidates import Origin
-from evenly.tuning.policies import families, transforms
-from evenly.tuning.space import Range, Setting, Space
+from evenly.tuning.space import Range, Setting, Space, families, transforms
 
 #: Caps on the rows of a class, times its real rows.
 _RATIOS = (None, 2, 4, 8, 16)

@@ -2,7 +2,7 @@
 
 The gain on the rows that chose it is too large: the best of many is good and lucky. The bootstrap that
 repeats the choice corrects for that on the same rows; new seeds do on others. What the numbers mean in words
-is in `evenly.tuning.verdicts`.
+is in `evenly.tuning.outputs`.
 """
 
 from __future__ import annotations
@@ -70,13 +70,6 @@ def confirmed_gain(
     """How much better a recipe is on validation rows of seeds that the search has not seen, (n,) each, n ≥ 2.
 
     The corrected resampled t-test, because the seeds share rows.
-
-    Parameters
-    ----------
-    best, first
-        Metric of the chosen recipe and of the one compared with, by seed.
-    validation_share
-        Validation rows over all other rows that the split is drawn from.
     """
     return corrected_resampled_t_test(best, first, validation_share)
 

@@ -16,10 +16,17 @@ from evenly.errors import DataError, EvenlyError, RecipeError
 from evenly.experiments.experiments import Experiment, Technique
 from evenly.experiments.history import experiment_revisions
 from evenly.tuning.gains import Predictions, confirmed_gain
-from evenly.tuning.scores import find_experiments, validation_predictions, validation_share
 from evenly.tuning.space import Assignment
 from evenly.tuning.studies import Proposal, Study, Trial
-from evenly.tuning.workbench import NONE, Moment, Watch, Workbench
+from evenly.tuning.workbench import (
+    NONE,
+    Moment,
+    Watch,
+    Workbench,
+    find_experiments,
+    validation_predictions,
+    validation_share,
+)
 
 #: A search ends when so many proposals in a row are recipes that were tried, or that cannot be run.
 _ATTEMPTS = 60

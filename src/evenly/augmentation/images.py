@@ -31,24 +31,7 @@ _Job = tuple[bytes, Descent]
 def image_offspring(
     rows: SampleTable, turns: Sequence[Descent], policy: Policy, seed: int, workers: int | None = None
 ) -> list[Offspring]:
-    """Copy and transform the parent for each of `turns`, in their order and at the parent's own size.
-
-    Parameters
-    ----------
-    rows
-        Training rows, ordered by id.
-    turns
-        The rows to make.
-    policy, seed
-        What may be drawn, and the seed of every row's stream.
-    workers
-        Processes; None takes one, and with many rows as many as this process may use cores.
-
-    Raises
-    ------
-    DataError
-        When a parent's image cannot be decoded.
-    """
+    """Copy and transform the parent for each of `turns`, in their order and at the parent's own size."""
     if workers is None:
         workers = _cores() if len(turns) >= _WORTH_PROCESSES else 1
     # Brothers and sisters side by side, so that their parent is decoded once.

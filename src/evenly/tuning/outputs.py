@@ -1,0 +1,329 @@
+"""What a search found, for people: the verdict, a live table, the recipe for params.yaml, the trials."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenly.comparison.findings import ALPHA
+from evenly.evaluation.intervals import Interval
+from evenly.evaluation.metrics import HEADLINE
+from evenly.files import write_text
+from evenly.tuning.candidates import Candidate, Origin
+from evenly.tuning.search import Confirmed, Searched
+from evenly.tuning.space import Space, shown_value
+from evenly.tuning.studies import Trial
+from evenly.tuning.workbench import NONE, Moment
+from evenly.wording import decimal, signed_decimal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Result:
+    """A search with everything that is known of its best recipe.
+
+    Attributes
+    ----------
+    metric, seeds
+        What was searched for, and with which seeds.
+    searched
+        The trials.
+    apparent, corrected
+        Gain of the best over the recipe as it is on the rows that chose it, and of the choice on rows that it
+        did not see; None where the recipe as it is is the best.
+    confirmed
+        The two on new seeds; None where that was not asked for.
+    """
+
+    metric: str
+    seeds: tuple[int, ...]
+    searched: Searched
+    apparent: Interval | None = None
+    corrected: Interval | None = None
+    confirmed: Confirmed | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the best is better than the recipe as it is by more than chance, choice included."""
+        if self.confirmed is not None and self.confirmed.gain is not None:
+            gain = self.confirmed.gain
+            return gain.low > 0 and gain.p_value < ALPHA
+        return self.corrected is not None and self.corrected.low > 0
+
+
+def verdicts(result: Result) -> list[str]:
+    """Say what a search shows, the most important first."""
+    searched, best = result.searched, result.searched.best
+    label = HEADLINE[result.metric].label
+    start = decimal(searched.start.value or 0.0)
+    none = "" if searched.none is None else f"; no balancing has {decimal(searched.none)}"
+    number = len(searched.with_value) - 1
+    above = searched.none is not None and searched.none > (best.value or 0.0)
+    if above:
+        none += ", more than any of them: balancing may not be what this data needs"
+    if best.number == 0:
+        return [
+            f"Nothing is better than the recipe as it is: {label} on validation rows {start}, the best of "
+            f"the {number} others {_best_other(searched)}{none}."
+        ]
+    told = [
+        f"Best of {number}: trial {best.number}, {label} on validation rows {decimal(best.value or 0.0)}; "
+        f"the recipe as it is has {start}{none}."
+    ]
+    told.append(_remark(result))
+    if result.apparent is not None:
+        told.append(
+            f"On the rows that chose it, the gain is {_gain(result.apparent)}: too good, because the best of "
+            f"{number} is also the luckiest."
+        )
+    if result.corrected is not None:
+        told.append(
+            f"With the choice repeated in every resample of these rows and judged on those left out, it is "
+            f"{_gain(result.corrected)}."
+        )
+    return told
+
+
+def _remark(result: Result) -> str:
+    """The one sentence that says what may be claimed."""
+    confirmed = result.confirmed
+    if confirmed is not None and confirmed.gain is None:
+        return (
+            f"It could not be confirmed: fewer than two new seeds have finished. {confirmed.reason}".strip()
+            + (" " + _by_correction(result))
+        )
+    if confirmed is None or confirmed.gain is None:
+        return _by_correction(result)
+    gain = confirmed.gain
+    where = f"on {gain.pairs} new seeds it gains {signed_decimal(gain.mean)}"
+    if gain.low == gain.high:
+        same = "nothing" if gain.mean == 0 else f"{signed_decimal(gain.mean)} in each"
+        return (
+            f"Inside the noise: on {gain.pairs} new seeds it gains {same}, so that nothing says that it is "
+            "better than the recipe as it is."
+        )
+    ends = f"(95% {decimal(gain.low)} to {decimal(gain.high)})"
+    if result.holds:
+        return f"It holds up: {where} {ends}."
+    if gain.high < 0:
+        return f"It does not hold up: {where} {ends}; keep the recipe as it is."
+    return (
+        f"Inside the noise: {where} {ends}, which may as well be nothing; keep the recipe as it is, or "
+        "confirm on more seeds."
+    )
+
+
+def _by_correction(result: Result) -> str:
+    if result.corrected is None:
+        return "Nothing is known of its noise."
+    if result.holds:
+        return (
+            f"Beyond the noise of these validation rows: {_gain(result.corrected)} after correction for the "
+            "choice; --confirm 3 tells whether new seeds agree."
+        )
+    return (
+        f"Inside the noise: after correction for the choice the gain is {_gain(result.corrected)}, which may "
+        "as well be nothing."
+    )
+
+
+def _best_other(searched: Searched) -> str:
+    values = [trial.value for trial in searched.trials if trial.value is not None]
+    return decimal(max(values)) if values else "unknown"
+
+
+def _gain(interval: Interval) -> str:
+    return f"{signed_decimal(interval.value)} (95% {decimal(interval.low)} to {decimal(interval.high)})"
+
+
+#: Trials that are shown beside the best one.
+_ROWS = 12
+
+
+class TrialTable:
+    """The references, the best trial and the last ones, as a table for `rich.live.Live`."""
+
+    def __init__(self, space: Space, metric: str, title: str) -> None:
+        self._space = space
+        self._metric = HEADLINE[metric].label
+        self._title = title
+        self._references: dict[str, Trial] = {}
+        self._trials: list[Trial] = []
+        self._now = Moment("")
+        self._began = time.monotonic()
+
+    def update(self, moment: Moment) -> None:
+        """Take in what has happened."""
+        self._now = moment
+        if moment.trial is None:
+            return
+        self._now = Moment("")
+        if moment.trial.number:
+            self._trials.append(moment.trial)
+        else:
+            self._references[moment.doing] = moment.trial
+
+    def line(self, moment: Moment) -> str:
+        """One line for a log when a trial has ended; empty for other moments."""
+        trial = moment.trial
+        if trial is None:
+            return ""
+        name = _name(moment.doing)
+        if trial.value is None:
+            return f"{name}: failed: {trial.reason}"
+        what = f"  {self._changes(trial)}" if trial.number else ""
+        return f"{name}: {self._metric} {decimal(trial.value)}{what}"
+
+    def __rich__(self) -> Table:
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        elapsed = time.monotonic() - self._began
+        number = f"{len(self._trials)} trials, " if self._trials else ""
+        title = f"{self._title}: {number}{elapsed // 60:.0f} min {elapsed % 60:02.0f} s"
+        table = Table(
+            title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+        )
+        table.add_column("trial", no_wrap=True)
+        table.add_column(self._metric, justify="right", no_wrap=True)
+        table.add_column("gain", justify="right", no_wrap=True)
+        table.add_column("what is other than in the recipe", ratio=1)
+        for doing, trial in self._references.items():
+            table.add_row(_name(doing), decimal(trial.value or 0.0), self._gain(trial), "", style="dim")
+        best = self._best()
+        left_out = max(0, len(self._trials) - _ROWS)
+        rows = ([best] if best in self._trials[:left_out] and best else []) + self._trials[left_out:]
+        for trial in rows:
+            value = "" if trial.value is None else decimal(trial.value)
+            told = (
+                f"[red]failed:[/red] {escape(trial.reason)}" if trial.reason else escape(self._changes(trial))
+            )
+            style = "bold green" if trial is best else ""
+            table.add_row(str(trial.number), value, self._gain(trial), told, style=style)
+        if self._now.doing:
+            seed = "" if self._now.seed is None else f"seed {self._now.seed} "
+            table.add_row(_name(self._now.doing).removeprefix("trial "), "…", "", f"{seed}{self._now.stage}")
+        return table
+
+    def _best(self) -> Trial | None:
+        known = [trial for trial in self._trials if trial.value is not None]
+        return max(known, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+    def _gain(self, trial: Trial) -> str:
+        start = self._references.get("as it is")
+        if start is None or start.value is None or trial.value is None or trial is start:
+            return ""
+        difference = trial.value - start.value
+        return f"{'+' if difference > 0 else ''}{decimal(difference)}"
+
+    def _changes(self, trial: Trial) -> str:
+        found = changes(self._space, trial.assignment)
+        return ", ".join(f"{key} {shown_value(value)}" for key, value in found.items()) or "nothing"
+
+
+def print_space(space: Space, console: Console | None = None) -> None:
+    """Print what varies, from what, and between what."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("setting", "now", "varies over"):
+        table.add_column(name, no_wrap=name == "setting")
+    for setting in space:
+        now = "null" if setting.current is None else shown_value(setting.current)
+        table.add_row(escape(setting.key), escape(now), escape(setting.shown))
+    (console or _console()).print(table)
+
+
+def print_verdicts(sentences: list[str], console: Console | None = None) -> None:
+    """Print what was found."""
+    from rich.markup import escape
+
+    console = console or _console()
+    console.print()
+    for sentence in sentences:
+        console.print(f"• {escape(sentence)}", highlight=False)
+
+
+def _name(doing: str) -> str:
+    return "no balancing" if doing == NONE else doing
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def entry_name(origin: Origin) -> str:
+    """A name for the tuned recipe that params.yaml does not have yet: `smote_tuned`, `smote_tuned_2`, …"""
+    taken = {*(origin.values.get("recipes") or {}), *(origin.values.get("policies") or {})}
+    names = (f"{origin.name}_tuned{'' if i == 1 else f'_{i}'}" for i in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
+
+
+def entry(origin: Origin, candidate: Candidate, remarks: Sequence[str]) -> str:
+    """Write a recipe, its policy and what else it sets as YAML, to be pasted under the keys of params.yaml.
+
+    Parameters
+    ----------
+    origin
+        What the search began with.
+    candidate
+        What it found.
+    remarks
+        Sentences that stand above it as comments.
+    """
+    from ruamel.yaml import YAML
+
+    name = entry_name(origin)
+    recipe, policy = origin.named(candidate, name)
+    content: dict[str, Any] = {}
+    for key, value in candidate.settings.items():
+        place = content
+        *path, last = key.split(".")
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    if policy is not None:
+        content["policies"] = {name: policy}
+    content["recipes"] = {name: {"description": f"{origin.name}, tuned on {origin.params.dataset}", **recipe}}
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 110
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    comments = [line for remark in remarks for line in textwrap.wrap(remark, 108)]
+    return "".join(f"# {line}\n" for line in comments) + stream.getvalue()
+
+
+def write_trials(space: Space, searched: Searched, metric: str, path: Path) -> None:
+    """Write all trials as CSV: number, the metric, every setting, and why a trial failed."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(
+        ["trial", f"validation_{metric}", *(setting.key for setting in space), "failed", "experiments"]
+    )
+    for trial in (searched.start, *searched.trials):
+        values = [shown_value(trial.assignment[setting.key]) for setting in space]
+        value = "" if trial.value is None else repr(trial.value)
+        table.writerow([trial.number, value, *values, trial.reason, " ".join(trial.names)])
+    write_text(text.getvalue(), path)
+
+
+def changes(space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
+    """What an assignment changes, by key."""
+    return {s.key: assignment[s.key] for s in space if assignment[s.key] != s.current}
