@@ -105,6 +105,16 @@ def shortened(names: Sequence[str], width: int = 22) -> list[str]:
     ]
 
 
+def name_rows(axes: Axes, rows: Sequence[tuple[str, int]]) -> None:
+    """Name the rows of a horizontal chart, the first on top, each with a number in brackets."""
+    names = shortened([name for name, _ in rows], 30)
+    axes.set_yticks(
+        range(len(rows)), [f"{name}  ({count})" for name, (_, count) in zip(names, rows, strict=True)]
+    )
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+
+
 def _cut(name: str, width: int) -> str:
     if _width(name) <= width:
         return name

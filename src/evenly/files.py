@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evenly.wording import csv_cell
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -70,8 +72,8 @@ def read_json(path: str | Path) -> Any:
 def write_csv(
     path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], encoding: str = "utf-8"
 ) -> None:
-    """Write a CSV file atomically; spreadsheets read `utf-8-sig` best."""
+    """Write a CSV file atomically, cells as `csv_cell` gives them; spreadsheets read `utf-8-sig` best."""
     with atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
+        writer.writerows(map(csv_cell, row) for row in rows)

@@ -11,7 +11,7 @@ from evenly.comparison.recommendation import recommendation, recommendations
 from evenly.comparison.techniques import MEASURES, WORST_GROUP
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
 from evenly.console import output_console, results_table
-from evenly.wording import csv_cell, decimal, markdown_table, signed_decimal
+from evenly.wording import decimal, markdown_table, signed_decimal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,9 +70,9 @@ def csv_rows(comparison: Comparison) -> Iterator[list[Any]]:
             yield [
                 *(board.field.dataset, board.field.model, board.metric, standing.name),
                 *("yes" if standing.cheap else "", len(standing.seeds)),
-                *(csv_cell(getattr(standing, name)) for name in _PLAIN),
-                *(csv_cell(getattr(gain, name) if gain else None) for gain in gains for name in _GAIN),
-                *(csv_cell(getattr(standing, name)) for name in _COSTS),
+                *(getattr(standing, name) for name in _PLAIN),
+                *(getattr(gain, name) if gain else None for gain in gains for name in _GAIN),
+                *(getattr(standing, name) for name in _COSTS),
             ]
 
 

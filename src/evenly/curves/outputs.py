@@ -13,7 +13,7 @@ from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, 
 from evenly.curves.sources import SourceName
 from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
 from evenly.files import atomic_folder, write_csv, write_text
-from evenly.wording import csv_cell, decimal, markdown_table
+from evenly.wording import decimal, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def _table(curves: Curves, steps: list[int]) -> Iterator[list[Any]]:
     for curve in curves.curves:
         place = {step: i for i, step in enumerate(curve.steps)}
         for name, values in seed_rows(curve):
-            cells = [csv_cell(values[place[step]]) if step in place else "" for step in steps]
+            cells = [values[place[step]] if step in place else None for step in steps]
             yield [curve.variant.title, curve.source, name, *cells]
 
 
@@ -127,7 +127,7 @@ def _points(curves: Curves) -> Iterator[list[Any]]:
     for curve in curves.curves:
         for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
             for step, value in zip(curve.steps, values, strict=True):
-                yield [*_which(curve), seed, step, csv_cell(value)]
+                yield [*_which(curve), seed, step, value]
 
 
 def _means(curves: Curves) -> Iterator[list[Any]]:
@@ -136,7 +136,7 @@ def _means(curves: Curves) -> Iterator[list[Any]]:
             curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True
         ):
             spread = [mean, deviation, mean - deviation, mean + deviation]
-            yield [*_which(curve), step, *map(csv_cell, spread)]
+            yield [*_which(curve), step, *spread]
 
 
 def _which(curve: Curve) -> list[str]:

@@ -20,12 +20,11 @@ from evenly.evaluation.intervals import (
     metric_intervals,
     wilson_interval,
 )
-from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, new_figure, save_figure, shortened
+from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, name_rows, new_figure, save_figure
 from evenly.files import write_csv
 from evenly.groups import by_group, group_counts, group_name, nested, parts_of
 from evenly.pages import figure
 from evenly.samples import SampleTable, natural_order
-from evenly.wording import csv_cell
 
 _LABELS = {
     "error": "Overall error",
@@ -205,7 +204,7 @@ def write_groups(groups: GroupErrors, folder: Path) -> None:
                 group.name,
                 "yes" if group.minority else "no",
                 *(group.train_rows, group.balanced_rows, group.test_rows),
-                *map(csv_cell, group.error.ends),
+                *group.error.ends,
             ]
             for group in groups.groups
         ),
@@ -281,11 +280,8 @@ def _draw(groups: GroupErrors, path: Path) -> None:
     axes.hlines(places, low, high, color=INK, linewidth=1.2)
     overall = groups.summary["error"].value
     axes.axvline(overall, color=FAINT, linewidth=1.4, zorder=0)
-    names = shortened([group.name for group in largest], 30)
-    axes.set_yticks(places, [f"{name}  ({g.train_rows})" for name, g in zip(names, largest, strict=True)])
-    axes.set_ylim(len(largest) - 0.4, -0.6)
+    name_rows(axes, [(group.name, group.train_rows) for group in largest])
     axes.set_xlim(0, min(1.0, max(0.05, float(high.max()) * 1.1)))
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"error on test rows, of all {overall:.3f}; real training rows in brackets", loc="right")
     axes.set_title("Error by group")
     axes.legend(loc="lower right")

@@ -19,7 +19,6 @@ from evenly.files import atomic_folder, write_csv, write_json, write_text
 from evenly.pages import page_html
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_json, write_quality
-from evenly.wording import csv_cell
 
 #: Where a decision rule's difference to argmax stands with its interval; the report has all of them.
 _GAINS = ("macro_f1", "balanced_accuracy", "nll")
@@ -149,14 +148,14 @@ def prediction_columns(classes: Sequence[str]) -> list[str]:
     return ["predicted", "confidence", *(f"p_{name}" for name in classes)]
 
 
-def prediction_cells(classes: Sequence[str], probabilities: np.ndarray) -> Iterator[list[str]]:
+def prediction_cells(classes: Sequence[str], probabilities: np.ndarray) -> Iterator[list[Any]]:
     """Give the cells of each row of class probabilities (n, k): the most probable class comes first."""
     for k, row in zip(probabilities.argmax(axis=1), probabilities.tolist(), strict=True):
-        yield [classes[k], csv_cell(row[k]), *map(csv_cell, row)]
+        yield [classes[k], row[k], *row]
 
 
 def write_per_class(evaluation: Evaluation, path: str | Path) -> None:
     """Write one row per class, in class order; cells are empty where the test has no such row."""
     columns = [field.name for field in fields(ClassResult)]
-    rows = ([csv_cell(getattr(result, column)) for column in columns] for result in evaluation.per_class)
+    rows = ([getattr(result, column) for column in columns] for result in evaluation.per_class)
     write_csv(path, ["class", *columns[1:]], rows)

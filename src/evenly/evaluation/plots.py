@@ -21,12 +21,12 @@ from evenly.figures import (
     SKY,
     VERMILION,
     house_style,
+    name_rows,
     new_figure,
     save_figure,
     shortened,
 )
 from evenly.files import write_csv
-from evenly.wording import csv_cell
 
 #: More classes than this are not drawn one by one.
 MANY_CLASSES = 40
@@ -91,32 +91,23 @@ def _per_class(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "per_class.csv",
         ["class", "f1", "recall", "precision", "train_rows", "test_rows"],
-        (
-            [r.name, *(csv_cell(v) for v in (r.f1, r.recall, r.precision)), r.train_rows, r.test_rows]
-            for r in results
-        ),
+        ([r.name, r.f1, r.recall, r.precision, r.train_rows, r.test_rows] for r in results),
     )
-    shown: list[ClassResult] = [result for result in results if result.f1 is not None]
+    drawn: list[ClassResult] = [result for result in results if result.f1 is not None]
     title = "F1 by class"
-    if len(shown) > MANY_CLASSES:
-        weakest = sorted(shown, key=lambda result: result.f1 or 0.0)[:MANY_CLASSES]
-        shown = [result for result in shown if result in weakest]
+    if len(drawn) > MANY_CLASSES:
+        weakest = sorted(drawn, key=lambda result: result.f1 or 0.0)[:MANY_CLASSES]
+        drawn = [result for result in drawn if result in weakest]
         title = f"F1 of the {MANY_CLASSES} weakest of {len(results)} classes"
-    figure, (axes,) = new_figure(6.4, max(1.8, 1.1 + 0.24 * len(shown)))
-    values = np.array([result.f1 or 0.0 for result in shown])
-    places = np.arange(len(shown))
+    figure, (axes,) = new_figure(6.4, max(1.8, 1.1 + 0.24 * len(drawn)))
+    values = np.array([result.f1 or 0.0 for result in drawn])
+    places = np.arange(len(drawn))
     axes.barh(places, values, height=0.66, color=BLUE)
     for place, value in enumerate(values):
         axes.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=7.5, color=INK)
-    names = shortened([result.name for result in shown], 30)
-    axes.set_yticks(
-        places, [f"{name}  ({result.train_rows})" for name, result in zip(names, shown, strict=True)]
-    )
-    axes.invert_yaxis()
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+    name_rows(axes, [(result.name, result.train_rows) for result in drawn])
     axes.set_xlim(0, 1.08)
     axes.set_xticks(np.linspace(0, 1, 6))
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel("F1 on test rows; most training rows on top, their number in brackets", loc="right")
     axes.set_title(title)
     save_figure(figure, folder / "per_class.png")
@@ -129,7 +120,7 @@ def _reliability(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "reliability.csv",
         ["confidence", "accuracy", "rows"],
-        ([csv_cell(b.confidence), csv_cell(b.accuracy), b.rows] for b in table),
+        ([b.confidence, b.accuracy, b.rows] for b in table),
     )
     figure, (axes,) = new_figure(4.8, 4.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.2, zorder=0)
@@ -163,7 +154,7 @@ def _confidence(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "confidence.csv",
         ["confidence", "right", "wrong"],
-        ([csv_cell(m), int(r), int(w)] for m, r, w in zip(middles, *counts, strict=True)),
+        zip(middles, *counts, strict=True),
     )
     figure, axes = new_figure(6.4, 3.6, rows=2, sharex=True)
     for ax, count, colour, label in zip(axes, counts, (BLUE, VERMILION), ("right", "wrong"), strict=True):
@@ -190,7 +181,7 @@ def _precision_recall(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "precision_recall.csv",
         ["recall", "precision"],
-        ([csv_cell(r), csv_cell(p)] for r, p in zip(grid, mean, strict=True)),
+        zip(grid, mean, strict=True),
     )
     area = {k: evaluation.per_class[k].average_precision or 0.0 for k in tested}
     weakest = sorted(tested, key=lambda k: area[k])[:_NAMED_CURVES]
@@ -217,22 +208,22 @@ def _precision_recall(evaluation: Evaluation, folder: Path) -> None:
 
 
 def _decision_rules(evaluation: Evaluation, folder: Path) -> None:
-    shown = ("macro_f1", "balanced_accuracy", "nll")
-    columns = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
+    drawn = ("macro_f1", "balanced_accuracy", "nll")
+    columns = [f"{name}{end}" for name in drawn for end in ("", "_low", "_high")]
     write_csv(
         folder / "decision_rules.csv",
         ["rule", *columns],
         (
             [
                 result.rule.name,
-                *(csv_cell(end) for name in shown for end in result.metrics[name].ends),
+                *(end for name in drawn for end in result.metrics[name].ends),
             ]
             for result in evaluation.rules
         ),
     )
     places = np.arange(len(evaluation.rules))
     figure, axes = new_figure(8.0, 1.3 + 0.34 * len(places), columns=3, sharey=True)
-    for ax, name in zip(axes, shown, strict=True):
+    for ax, name in zip(axes, drawn, strict=True):
         value, low, high = np.array([result.metrics[name].ends for result in evaluation.rules]).T
         ax.axvline(value[0], color=FAINT, linewidth=1.2, zorder=0)
         ax.hlines(places, low, high, color=BLUE, linewidth=1.6)
@@ -251,7 +242,7 @@ def _by_origin(evaluation: Evaluation, folder: Path) -> None:
     write_csv(
         folder / "by_origin.csv",
         ["origin", "rows", "accuracy", "mean_loss"],
-        ([o.origin, o.rows, csv_cell(o.accuracy), csv_cell(o.mean_loss)] for o in origins),
+        ([o.origin, o.rows, o.accuracy, o.mean_loss] for o in origins),
     )
     places = np.arange(len(origins))
     figure, axes = new_figure(6.4, 1.3 + 0.34 * len(places), columns=2, sharey=True)

@@ -26,7 +26,6 @@ from evenly.evaluation.metrics import HEADLINE, Predictions
 from evenly.figures import BLUE, GREEN, ORANGE, VERMILION, house_style, new_figure, save_figure
 from evenly.files import write_csv
 from evenly.samples import SampleTable
-from evenly.wording import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,7 +163,7 @@ def write_robustness(points: Sequence[RobustnessPoint], folder: str | Path) -> N
                 point.corruption,
                 point.strength,
                 f"{point.corruption} {point.label}",
-                *(csv_cell(v) for name in METRICS for v in point.metrics[name].ends),
+                *(end for name in METRICS for end in point.metrics[name].ends),
             ]
             for point in points
         ),

@@ -17,7 +17,6 @@ from evenly.evaluation.metrics import HEADLINE
 from evenly.files import atomic_folder, write_csv, write_json, write_text
 from evenly.handover.card import model_card
 from evenly.handover.stored import StoredRun, find_provenance, read_stored_run
-from evenly.wording import csv_cell
 
 #: Folder of the model in an experiment folder.
 MODEL = "model"
@@ -225,7 +224,7 @@ def _test_metrics(stored: StoredRun) -> Iterator[list[Any]]:
             if name in values:
                 bounds = (intervals.get(f"{name}{end}") for end in ("_low", "_high"))
                 cells = (values[name], *bounds, validation.get(name))
-                yield [rule, name, *map(_cell, cells), str(metric.higher_is_better).lower()]
+                yield [rule, name, *cells, str(metric.higher_is_better).lower()]
 
 
 def _confidence_analysis(stored: StoredRun) -> Iterator[list[Any]]:
@@ -253,8 +252,4 @@ def _confidence_row(
     sure, hit = confidence[chosen], right[chosen]
     means = (sure[mask].mean() if mask.any() else None for mask in (hit, ~hit))
     values: Sequence[Any] = (hit.mean(), sure.mean(), sure.mean() - hit.mean(), *means)
-    return [group, value, int(chosen.sum()), *map(_cell, values)]
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else csv_cell(float(value))
+    return [group, value, int(chosen.sum()), *values]

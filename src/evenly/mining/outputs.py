@@ -14,7 +14,6 @@ from evenly.files import atomic_folder, write_csv
 from evenly.mining import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
 from evenly.mining.mine import Mined
 from evenly.samples import SampleTable
-from evenly.wording import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +118,7 @@ def write_plots(mined: Mined, folder: str | Path) -> None:
     """Write the table of what is hard by class and origin, and its picture."""
     cells = hard_cells(mined)
     with atomic_folder(folder) as temporary:
-        write_csv(temporary / HARD_TABLE, HARD_COLUMNS, (list(map(csv_cell, cell)) for cell in cells))
+        write_csv(temporary / HARD_TABLE, HARD_COLUMNS, cells)
         if cells:
             unjudged = {mined.pool.classes[code] for code in mined.suspicion.unjudged}
             _draw_hard_by_class(cells, unjudged, temporary / HARD_PICTURE)
