@@ -23,7 +23,7 @@ from evenly.evaluation.intervals import (
 from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, name_rows, new_figure, save_figure
 from evenly.files import write_csv
 from evenly.groups import by_group, group_counts, group_name, nested, parts_of
-from evenly.pages import figure
+from evenly.pages import figure, section
 from evenly.samples import SampleTable, natural_order
 
 _LABELS = {
@@ -245,16 +245,14 @@ def groups_section(groups: GroupErrors, plots: Path) -> dict[str, Any]:
         names = ", ".join(few[:10])
         remarks.append(f"Fewer than {_FEW_ROWS} test rows, so that the error is coarse: {names}.")
     columns = ["Group", "", "Real train", "Balanced train", "Test", "Error, 95% interval"]
-    return {
-        "title": "Groups",
-        "blocks": [
-            {"text": text},
-            {"numbers": tiles},
-            {"table": rows, "columns": columns},
-            {"figures": [picture]},
-            {"remarks": remarks},
-        ],
-    }
+    return section(
+        "Groups",
+        {"text": text},
+        {"numbers": tiles},
+        {"table": rows, "columns": columns},
+        {"figures": [picture]},
+        {"remarks": remarks},
+    )
 
 
 def group_sentence(found: dict[str, Any]) -> str:

@@ -212,8 +212,8 @@ class Metric(Measure):
     biased: bool = False
 
 
-def _of_outcomes(label: str, meaning: str, value: Callable[[Outcomes], np.ndarray], **shown: bool) -> Metric:
-    return Metric(label, True, meaning, lambda weighted: value(weighted.outcomes), **shown)
+def _of_outcomes(label: str, meaning: str, value: Callable[[Outcomes], np.ndarray], **flags: bool) -> Metric:
+    return Metric(label, True, meaning, lambda weighted: value(weighted.outcomes), **flags)
 
 
 #: In the order of the tables.

@@ -15,7 +15,7 @@ from evenly.evaluation.metrics import HEADLINE, OF_RULES
 from evenly.evaluation.plots import confusion_matrix
 from evenly.evaluation.remarks import remarks, rule_sentence, summary
 from evenly.evaluation.results import ClassResult, Evaluation
-from evenly.pages import figure
+from evenly.pages import figure, section
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_section
 from evenly.wording import counted
@@ -85,7 +85,7 @@ def report_context(
             _headline(evaluation),
             _rules(evaluation, plots),
             *_rounds(evaluation),
-            {"title": "Pictures", "blocks": [{"figures": pictures}]},
+            section("Pictures", {"figures": pictures}),
             *([] if evaluation.groups is None else [groups_section(evaluation.groups, plots)]),
             _mistakes(evaluation),
             _training_rows(evaluation, plots),
@@ -93,7 +93,7 @@ def report_context(
             *([_damaged(plots)] if damaged else []),
             *_earlier_stages(stages),
             _classes(evaluation),
-            {"title": "How to read this", "blocks": [{"remarks": list(remarks(evaluation))}]},
+            section("How to read this", {"remarks": list(remarks(evaluation))}),
         ],
     }
 
@@ -118,7 +118,7 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
         if name in final.test
     ]
     columns = ["Metric", "Test, 95% interval", "Validation", "Train, real rows", "Better is"]
-    return {"title": "Test metrics", "blocks": [{"numbers": tiles}, {"table": rows, "columns": columns}]}
+    return section("Test metrics", {"numbers": tiles}, {"table": rows, "columns": columns})
 
 
 def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
@@ -133,23 +133,20 @@ def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
     prior = _PRIORS[evaluation.prior] if isinstance(evaluation.prior, str) else "as declared"
     weighing = "weighted to these shares" if evaluation.reweighted else "counted as they are"
     picture = figure(plots / "decision_rules.png", "Decision rules", "Lines: 95% intervals.", wide=True)
-    return {
-        "title": "Decision rules",
-        "blocks": [
-            {
-                "text": "The same scores of the same model, decided by different rules: cheap rivals of "
-                "balancing. Whatever is tuned is tuned on validation rows and only read out on test rows. "
-                f"Class shares at deployment: {prior}; test rows are {weighing}. In colour: the 95% interval "
-                "of the paired difference to the most probable class excludes zero."
-            },
-            {
-                "table": rows,
-                "columns": ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in OF_RULES)],
-            },
-            {"remarks": [rule_sentence(result) for result in evaluation.rules if result.gain]},
-            {"figures": [picture]},
-        ],
-    }
+    text = (
+        "The same scores of the same model, decided by different rules: cheap rivals of balancing. Whatever "
+        "is tuned is tuned on validation rows and only read out on test rows. Class shares at deployment: "
+        f"{prior}; test rows are {weighing}. In colour: the 95% interval of the paired difference to the "
+        "most probable class excludes zero."
+    )
+    columns = ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in OF_RULES)]
+    return section(
+        "Decision rules",
+        {"text": text},
+        {"table": rows, "columns": columns},
+        {"remarks": [rule_sentence(result) for result in evaluation.rules if result.gain]},
+        {"figures": [picture]},
+    )
 
 
 def _rounds(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
@@ -158,22 +155,12 @@ def _rounds(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
         return
     first, final = evaluation.models[0], evaluation.final
     rows = [
-        [
-            HEADLINE[name].label,
-            _estimate(first.test[name]),
-            _estimate(final.test[name]),
-            _difference(gain, name),
-        ]
+        [HEADLINE[name].label, *(_estimate(m.test[name]) for m in (first, final)), _difference(gain, name)]
         for name, gain in evaluation.difference.items()
     ]
     text = "Both on the same test rows. In colour: the interval of the paired difference excludes zero."
-    yield {
-        "title": f"{final.name} against {first.name}",
-        "blocks": [
-            {"text": text},
-            {"table": rows, "columns": ["Metric", first.name, final.name, "Difference"]},
-        ],
-    }
+    columns = ["Metric", first.name, final.name, "Difference"]
+    yield section(f"{final.name} against {first.name}", {"text": text}, {"table": rows, "columns": columns})
 
 
 def _mistakes(evaluation: Evaluation) -> dict[str, Any]:
@@ -182,30 +169,28 @@ def _mistakes(evaluation: Evaluation) -> dict[str, Any]:
     np.fill_diagonal(counts, 0)
     pairs = sorted(np.argwhere(counts).tolist(), key=lambda pair: (-counts[pair[0], pair[1]], pair))
     names = evaluation.classes
+    if not pairs:
+        return section("Most frequent mistakes", {"text": "No test row was taken for another class."})
     rows = [
         [names[a], names[p], int(counts[a, p]), f"{counts[a, p] / totals[a]:.0%}"]
         for a, p in pairs[:_MISTAKES]
     ]
-    block: dict[str, Any] = (
-        {"table": rows, "columns": ["Actual", "Predicted", "Rows", "Share of the actual class"]}
-        if rows
-        else {"text": "No test row was taken for another class."}
-    )
-    return {"title": "Most frequent mistakes", "blocks": [block]}
+    columns = ["Actual", "Predicted", "Rows", "Share of the actual class"]
+    return section("Most frequent mistakes", {"table": rows, "columns": columns})
 
 
 def _training_rows(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
     origins = evaluation.final.origins
-    blocks: list[dict[str, Any]] = [
+    picture = figure(plots / "by_origin.png", "Fit by origin of training rows")
+    return section(
+        "Training rows by origin",
         {
             "table": [[o.origin, o.rows, f"{o.accuracy:.3f}", f"{o.mean_loss:.3f}"] for o in origins],
             "columns": ["Origin", "Rows", "Accuracy", "Mean log loss"],
             "caption": "How well the final model fits the rows it was trained on.",
-        }
-    ]
-    if len(origins) > 1:
-        blocks.append({"figures": [figure(plots / "by_origin.png", "Fit by origin of training rows")]})
-    return {"title": "Training rows by origin", "blocks": blocks}
+        },
+        {"figures": [picture]} if len(origins) > 1 else {},
+    )
 
 
 def _earlier_stages(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -222,7 +207,7 @@ def _earlier_stages(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[st
         for key, grid in grids.items():
             blocks.extend(_grid(f"{stage}: {key}", grid))
     if blocks:
-        yield {"title": "What earlier stages reported", "blocks": blocks}
+        yield section("What earlier stages reported", *blocks)
 
 
 def _is_grid(value: Any) -> bool:
@@ -253,11 +238,14 @@ def _line(value: Any) -> str | None:
 
 
 def _damaged(plots: Path) -> dict[str, Any]:
+    picture = figure(
+        plots / "robustness.png",
+        "Accuracy and calibration by strength of damage",
+        "Strength 0 is as found. Lines: 95% intervals.",
+        wide=True,
+    )
     text = "The same test rows, damaged more and more."
-    caption = "Strength 0 is as found. Lines: 95% intervals."
-    alt = "Accuracy and calibration by strength of damage"
-    picture = figure(plots / "robustness.png", alt, caption, wide=True)
-    return {"title": "Robustness", "blocks": [{"text": text}, {"figures": [picture]}]}
+    return section("Robustness", {"text": text}, {"figures": [picture]})
 
 
 def _classes(evaluation: Evaluation) -> dict[str, Any]:
@@ -279,10 +267,7 @@ def _classes(evaluation: Evaluation) -> dict[str, Any]:
         "Wilson's 95% interval; the tuned threshold multiplies the probability of the class."
     )
     rows = [[cell(result) for cell in columns.values()] for result in evaluation.per_class]
-    return {
-        "title": "Every class",
-        "blocks": [{"table": rows, "columns": list(columns), "caption": caption}],
-    }
+    return section("Every class", {"table": rows, "columns": list(columns), "caption": caption})
 
 
 def _recall(result: ClassResult) -> dict[str, Any] | None:

@@ -44,3 +44,8 @@ def page_html(context: Mapping[str, Any]) -> str:
 def figure(picture: str | Path, alt: str, caption: str = "", *, wide: bool = False) -> dict[str, Any]:
     """Give a PNG file as a page's figure; a `wide` one takes the whole width of the page."""
     return {"png": Path(picture).read_bytes(), "alt": alt, "caption": caption, "wide": wide}
+
+
+def section(title: str, *blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a section of a page; empty blocks are left out."""
+    return {"title": title, "blocks": [block for block in blocks if block]}
