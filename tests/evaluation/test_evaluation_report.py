@@ -13,13 +13,13 @@ from rich.console import Console
 
 from evenly.errors import DataError
 from evenly.evaluation.intervals import Interval
+from evenly.evaluation.metrics import HEADLINE, Metric
 from evenly.evaluation.outputs import metrics_json, write_evaluation
 from evenly.evaluation.plots import MANY_CLASSES, write_plots
 from evenly.evaluation.remarks import rule_sentence
 from evenly.evaluation.results import Evaluation, RuleResult
 from evenly.evaluation.summary import print_summary
 from evenly.files import write_json
-from evenly.pages import page_html
 
 PLOTS = (
     "by_origin",
@@ -200,18 +200,21 @@ def test_a_smaller_loss_is_better(evaluation: Evaluation) -> None:
     assert "better by 0.200" in rule_sentence(result, "nll")
 
 
-def test_later_parts_add_sections_of_plain_values() -> None:
-    blocks = [
-        {
-            "table": [["noise", {"text": "0.9", "note": "0.8–1.0", "mark": "worse"}, None]],
-            "columns": ["", "1", "2"],
-        },
-        {"numbers": [{"label": "Tokens", "value": "1,200"}]},
-    ]
-    section = {"title": "Robustness", "blocks": blocks}
-    source = page_html({"title": "t", "summary": "s", "facts": [], "sections": [section]})
-    assert '<td class="worse">0.9<small>0.8–1.0</small></td><td>–</td>' in source
-    assert "Robustness" in Page(source).text
+def test_a_metric_is_one_entry_that_every_table_and_file_reads(
+    long_tail: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = Metric(
+        "Largest probability",
+        True,
+        "how sure it is",
+        lambda w: w.mean(w.predictions.probabilities.max(axis=1)),
+    )
+    monkeypatch.setitem(HEADLINE, "largest", metric)
+    evaluation = long_tail.evaluate()
+    interval = evaluation.final.test["largest"]
+    assert 0 < interval.low < interval.value < interval.high < 1
+    assert metrics_json(evaluation)["test"]["largest"] == pytest.approx(interval.value, abs=1e-6)
+    assert "Largest probability" in Page(report_of(evaluation, tmp_path)).text
 
 
 def test_the_summary_fits_a_terminal_and_shows_both_tables(evaluation: Evaluation, tmp_path: Path) -> None:

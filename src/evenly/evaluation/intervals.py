@@ -60,7 +60,7 @@ def bootstrap_draws(
     resamples: int,
     seed: int,
     row_weights: np.ndarray | None = None,
-    names: Collection[str] = tuple(HEADLINE),
+    names: Collection[str] | None = None,
 ) -> list[dict[str, np.ndarray]]:
     """Headline metrics of several sets of predictions for the same rows, on the same resamples of these rows.
 
@@ -76,11 +76,12 @@ def bootstrap_draws(
     row_weights
         What each row counts besides, float (n,).
     names
-        Which of `HEADLINE`.
+        Which of `HEADLINE`; all where None.
     """
     rows, classes = len(predictions[0]), predictions[0].classes
     affordable = _RANKING_BUDGET // (rows * classes * len(predictions))
     ranked = min(resamples, max(_FEWEST, affordable))
+    names = tuple(HEADLINE) if names is None else names
     unranked = [name for name in names if not HEADLINE[name].ranks]
     collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
     done = 0
