@@ -204,17 +204,14 @@ def test_a_metric_is_one_entry_that_every_table_and_file_reads(
     long_tail: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metric = Metric(
-        "Largest probability",
-        True,
-        "how sure it is",
-        lambda w: w.mean(w.predictions.probabilities.max(axis=1)),
+        "Squared log loss", False, "mean of its squares", lambda w: w.mean(w.predictions.losses**2)
     )
-    monkeypatch.setitem(HEADLINE, "largest", metric)
+    monkeypatch.setitem(HEADLINE, "squared", metric)
     evaluation = long_tail.evaluate()
-    interval = evaluation.final.test["largest"]
-    assert 0 < interval.low < interval.value < interval.high < 1
-    assert metrics_json(evaluation)["test"]["largest"] == pytest.approx(interval.value, abs=1e-6)
-    assert "Largest probability" in Page(report_of(evaluation, tmp_path)).text
+    interval = evaluation.final.test["squared"]
+    assert 0 < interval.low < interval.value < interval.high
+    assert metrics_json(evaluation)["test"]["squared"] == pytest.approx(interval.value, abs=1e-6)
+    assert "Squared log loss" in Page(report_of(evaluation, tmp_path)).text
 
 
 def test_the_summary_fits_a_terminal_and_shows_both_tables(evaluation: Evaluation, tmp_path: Path) -> None:
