@@ -265,7 +265,8 @@ def test_a_server_that_is_gone_ends_the_run_soon(settings: Settings, tmp_path: P
     answers, metrics = ask(s, tmp_path, requests(200))
     assert {a.failure for a in answers} == {"connection"}
     assert "is the server running" in (answers[0].error or "")
-    assert metrics["sent"] < 100 and metrics["uncertain_calls"] == 0
+    # Three attempts for each of 200 would be 600; the first that has spent its own speaks for all.
+    assert metrics["sent"] < 400 and metrics["uncertain_calls"] == 0
 
 
 def test_the_fallback_answers_with_its_own_model_and_key_and_is_remembered(
