@@ -36,14 +36,9 @@ MAY_BE_WORSE = 0.1
 
 @dataclass(frozen=True)
 class Comparison:
-    """Macro F1 of two models on the same validation rows.
+    """Macro F1 of the first and second round's models on the validation rows.
 
-    Attributes
-    ----------
-    before, after
-        Of the first and of the second round.
-    worse
-        Share of the resamples of these rows in which the second is worse, in [0, 1].
+    `worse` is the share of the resamples of these rows in which the second is worse.
     """
 
     before: float
@@ -62,20 +57,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What the second round came to.
+    """What the second round came to: the new model where it is kept, and a summary where it was trained.
 
-    Attributes
-    ----------
-    classifier
-        The new model, where it is kept.
-    summary
-        Of its training; None where there was none.
-    kept
-        Whose model is kept, `train` or `finetune`.
-    why
-        One sentence.
-    numbers
-        Hard and original rows, and the comparison, ready for JSON.
+    `kept` is the stage whose model is kept, `train` or `finetune`, `why` a sentence, and `numbers` are rows
+    and the comparison, ready for JSON.
     """
 
     classifier: Classifier | None
@@ -149,17 +134,7 @@ def finetune(
 
 
 def compared(codes: np.ndarray, before: np.ndarray, after: np.ndarray, classes: int, seed: int) -> Comparison:
-    """Compare what two models say of the same rows, by the paired bootstrap of macro F1.
-
-    Parameters
-    ----------
-    codes, before, after
-        True classes, and those that the two models predict, int64 (n,).
-    classes
-        k.
-    seed
-        Of the resamples.
-    """
+    """Compare the classes that two models predict for the same rows, by the paired bootstrap of macro F1."""
     worse = 0
     for weights in bootstrap_weights(len(codes), RESAMPLES, seed):
         drawn = [macro_f1(outcomes(codes, guess, classes, weights)) for guess in (before, after)]

@@ -10,8 +10,8 @@ from evenly.errors import ParameterError
 from evenly.evaluation.decisions import (
     RULES,
     DecisionRule,
-    class_weights,
     deployment_shares,
+    deployment_weights,
     fitted_rules,
     out_of_fold,
     prior_offsets,
@@ -96,7 +96,7 @@ def test_a_class_that_training_never_saw_stays_neutral() -> None:
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=6).filter(any), st.integers(0, 1000))
 def test_class_weights_bring_rows_to_the_wanted_shares(rows: list[int], seed: int) -> None:
     counts, target = np.array(rows), shares(len(rows), seed)
-    weights = class_weights(target, counts)
+    weights = deployment_weights(target, counts)
     present = counts > 0
     got = weights * counts / (weights * counts).sum()
     np.testing.assert_allclose(got[present], target[present] / target[present].sum())

@@ -90,7 +90,7 @@ def prior_offsets(target: np.ndarray, effective: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(known, np.log(target / np.where(known, effective, 1)), 0.0))
 
 
-def class_weights(target: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def deployment_weights(target: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Give weights of a row of each class, (k,), that bring rows with these counts to the shares of `target`.
 
     The mean over the rows is 1; a class without rows gets 0.

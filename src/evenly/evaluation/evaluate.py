@@ -14,7 +14,7 @@ import numpy as np
 from evenly import confusion
 from evenly.errors import DataError, ModelError
 from evenly.evaluation import metrics
-from evenly.evaluation.decisions import class_weights, deployment_shares, fitted_rules, out_of_fold
+from evenly.evaluation.decisions import deployment_shares, deployment_weights, fitted_rules, out_of_fold
 from evenly.evaluation.groups import group_errors
 from evenly.evaluation.intervals import (
     bootstrap_draws,
@@ -121,7 +121,7 @@ def evaluate(
     fitting: dict[str, Any] = {
         "effective": np.asarray(list(models.values())[-1].effective_prior, dtype=np.float64),
         "deployment": deployment,
-        "weights": class_weights(deployment, rows["validation"]) if reweighted else None,
+        "weights": deployment_weights(deployment, rows["validation"]) if reweighted else None,
         "shrinkage": settings.threshold_shrinkage,
     }
     rules = _rules(
@@ -129,7 +129,7 @@ def evaluate(
         validation,
         on_validation[-1],
         fitting,
-        row_weights=class_weights(deployment, rows["test"])[y] if reweighted else None,
+        row_weights=deployment_weights(deployment, rows["test"])[y] if reweighted else None,
         bins=bins,
         resamples=settings.bootstrap,
         seed=seed,
