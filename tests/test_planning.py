@@ -14,7 +14,9 @@ from evenly.params.base import settings_from
 from evenly.params.datasets import DatasetEntry
 from evenly.params.llm import EngineSettings
 from evenly.params.project import Params, read_params
-from evenly.params.recipes import Recipe, Targets
+from evenly.params.recipes import Recipe
+from evenly.params.resampling import Targets
+from evenly.params.screening import JudgeRules
 from evenly.planning import Plans, make_plans, target_counts
 from evenly.plans import write_plan
 from evenly.samples import Modality, Schema
@@ -275,3 +277,47 @@ def test_a_plan_by_class_is_the_same_with_and_without_an_attribute_in_the_data(t
         assert paths[0].read_bytes() == paths[1].read_bytes()
         assert b"balance_on" not in paths[0].read_bytes()
     assert seeing.groups == {"train": GROUPS}
+
+
+def test_the_median_of_an_even_number_of_classes_is_the_upper_of_the_middle_two() -> None:
+    counts = {"a": 2, "b": 6, "c": 30, "d": 100}
+    tiers = dict.fromkeys(counts, "other")
+    assert target_counts(targets(to="match_median"), counts, counts, tiers, "x") == dict.fromkeys(counts, 30)
+    pair = {"a": 2, "b": 6}
+    assert target_counts(targets(to="match_median"), pair, pair, tiers, "x") == {"a": 6, "b": 6}
+
+
+ENDPOINT = settings_from(EngineSettings, {"base_url": "http://localhost:1/v1", "model": "m"}, "llm")
+
+
+def test_planned_rows_of_a_language_model_are_counted_by_those_after_it() -> None:
+    llm = {"llm": {"targets": {"classes": {"small": 60}}}}
+    augment = plans_for({**llm, "augment": {}}, "text", llm=ENDPOINT).augment
+    assert augment is not None
+    assert augment.counts == {"big": 0, "mid": 80, "small": 40}
+    median = {"resample": {"method": "random_over", "targets": "match_median"}}
+    resample = plans_for({**llm, **median}, "text", llm=ENDPOINT).resample
+    assert resample is not None
+    assert resample.targets == {"big": 60, "mid": 60, "small": 60}
+
+
+@pytest.mark.parametrize("recipe", [{"generate": {"kind": "language_model"}}])
+def test_a_judge_without_an_endpoint_is_refused_before_anything_is_generated(recipe: dict[str, Any]) -> None:
+    rules = read_params("params.yaml").filter.model_copy(update={"judge": JudgeRules()})
+    with pytest.raises(RecipeError, match=r"filter\.judge asks a language model, and no endpoint is set"):
+        plans_for(recipe, "text", filter=rules, llm=None)
+    assert plans_for({}, "text", filter=rules, llm=None).generate is None
+    assert plans_for(recipe, "text", filter=rules, llm=ENDPOINT).generate is not None
+
+
+def test_a_sampler_of_the_library_gets_targets_by_what_it_does() -> None:
+    def plan(name: str, **more: Any) -> Any:
+        return plans_for({"resample": {"method": "imblearn", "class": name, **more}}).resample
+
+    assert (plan("NearMiss").targets, plan("NearMiss").thins) == (dict.fromkeys(COUNTS, 4), True)
+    assert plan("SMOTE").targets == dict.fromkeys(COUNTS, 100)
+    assert plan("TomekLinks").targets == {}
+    with pytest.raises(RecipeError, match="targets has no meaning with 'TomekLinks'"):
+        plan("TomekLinks", targets="match_median")
+    with pytest.raises(RecipeError, match="'NearMess' is no sampler of imbalanced-learn"):
+        plan("NearMess")

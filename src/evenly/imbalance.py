@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from evenly.params.recipes import Tier, TierSettings
+    from evenly.params.recipes import TierSettings
+    from evenly.params.resampling import Tier
 
 Counts = Mapping[str, int]
 

@@ -7,7 +7,6 @@ not go with the data set costs a second, not a night.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,16 +31,9 @@ from evenly.params.models import (
     resolved_training,
 )
 from evenly.params.project import Params
-from evenly.params.recipes import (
-    AugmentSettings,
-    BalanceOn,
-    GenerateRecipe,
-    LlmRecipe,
-    Recipe,
-    ResampleSettings,
-    Targets,
-    Tier,
-)
+from evenly.params.recipes import AugmentSettings, GenerateRecipe, LlmRecipe, Recipe
+from evenly.params.resampling import BalanceOn, ResampleSettings, Targets, Tier, made_sampler
+from evenly.params.screening import JUDGE_WITHOUT_ENDPOINT
 from evenly.params.training import SamplerName, TrainingSettings, finetune_training
 from evenly.plans import (
     AskedModel,
@@ -55,6 +47,7 @@ from evenly.plans import (
     TrainPlan,
 )
 from evenly.samples import Modality, Schema
+from evenly.wording import first_names, nearest_names
 
 Counts = Mapping[str, int]
 
@@ -64,8 +57,6 @@ DEFAULT_POLICY: dict[Modality, str] = {
     "text": "text_light",
     "table": "table_light",
 }
-#: Methods that only remove rows next to other classes; they have no target.
-CLEANING_METHODS = frozenset({"tomek", "enn"})
 
 
 @dataclass(frozen=True)
@@ -97,8 +88,7 @@ def find_recipe(params: Params) -> Recipe:
     """
     if params.balancing in params.recipes:
         return params.recipes[params.balancing]
-    near = difflib.get_close_matches(params.balancing, params.recipes, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(params.recipes)}."
+    hint = f"; {nearest_names(params.balancing, params.recipes)}"
     raise RecipeError(f"params.yaml: balancing is {params.balancing!r}, which is no entry of recipes{hint}")
 
 
@@ -124,6 +114,8 @@ def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str]) -
         _policy(recipe.augment.policy, entry.modality, params, where)
     if recipe.generate is not None:
         generator_settings(recipe.generate, entry.modality, f"{where}.generate")
+    _check_judge(recipe, entry.modality, params)
+    _check_sampler(recipe)
     train = _train_plan(recipe, entry.modality, params, entry, where)
     grouped = recipe.balance_on == "group", train.training.retrain_head == "group"
     if any(grouped) and entry.columns.attribute is None:
@@ -170,6 +162,8 @@ def make_plans(
     by = recipe.balance_on
     if by == "group":
         counts = _required(groups, f"{where}.balance_on", params)
+    _check_judge(recipe, schema.modality, params)
+    _check_sampler(recipe)
     class_tiers = tiers(counts, params.tiers)
     planned = dict(counts)
     expected = {"train": dict(counts)}
@@ -200,7 +194,7 @@ def make_plans(
     resample = None
     if recipe.resample is not None:
         resample = _resample_plan(recipe.resample, counts, planned, class_tiers, params, where)
-        if resample.method == "random_under":
+        if recipe.resample.spec.thins:
             planned = {name: min(n, resample.targets.get(name, n)) for name, n in planned.items()}
         else:
             planned = {name: max(n, resample.targets.get(name, n)) for name, n in planned.items()}
@@ -221,6 +215,20 @@ def make_plans(
         expected=by_class,
         groups=expected if by == "group" else {"train": dict(groups)} if groups else {},
     )
+
+
+def _check_judge(recipe: Recipe, modality: Modality, params: Params) -> None:
+    """Refuse a judge of generated rows without an endpoint; images are not shown to one."""
+    generates = recipe.llm is not None or recipe.generate is not None
+    if params.filter.judge is not None and params.llm is None and generates and modality != "image":
+        raise RecipeError(JUDGE_WITHOUT_ENDPOINT)
+
+
+def _check_sampler(recipe: Recipe) -> None:
+    """Refuse a sampler of imbalanced-learn that there is not, or that does not take its options."""
+    settings = recipe.resample
+    if settings is not None and settings.sampler is not None:
+        made_sampler(settings.sampler, settings.options, seed=0)
 
 
 def _required(groups: Counts | None, where: str, params: Params) -> Counts:
@@ -248,7 +256,8 @@ def target_counts(
     unknown = sorted(set(targets.classes) - set(planned))
     if unknown:
         raise RecipeError(
-            f"params.yaml: {where}.classes names {unknown[0]!r}; classes are {_listed(planned)}."
+            f"params.yaml: {where}.classes names {unknown[0]!r}; "
+            f"classes are {first_names(planned, 20, '{!r}')}."
         )
     sizes = sorted(planned.values())
     by_rule: dict[str, int] = dict(planned)
@@ -394,14 +403,15 @@ def _resample_plan(
     where: str,
 ) -> ResamplePlan:
     goal: dict[str, int] = {}
-    if settings.method not in CLEANING_METHODS:
-        default = Targets(to="match_minority" if settings.method == "random_under" else "match_majority")
+    default = settings.spec.default_targets
+    if default is not None:
         goal = target_counts(
             settings.targets or default, counts, planned, class_tiers, f"{where}.resample.targets"
         )
     elif settings.targets is not None:
         raise RecipeError(
-            f"params.yaml: {where}.resample.targets has no meaning with {settings.method!r}, which removes "
+            f"params.yaml: {where}.resample.targets has no meaning with "
+            f"{settings.sampler or settings.method!r}, which removes "
             "the rows that it finds; take the key out."
         )
     return ResamplePlan(
@@ -410,6 +420,9 @@ def _resample_plan(
         k_neighbors=settings.k_neighbors,
         clean_neighbors=settings.clean_neighbors,
         clean=settings.clean,
+        sampler=settings.sampler,
+        options=settings.options,
+        thins=settings.sampler is not None and settings.spec.thins,
         seed=params.seed,
     )
 
@@ -435,7 +448,12 @@ def _train_plan(
     sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
-    if modality == "text" and MODELS[model].needs_payload and _makes_vectors(recipe.resample):
+    if (
+        modality == "text"
+        and MODELS[model].needs_payload
+        and recipe.resample is not None
+        and recipe.resample.spec.interpolates
+    ):
         raise RecipeError(
             f"params.yaml: {where}.resample makes rows that are vectors without a text, which the model "
             f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."
@@ -465,11 +483,6 @@ def resolved_model(recipe: Recipe, modality: Modality, params: Params) -> tuple[
     return name, getattr(params.models, name)
 
 
-def _makes_vectors(settings: ResampleSettings | None) -> bool:
-    """Whether a resampling method interpolates."""
-    return settings is not None and settings.method not in (*CLEANING_METHODS, "random_over", "random_under")
-
-
 def _mine_plan(recipe: Recipe, params: Params) -> MinePlan | None:
     if recipe.mining is None:
         return None
@@ -488,8 +501,3 @@ def _finetune_plan(recipe: Recipe, train: TrainPlan) -> FinetunePlan | None:
         seed=train.seed,
         threads=train.threads,
     )
-
-
-def _listed(names: Mapping[str, int]) -> str:
-    listed = [repr(name) for name in names]
-    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")

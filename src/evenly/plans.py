@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -23,7 +23,7 @@ from evenly.params.llm import EndpointSettings, EngineSettings, Price
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.mining import MiningSettings
 from evenly.params.models import ModelName, ModelSettings
-from evenly.params.recipes import BalanceOn, ResampleMethod
+from evenly.params.resampling import BalanceOn, ResampleMethod
 from evenly.params.training import SamplerName, TrainingSettings
 
 
@@ -149,11 +149,15 @@ class GeneratePlan(RowsPlan):
 
 
 class ResamplePlan(RowsPlan):
-    """For `resample`: each class (or group) of `targets` is brought to that many rows (up, or down for
-    `random_under`).
+    """For `resample`: each class (or group) of `targets` is brought to that many rows, up or down.
+
+    `sampler` and its `options` are of imbalanced-learn; `thins` says that it brings classes down.
     """
 
     method: ResampleMethod
+    sampler: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda options: not options)
+    thins: bool = Field(default=False, exclude_if=lambda thins: not thins)
     targets: dict[str, NonNegativeInt]
     k_neighbors: PositiveInt
     clean_neighbors: PositiveInt

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,13 +10,13 @@ from resampling_tables import BUILDERS, clouds, plan, resampled
 
 from evenly.errors import DataError
 from evenly.groups import by_group, group_counts
-from evenly.params.recipes import ResampleMethod
+from evenly.params.resampling import RESAMPLERS
 from evenly.samples import SampleTable
 
 VALUES = ("left", "right")
 ADDING = [
     method
-    for method in get_args(ResampleMethod)
+    for method in tuple(RESAMPLERS)
     if method.endswith(("smote", "smotenc")) or method in ("adasyn", "random_over")
 ]
 

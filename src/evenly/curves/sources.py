@@ -19,8 +19,8 @@ from evenly.params.losses import LossSettings
 from evenly.params.models import MODELS, ModelsSettings
 from evenly.params.training import TrainingSettings
 from evenly.plans import ResamplePlan, TrainPlan
-from evenly.resampling.growth import random_stream
 from evenly.resampling.resample import resample
+from evenly.resampling.selection import random_stream
 from evenly.samples import SampleTable
 
 SourceName = Literal["run", "duplication", "smote", "fair_duplication"]

@@ -25,6 +25,7 @@ from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.training_rows import farthest_point_order, nearest_classes, row_vectors
 from evenly.params.datasets import ClassNote
 from evenly.params.llm import EngineSettings
+from evenly.params.screening import JUDGE_WITHOUT_ENDPOINT
 from evenly.payloads import feature_rows
 from evenly.samples import SampleTable
 from evenly.screening.context import MARKS, JudgeScores
@@ -78,10 +79,7 @@ class LlmJudge:
             When the endpoint refuses the key, has no quota left, or is gone. Run again to go on.
         """
         if self.settings is None:
-            raise RecipeError(
-                "params.yaml: filter.judge asks a language model, and no endpoint is set: set llm.base_url "
-                "and llm.model (docs/llm.md), or set filter.judge to null."
-            )
+            raise RecipeError(JUDGE_WITHOUT_ENDPOINT)
         answers, measured = asyncio.run(self._answers(self.settings, samples))
         _refuse_half_done(answers)
         read = [marks_of(answer) for answer in answers]

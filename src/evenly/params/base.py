@@ -111,4 +111,4 @@ def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
         current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
         if current is None:
             return []
-    return sorted(getattr(current, "model_fields", {}))
+    return sorted(one.alias or name for name, one in getattr(current, "model_fields", {}).items())

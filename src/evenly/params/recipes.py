@@ -12,72 +12,8 @@ from evenly.params.generative import GenerativeSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.mining import MiningSettings
 from evenly.params.models import ModelName, ModelSettings, ModelsSettings
+from evenly.params.resampling import BalanceOn, ResampleSettings, Targets
 from evenly.params.training import FinetuneSettings, SamplerName, TrainingChanges, TrainingSettings
-
-Tier = Literal["ultra_minority", "minority", "other"]
-#: What is brought to equal numbers: classes, or groups (a class with one value of the spurious attribute).
-BalanceOn = Literal["class", "group"]
-
-
-class Targets(Settings):
-    """How many samples each class is brought to (not: how many are added).
-
-    Exactly one of `to`, `fixed` and `per_tier` says the rule; `classes` overrides it class by class, and
-    `max_ratio` caps the result at that many times the class's real training rows. In YAML, the words alone
-    (`targets: match_majority`) stand for `{to: match_majority}`.
-    """
-
-    to: Literal["match_majority", "match_median", "match_minority"] | None = None
-    fixed: PositiveInt | None = None
-    per_tier: dict[Tier, NonNegativeInt] | None = None
-    classes: dict[str, NonNegativeInt] = Field(default_factory=dict)
-    max_ratio: Annotated[float, Field(ge=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: Any) -> Any:
-        return {"to": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Targets:
-        rules = [name for name in ("to", "fixed", "per_tier") if getattr(self, name) is not None]
-        if len(rules) > 1:
-            raise ValueError(f"give one of to, fixed and per_tier, not {' and '.join(rules)}")
-        if not rules and not self.classes:
-            raise ValueError("give one of to, fixed, per_tier or classes")
-        return self
-
-
-ResampleMethod = Literal[
-    "random_over",
-    "smote",
-    "borderline_smote",
-    "svm_smote",
-    "kmeans_smote",
-    "adasyn",
-    "smotenc",
-    "random_under",
-    "tomek",
-    "enn",
-    "smote_tomek",
-    "smote_enn",
-]
-
-
-class ResampleSettings(Settings):
-    """What `resample` does to the assembled training table.
-
-    `targets` defaults to `match_majority` for methods that add rows and to `match_minority` for
-    `random_under`; the cleaning methods (`tomek`, `enn`) take none.
-    """
-
-    method: ResampleMethod
-    targets: Targets | None = None
-    k_neighbors: PositiveInt = 5
-    clean_neighbors: PositiveInt = 3
-    #: Classes that the cleaning methods may remove rows from: all but the smallest, all, or the majority
-    #: alone.
-    clean: Literal["majority", "not_minority", "all"] = "not_minority"
 
 
 class AugmentSettings(Settings):

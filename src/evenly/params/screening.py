@@ -191,6 +191,13 @@ class RealismRules(Settings):
     neighbours: PositiveInt = 3
 
 
+#: What is said where a judge is set and no endpoint.
+JUDGE_WITHOUT_ENDPOINT = (
+    "params.yaml: filter.judge asks a language model, and no endpoint is set: set llm.base_url and llm.model "
+    "(docs/llm.md), or set filter.judge to null."
+)
+
+
 class JudgeRules(Settings):
     """The least weighted mean of a language model's marks from 1 to 10, and the weight of each mark."""
 

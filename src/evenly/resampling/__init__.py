@@ -1,9 +1,9 @@
 """Over- and under-sampling in feature space: the balanced training table is assembled and completed here.
 
-The methods are those of imbalanced-learn, whose selections and segments the tests compare with. They are
-written anew because its classes hide which rows a sample was made from, draw from one stream for all classes,
-so that row order and other classes change a result, and stop or do nothing on small, separable or identical
-rows.
+`resample` is the stage, `growth` makes the rows of one class, `selection` says between which rows and
+`segments` draws them; `library` runs samplers of imbalanced-learn by their name. The SMOTE family is our own:
+the library's draws from one stream for all classes, so that row order and other classes change a result, and
+stops or does nothing on small, separable or identical rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Making the new rows of one class: the method that was asked for, or what can be done instead.
+"""Making the new rows of one class: the method of the plan, or what can be done instead.
 
 Fallbacks, in this order: fewer neighbours where the class has too few rows; plain SMOTE where the method
 finds nothing to start from; duplicates where there is one row, or only equal ones. Each is noted in the
@@ -7,7 +7,6 @@ class's outcome.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.features.featurizer import Featurizer
+from evenly.params.resampling import RESAMPLERS
 from evenly.plans import ResamplePlan
-from evenly.resampling.report import ClassOutcome, Reason
+from evenly.resampling.report import ClassOutcome
 from evenly.resampling.segments import (
     Segments,
     Source,
@@ -27,103 +27,16 @@ from evenly.resampling.segments import (
     mixed_samples,
     mixed_space,
 )
-from evenly.resampling.selection import (
-    Members,
-    Space,
-    adasyn,
-    borderline_smote,
-    cluster_labels,
-    kmeans_smote,
-    smote,
-    svm_smote,
-)
+from evenly.resampling.selection import RULES, Members, Space, Task, random_stream, smote
 from evenly.samples import SampleTable
 
 if TYPE_CHECKING:
     from evenly.features.columns import Columns, MixedRows
 
 
-def duplicate_rows(samples: SampleTable, parents: np.ndarray, taken: set[str]) -> SampleTable:
-    """Copy the rows at `parents`, payload included; origin `duplicate`. Their ids are added to `taken`."""
-    return _offspring(samples, parents, "duplicate", {}, None, None, taken)
-
-
-def interpolated_rows(
-    samples: SampleTable, segments: Segments, origin: str, payload: Mapping[str, pa.Array], taken: set[str]
-) -> SampleTable:
-    """Build the rows of segments with the payload given; their ids are added to `taken`."""
-    neighbours = samples.table.column("id").take(pa.array(segments.neighbours))
-    weights = pa.array(segments.weights.astype(np.float64))
-    return _offspring(samples, segments.parents, origin, payload, neighbours, weights, taken)
-
-
-def _offspring(
-    samples: SampleTable,
-    parents: np.ndarray,
-    origin: str,
-    payload: Mapping[str, pa.Array],
-    neighbours: pa.ChunkedArray | None,
-    weights: pa.Array | None,
-    taken: set[str],
-) -> SampleTable:
-    """Rows like their parents (label, group, attribute) but for id, origin, lineage and payload."""
-    n = len(parents)
-    table = samples.table.take(pa.array(parents))
-    columns = {name: table.column(name) for name in table.column_names}
-    columns |= {
-        "id": pa.array(_fresh_ids(samples.ids[parents], origin, taken), pa.string()),
-        "origin": pa.array(np.full(n, origin, dtype=object), pa.string()),
-        "parent": table.column("id"),
-        "neighbour": pa.nulls(n, pa.string()) if neighbours is None else neighbours,
-        "neighbour_weight": pa.nulls(n, pa.float64()) if weights is None else weights,
-    }
-    if "details" in columns:
-        columns["details"] = pa.nulls(n, pa.string())
-    return SampleTable(pa.table(columns | dict(payload)), samples.schema)
-
-
-def _fresh_ids(parents: np.ndarray, origin: str, taken: set[str]) -> list[str]:
-    """`<parent>+<origin><ordinal>`; the ordinal counts each parent's offspring and leaps over taken ids."""
-    ordinals: dict[str, int] = {}
-    ids = []
-    for parent in parents:
-        ordinal = ordinals.get(parent, 0) + 1
-        while (name := f"{parent}+{origin}{ordinal}") in taken:
-            ordinal += 1
-        ordinals[parent] = ordinal
-        taken.add(name)
-        ids.append(name)
-    return ids
-
-
-#: Why a method may find nothing to start from.
-_NOTHING: dict[str, Reason] = {
-    "borderline_smote": "no_borderline_rows",
-    "svm_smote": "no_support_vectors",
-    "adasyn": "no_foreign_neighbours",
-    "kmeans_smote": "no_clusters",
-}
-
-
-def random_stream(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers for one purpose, which no other purpose or class has an influence on."""
-    text = "/".join((str(seed), *names)).encode()
-    return np.random.default_rng(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest()))
-
-
 @dataclass(frozen=True)
 class Growth:
-    """Everything that is the same for all classes of one table.
-
-    Attributes
-    ----------
-    samples
-        The assembled table, ordered by id.
-    plan
-        Method, targets, neighbours and seed.
-    featurizer
-        Fitted on the training rows.
-    """
+    """Everything that is the same for all classes of one table."""
 
     samples: SampleTable
     plan: ResamplePlan
@@ -137,16 +50,18 @@ class Growth:
     @cached_property
     def method(self) -> str:
         """The method that interpolates; `smote` or `smotenc` by what the table holds."""
-        method = self.plan.method.removesuffix("_tomek").removesuffix("_enn")
-        if method in ("smote", "smotenc"):
-            return "smotenc" if self._nominal else "smote"
-        return method
+        rule = RESAMPLERS[self.plan.method].rule or ""
+        return self._plain if rule in ("smote", "smotenc") else rule
+
+    @property
+    def _plain(self) -> str:
+        return "smotenc" if self._nominal else "smote"
 
     def rows(self, name: str, outcome: ClassOutcome, taken: set[str]) -> SampleTable:
         """Make `outcome.asked` rows of a class that has rows."""
         rng = random_stream(self.plan.seed, self.plan.method, name)
         rows = np.flatnonzero(self.samples.codes == self.samples.classes.index(name))
-        members = None if self.plan.method == "random_over" else self._members(rows, outcome)
+        members = None if self.method == "duplicate" else self._members(rows, outcome)
         outcome.made = outcome.asked
         if members is None:
             parents = rows[rng.integers(0, len(rows), size=outcome.asked)]
@@ -183,24 +98,16 @@ class Growth:
             outcome.reasons.append("no_categories")
         elif self.method != "smotenc" and self._nominal:
             outcome.reasons.append("mixed_table")
-        n = outcome.asked
-        match self.method:
-            case "borderline_smote":
-                sources = borderline_smote(self.space, members, n, rng)
-            case "svm_smote":
-                sources = svm_smote(self.space, members, n, rng)
-            case "adasyn":
-                sources = adasyn(self.space, members, n, self.plan.k_neighbors)
-            case "kmeans_smote":
-                sources, k = kmeans_smote(self.space, members, n, n / self._asked_in_all, self._clusters, rng)
-                if k < members.k and "fewer_neighbours" not in outcome.reasons:
-                    outcome.reasons.append("fewer_neighbours")
-            case _:
-                sources = smote(members, n, rng)
+        n, k, seed = outcome.asked, self.plan.k_neighbors, self.plan.seed
+        task = Task(self.space, members, n, k, self._growth_in_all, seed)
+        rule = RULES[self.method]
+        sources = rule.sources(task, rng)
         if not sources:
-            outcome.reasons.append(_NOTHING[self.method])
-            outcome.method = "smotenc" if self._nominal else "smote"
-            sources = smote(members, n, rng)
+            outcome.reasons.append(rule.reason)
+            outcome.method = self._plain
+            sources = smote(members, outcome.asked, rng)
+        if sources[0].neighbours.shape[1] < members.k and "fewer_neighbours" not in outcome.reasons:
+            outcome.reasons.append("fewer_neighbours")
         return sources
 
     # -- what the table is like --------------------------------------------------------------------------
@@ -227,14 +134,9 @@ class Growth:
         return mixed_space(numbers, self._mixed.codes[rows], levels)
 
     @cached_property
-    def _asked_in_all(self) -> int:
+    def _growth_in_all(self) -> int:
         counts = self.samples.counts
         return sum(max(0, target - counts[name]) for name, target in self.plan.targets.items())
-
-    @cached_property
-    def _clusters(self) -> np.ndarray:
-        seed = int(random_stream(self.plan.seed, "clusters").integers(2**31))
-        return cluster_labels(self.space.vectors, seed)
 
 
 def _equal_rows(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -243,3 +145,57 @@ def _equal_rows(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.
     close = np.flatnonzero(equal)
     equal[close] = (vectors[left[close]] == vectors[right[close]]).all(axis=1)
     return equal
+
+
+def duplicate_rows(samples: SampleTable, parents: np.ndarray, taken: set[str]) -> SampleTable:
+    """Copy the rows at `parents`, payload included; origin `duplicate`. Their ids are added to `taken`."""
+    return offspring(samples, parents, "duplicate", {}, taken=taken)
+
+
+def interpolated_rows(
+    samples: SampleTable, segments: Segments, origin: str, payload: Mapping[str, pa.Array], taken: set[str]
+) -> SampleTable:
+    """Build the rows of segments with the payload given; their ids are added to `taken`."""
+    neighbours = samples.table.column("id").take(pa.array(segments.neighbours))
+    weights = pa.array(segments.weights.astype(np.float64))
+    return offspring(samples, segments.parents, origin, payload, neighbours, weights, taken=taken)
+
+
+def offspring(
+    samples: SampleTable,
+    parents: np.ndarray,
+    origin: str,
+    payload: Mapping[str, pa.Array],
+    neighbours: pa.ChunkedArray | None = None,
+    weights: pa.Array | None = None,
+    *,
+    taken: set[str],
+) -> SampleTable:
+    """Rows like their parents (label, group, attribute) but for id, origin, lineage and payload."""
+    n = len(parents)
+    table = samples.table.take(pa.array(parents))
+    columns = {name: table.column(name) for name in table.column_names}
+    columns |= {
+        "id": pa.array(_fresh_ids(samples.ids[parents], origin, taken), pa.string()),
+        "origin": pa.array(np.full(n, origin, dtype=object), pa.string()),
+        "parent": table.column("id"),
+        "neighbour": pa.nulls(n, pa.string()) if neighbours is None else neighbours,
+        "neighbour_weight": pa.nulls(n, pa.float64()) if weights is None else weights,
+    }
+    if "details" in columns:
+        columns["details"] = pa.nulls(n, pa.string())
+    return SampleTable(pa.table(columns | dict(payload)), samples.schema)
+
+
+def _fresh_ids(parents: np.ndarray, origin: str, taken: set[str]) -> list[str]:
+    """`<parent>+<origin><ordinal>`; the ordinal counts each parent's offspring and leaps over taken ids."""
+    ordinals: dict[str, int] = {}
+    ids = []
+    for parent in parents:
+        ordinal = ordinals.get(parent, 0) + 1
+        while (name := f"{parent}+{origin}{ordinal}") in taken:
+            ordinal += 1
+        ordinals[parent] = ordinal
+        taken.add(name)
+        ids.append(name)
+    return ids

@@ -6,33 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Reason = Literal[
-    "no_rows",
-    "one_row",
-    "identical_rows",
-    "fewer_neighbours",
-    "fewer_clean_neighbours",
-    "no_borderline_rows",
-    "no_support_vectors",
-    "no_foreign_neighbours",
-    "no_clusters",
-    "mixed_table",
-    "no_categories",
-    "would_empty_class",
-    "one_class",
-]
-
-#: Each reason as the rest of a sentence that begins with the class.
-SENTENCES: Mapping[Reason, str] = {
+#: Each reason as the rest of a sentence that begins with the class; a rule has its own in `selection`.
+SENTENCES: Mapping[str, str] = {
     "no_rows": "has no row to make others from: nothing was made.",
     "one_row": "has a single row: it was duplicated.",
     "identical_rows": "has rows that are all alike: they were duplicated.",
     "fewer_neighbours": "has too few rows, at least in its clusters, for k_neighbors: fewer were used.",
     "fewer_clean_neighbours": "stands in a table of too few rows for clean_neighbors: all were taken.",
-    "no_borderline_rows": "has no row in danger (half or more, not all, neighbours foreign): plain SMOTE.",
-    "no_support_vectors": "has no support vector that is not noise: plain SMOTE was used.",
-    "no_foreign_neighbours": "has no row with a neighbour of another class: plain SMOTE was used.",
-    "no_clusters": "has no cluster with enough of its rows: plain SMOTE was used.",
     "mixed_table": "has categories or booleans: they were voted on by the neighbours, as in SMOTENC.",
     "no_categories": "has neither categories nor booleans: plain SMOTE was used.",
     "would_empty_class": "would have lost all its rows by cleaning: none was removed.",
@@ -42,25 +22,7 @@ SENTENCES: Mapping[Reason, str] = {
 
 @dataclass
 class ClassOutcome:
-    """One class.
-
-    Attributes
-    ----------
-    before, after
-        Rows in the assembled and in the resulting table.
-    asked, made
-        Rows to add according to the plan, and rows added (before cleaning).
-    copies
-        Of the rows made, those that equal their parent: duplicates, and interpolations between equal rows.
-    removed
-        Rows taken away, by under-sampling or cleaning.
-    method
-        What made the rows: `duplicate` or a method of the SMOTE family; `none` where none were made.
-    k_neighbors
-        Same-class neighbours per row that were used; 0 where none were needed.
-    reasons
-        Why it is not what the plan asked for, in the order it was found out; empty where it is.
-    """
+    """One class."""
 
     before: int
     after: int = 0
@@ -70,7 +32,7 @@ class ClassOutcome:
     removed: int = 0
     method: str = "none"
     k_neighbors: int = 0
-    reasons: list[Reason] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -86,8 +48,13 @@ class ResampleReport:
 
     def messages(self) -> list[str]:
         """Tell each departure from the plan in a sentence."""
+        if not any(outcome.reasons for outcome in self.classes.values()):
+            return []
+        from evenly.resampling.selection import RULES  # heavy, and not needed where nothing is resampled
+
+        sentences = {**SENTENCES, **{rule.reason: rule.sentence for rule in RULES.values()}}
         return [
-            f"{self.unit.capitalize()} {name!r} {SENTENCES[reason]}"
+            f"{self.unit.capitalize()} {name!r} {sentences[reason]}"
             for name, outcome in self.classes.items()
             for reason in outcome.reasons
         ]

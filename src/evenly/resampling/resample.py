@@ -1,4 +1,8 @@
-"""Bringing the assembled training table to the counts of its plan: adding, thinning out and cleaning."""
+"""Bringing the assembled training table to the counts of its plan: adding, thinning out and cleaning.
+
+Cleaning is our own because imbalanced-learn loops over rows in Python, and stops where a class would be
+emptied or the table has fewer rows than neighbours.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +15,15 @@ from evenly.errors import DataError
 from evenly.features.featurizer import Featurizer
 from evenly.features.neighbours import nearest_neighbours
 from evenly.groups import by_class, by_group
+from evenly.params.resampling import RESAMPLERS
 from evenly.plans import ResamplePlan
-from evenly.resampling.growth import Growth, random_stream
+from evenly.resampling.growth import Growth
+from evenly.resampling.library import library_resampled
 from evenly.resampling.report import ClassOutcome, ResampleReport
+from evenly.resampling.selection import random_stream
 from evenly.samples import SampleTable, concatenate
 
-
-def tomek_links(vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Mark rows that are, with a row of another class, each other's nearest neighbour (Tomek 1976)."""
-    _, near = nearest_neighbours(vectors, vectors, 1, exclude_self=True)
-    nearest = near[:, 0]
-    mutual = nearest[nearest] == np.arange(len(codes))
-    return np.asarray(mutual & (codes[nearest] != codes))
-
-
-def edited_rows(vectors: np.ndarray, codes: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
-    """Mark candidates with a row of another class among their `k` nearest (Wilson 1972, every neighbour must
-    agree).
-    """
-    rows = np.flatnonzero(candidates)
-    marked = np.zeros(len(codes), dtype=bool)
-    if len(rows):
-        everyone = len(rows) == len(codes)
-        queries = vectors if everyone else vectors[rows]
-        _, near = nearest_neighbours(queries, vectors, k, exclude_self=everyone or rows)
-        marked[rows] = (codes[near] != codes[rows][:, None]).any(axis=1)
-    return marked
-
-
 logger = logging.getLogger(__name__)
-
-_TOMEK = ("tomek", "smote_tomek")
-_EDITED = ("enn", "smote_enn")
 
 
 def resample(
@@ -89,12 +70,15 @@ def resample(
         raise DataError("There is no training row to resample.")
     samples = samples.sorted_by_id()
     report = ResampleReport(plan.method, {name: ClassOutcome(n) for name, n in samples.counts.items()})
-    if plan.method == "random_under":
+    if plan.sampler is not None:
+        table = library_resampled(samples, plan, featurizer, report)
+    elif RESAMPLERS[plan.method].thins:
         table = _thinned(samples, plan, report)
     else:
+        spec = RESAMPLERS[plan.method]
         growth = Growth(samples, plan, featurizer)
-        table = samples if plan.method in ("tomek", "enn") else _grown(growth, report)
-        if plan.method in _TOMEK + _EDITED:
+        table = samples if spec.rule is None else _grown(growth, report)
+        if spec.cleaning is not None:
             table = _cleaned(table, growth, report)
     for name, n in table.counts.items():
         report.classes[name].after = n
@@ -141,7 +125,7 @@ def _cleaned(table: SampleTable, growth: Growth, report: ResampleReport) -> Samp
         vectors = np.concatenate([vectors, added])
     may_lose = _cleanable(plan.clean, report)
     candidates = np.isin(table.labels, may_lose)
-    if plan.method in _TOMEK:
+    if RESAMPLERS[plan.method].cleaning == "tomek":
         marked = tomek_links(vectors, table.codes) & candidates
     else:
         k = min(plan.clean_neighbors, len(table) - 1)
@@ -167,3 +151,25 @@ def _cleanable(clean: str, report: ResampleReport) -> list[str]:
         smallest = min(sizes, key=sizes.__getitem__)
         return [name for name in sizes if name != smallest]
     return list(sizes)
+
+
+def tomek_links(vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Mark rows that are, with a row of another class, each other's nearest neighbour (Tomek 1976)."""
+    _, near = nearest_neighbours(vectors, vectors, 1, exclude_self=True)
+    nearest = near[:, 0]
+    mutual = nearest[nearest] == np.arange(len(codes))
+    return np.asarray(mutual & (codes[nearest] != codes))
+
+
+def edited_rows(vectors: np.ndarray, codes: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
+    """Mark candidates with a row of another class among their `k` nearest (Wilson 1972, every neighbour must
+    agree).
+    """
+    rows = np.flatnonzero(candidates)
+    marked = np.zeros(len(codes), dtype=bool)
+    if len(rows):
+        everyone = len(rows) == len(codes)
+        queries = vectors if everyone else vectors[rows]
+        _, near = nearest_neighbours(queries, vectors, k, exclude_self=everyone or rows)
+        marked[rows] = (codes[near] != codes[rows][:, None]).any(axis=1)
+    return marked

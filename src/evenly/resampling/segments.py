@@ -1,8 +1,8 @@
-"""Synthetic samples on segments between neighbours: x = parent + λ·(neighbour − parent) (Chawla et al. 2002).
+"""Synthetic samples on segments between neighbours: x = parent + λ·(neighbour − parent).
 
-Which rows are parents, and how often, is decided in `selection`. Of mixed tables (SMOTENC, section 6.1)
-numbers are interpolated in their own unit and in float64, and of each category the value that most neighbours
-have is taken; tables of numbers alone pass there as well, so that integers beyond float32 survive.
+Which rows are parents, and how often, is decided in `selection`. Numbers of tables are interpolated in their
+own unit and in float64; of each category the value that most neighbours have is taken. Chawla et al., "SMOTE:
+synthetic minority over-sampling technique", 2002, with section 6.1 (SMOTENC) for tables.
 """
 
 from __future__ import annotations
@@ -19,19 +19,7 @@ _BLOCK = 1024  # rows interpolated at once: they stay in the processor's cache
 
 @dataclass(frozen=True)
 class Source:
-    """Rows to draw segments from.
-
-    Attributes
-    ----------
-    parents
-        int64 (p,): positions of rows in the table.
-    neighbours
-        int64 (p, k): positions of each parent's nearest rows of its class.
-    counts
-        int64 (p,): how many samples to make from each parent.
-    furthest
-        λ is uniform between 0 and this; below 0 the sample lies beyond the parent, away from the neighbour.
-    """
+    """Rows to draw segments from."""
 
     parents: np.ndarray
     neighbours: np.ndarray
@@ -41,17 +29,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Segments:
-    """Synthetic samples by their lineage.
-
-    Attributes
-    ----------
-    parents, neighbours
-        int64 (n,): positions of rows in the table.
-    weights
-        float32 (n,): λ.
-    around
-        int64 (n, k): all the neighbours that the one was drawn from.
-    """
+    """Synthetic samples by their lineage."""
 
     parents: np.ndarray
     neighbours: np.ndarray

@@ -16,7 +16,8 @@ from evenly.params.models import (
 )
 from evenly.params.project import Params
 from evenly.params.recipes import Recipe
-from evenly.planning import CLEANING_METHODS, DEFAULT_POLICY, find_recipe, resolved_model
+from evenly.params.resampling import ResampleSettings
+from evenly.planning import DEFAULT_POLICY, find_recipe, resolved_model
 from evenly.samples import Modality
 from evenly.tuning.space import FAMILIES, Assignment, changed_policy
 
@@ -106,8 +107,7 @@ class Origin:
         recipe = self.recipe
         if recipe.llm is not None or recipe.augment is not None or recipe.generate is not None:
             return True
-        copying = {*CLEANING_METHODS, "random_over", "random_under"}
-        return recipe.resample is not None and recipe.resample.method not in copying
+        return recipe.resample is not None and recipe.resample.spec.interpolates
 
     def policy(self, name: str) -> dict[str, Any]:
         """A policy as params.yaml has it.
@@ -286,5 +286,8 @@ def _complete_targets(block: Any, section: str) -> None:
     if not isinstance(targets, dict):
         return
     if not any(targets.get(key) is not None for key in ("to", "fixed", "per_tier", "classes")):
-        under = section == "resample" and block.get("method") == "random_under"
-        targets["to"] = "match_minority" if under else "match_majority"
+        spec = (
+            ResampleSettings.model_validate(block | {"targets": None}).spec if section == "resample" else None
+        )
+        default = spec.default_targets if spec else None
+        targets["to"] = (default.to if default else None) or "match_majority"

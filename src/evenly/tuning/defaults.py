@@ -8,23 +8,12 @@ from typing import Any
 from evenly.errors import RecipeError
 from evenly.params.losses import LossName
 from evenly.params.models import MODELS
-from evenly.params.recipes import Targets
-from evenly.planning import CLEANING_METHODS
+from evenly.params.resampling import RESAMPLERS, Targets
 from evenly.tuning.candidates import Origin
 from evenly.tuning.space import Range, Setting, Space, families, transforms
 
 #: Caps on the rows of a class, times its real rows.
 _RATIOS = (None, 2, 4, 8, 16)
-_OVERSAMPLING = (
-    "random_over",
-    "smote",
-    "borderline_smote",
-    "svm_smote",
-    "adasyn",
-    "smote_tomek",
-    "smote_enn",
-)
-_UNDERSAMPLING = ("random_under", "tomek", "enn")
 #: Losses that are worth a try; logit_adjusted with its default tau is balanced_softmax.
 _LOSSES: tuple[LossName, ...] = (
     "cross_entropy",
@@ -129,16 +118,21 @@ def _resample(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
     resample = origin.recipe.resample
     if resample is None:
         return
-    if resample.method in _UNDERSAMPLING:
-        if resample.method in CLEANING_METHODS:
-            yield "resample.clean", ("majority", "not_minority", "all")
-            yield "resample.clean_neighbors", (1, 3, 5)
+    spec = resample.spec
+    if spec.rule is not None and resample.sampler is None:
+        reads_texts = origin.modality == "text" and MODELS[origin.model].needs_payload
+        others = {
+            name: other
+            for name, other in RESAMPLERS.items()
+            if other.searched and not (reads_texts and other.interpolates)
+        }
+        yield "resample.method", tuple(others)
+        for key, options in {k: v for other in others.values() for k, v in other.settings.items()}.items():
+            yield f"resample.{key}", options
+        yield from _ratio("resample.targets", resample.targets)
         return
-    reads_texts = origin.modality == "text" and MODELS[origin.model].needs_payload
-    yield "resample.method", ("random_over",) if reads_texts else _OVERSAMPLING
-    if not reads_texts:
-        yield "resample.k_neighbors", (2, 3, 5, 8)
-    yield from _ratio("resample.targets", resample.targets)
+    for key, options in spec.settings.items():
+        yield f"resample.{key}", options
 
 
 def _train(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
