@@ -182,6 +182,22 @@ def test_every_row_is_a_parent_equally_often_in_smote() -> None:
     assert sorted(counts.tolist()) == [4] * 9 + [5] * 3
 
 
+def test_smote_draws_each_of_the_nearest_neighbours_about_equally_often() -> None:
+    samples = table_of("number")
+    made = synthetic(resampled(samples, plan("smote", {"c1": 12 + 12 * 200}, k_neighbors=4))[0])
+    parents, neighbours, weights = lineage(samples, made)
+    vectors = fit_featurizer(samples, FeatureSettings(), 0).transform(samples)
+    own = np.flatnonzero(samples.labels == "c1")
+    for parent in own:
+        distances = np.linalg.norm(vectors[own] - vectors[parent], axis=1)
+        nearest = own[np.argsort(distances)[1:5]]
+        drawn = neighbours[parents == parent]
+        shares = [(drawn == neighbour).mean() for neighbour in nearest]
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) > 0.1
+    assert abs(weights.mean() - 0.5) < 0.05
+
+
 def test_under_sampling_keeps_given_rows_untouched() -> None:
     samples = table_of("mixed")
     table, report = resampled(samples, plan("random_under", {"c0": 15, "c1": 20}))
