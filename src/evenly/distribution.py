@@ -1,6 +1,4 @@
-"""Class distributions as a table for `dvc plots` and as a picture: how many rows each class has, before
-anything and after each step.
-"""
+"""How many rows each class has before anything and after each step: a table for `dvc plots`, a picture."""
 
 from __future__ import annotations
 
@@ -79,7 +77,7 @@ def write_class_distribution(
     path = folder / f"{unit}_distribution.png"
     path.unlink(missing_ok=True)
     if picture:
-        _draw(_shown(stages), order, path, "classes" if unit == "class" else "groups")
+        _draw(_pictured(stages), order, path, "classes" if unit == "class" else "groups")
 
 
 def growing(first: Distribution, additions: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -93,7 +91,7 @@ def growing(first: Distribution, additions: Mapping[str, Distribution]) -> dict[
     return steps
 
 
-def _shown(stages: Mapping[str, Distribution]) -> dict[str, Distribution]:
+def _pictured(stages: Mapping[str, Distribution]) -> dict[str, Distribution]:
     """The first step and the last ones, so many as a picture bears."""
     steps = list(stages)
     if len(steps) > MOST_STEPS:

@@ -93,15 +93,15 @@ def _parsed(feature: Feature, values: pa.Array, where: Callable[[int], str]) -> 
 
 def _unfit(feature: Feature, where: str, value: object) -> DataError:
     allowed = {"number": "a number", "integer": "a number", "boolean": "true or false"}[feature.kind]
-    shown = repr(value) if isinstance(value, str) else str(value)
+    found = repr(value) if isinstance(value, str) else str(value)
     return DataError(
-        f"{where} has {shown} in column {feature.name!r}, where the model needs {allowed}; correct it or "
+        f"{where} has {found} in column {feature.name!r}, where the model needs {allowed}; correct it or "
         "leave it empty."
     )
 
 
 def unseen_values(columns: Mapping[str, pa.Array], schema: Schema) -> Iterator[str]:
-    """What is said of categories with values that were not in the data of the model."""
+    """Sentences about categories with values that were not in the data of the model."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

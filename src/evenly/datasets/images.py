@@ -26,13 +26,13 @@ def folder_images(tree: FileTree) -> tuple[list[str], list[str]]:
     names = [name for name in tree.names if is_image(name)]
     if not names:
         raise DataError(
-            f"{tree.shown} holds no images; put them in one folder per class, as class/picture.jpg."
+            f"{tree.title} holds no images; put them in one folder per class, as class/picture.jpg."
         )
     for name in names:
         if name.count("/") != 1:
             raise DataError(
-                f"{tree.show(name)} does not lie in a class folder directly below {tree.shown}; images must "
-                "lie as class/picture.jpg."
+                f"{tree.title_of(name)} does not lie in a class folder directly below {tree.title}; images "
+                "must lie as class/picture.jpg."
             )
     return names, [name.split("/")[0] for name in names]
 
@@ -49,7 +49,7 @@ def manifest_names(
         candidates = (str(beside / listed), str(PurePosixPath(listed)))
         name = next((candidate for candidate in candidates if candidate in known), None)
         if name is None:
-            raise DataError(f"{where(row)} names the image {path!r}, which is not in {tree.shown}.")
+            raise DataError(f"{where(row)} names the image {path!r}, which is not in {tree.title}.")
         found.append(name)
     return found
 

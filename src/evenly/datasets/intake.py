@@ -93,7 +93,7 @@ def fetch(url: str, target: Path, sha256: str, partial: Path, progress: Progress
     return True
 
 
-def _download(url: str, part: Path, shown: str, progress: Progress | None) -> None:
+def _download(url: str, part: Path, title: str, progress: Progress | None) -> None:
     """Append to `part` what is missing of the file at `url`; start over where the server cannot go on."""
     here = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "evenly"})
@@ -110,7 +110,7 @@ def _download(url: str, part: Path, shown: str, progress: Progress | None) -> No
                     stream.write(block)
                     here += len(block)
                     if progress:
-                        progress(shown, here, total)
+                        progress(title, here, total)
         if total is not None and here < total:
             raise DataError(_broken_off(url, f"{here} of {total} bytes came"))
     except urllib.error.HTTPError as error:

@@ -86,7 +86,7 @@ def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, in
         given = np.repeat(np.array(codes, dtype=np.int8), np.diff(starts))
     table = _joined(parts)
     if not table.num_rows:
-        raise DataError(f"{parts[0].shown} has no rows.")
+        raise DataError(f"{parts[0].title} has no rows.")
     columns: dict[str, pa.Array] = {c: _one_array(table.column(c)) for c in table.column_names}
     return rows_from_columns(columns, entry, given, where), ignored
 
@@ -98,14 +98,14 @@ def _joined(parts: Sequence[RawTable]) -> pa.Table:
         only = set(parts[0].table.column_names) ^ set(other.table.column_names)
         if only:
             raise DataError(
-                f"The column {sorted(only)[0]!r} is in only one of {parts[0].shown} and {other.shown}; "
+                f"The column {sorted(only)[0]!r} is in only one of {parts[0].title} and {other.title}; "
                 "given splits must have the same columns."
             )
     try:
         return pa.concat_tables([raw.table for raw in parts], promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(
-            f"{parts[0].shown} and the other given splits have columns of different types ({error}); make "
+            f"{parts[0].title} and the other given splits have columns of different types ({error}); make "
             "them agree, or name the column in columns.categorical."
         ) from error
 
@@ -129,9 +129,9 @@ def _part_files(tree: FileTree, entry: DatasetEntry, name: str) -> list[str]:
         return tables
     there = ", ".join(tables or tree.names[:5]) or "nothing"
     if len(tree.names) == 1:
-        raise DataError(f"{tree.shown} is none of csv, tsv, jsonl or parquet by its name; set {name}.format.")
+        raise DataError(f"{tree.title} is none of csv, tsv, jsonl or parquet by its name; set {name}.format.")
     raise DataError(
-        f"{tree.shown} must hold one csv, tsv, jsonl or parquet file, but there is {there}; name one in "
+        f"{tree.title} must hold one csv, tsv, jsonl or parquet file, but there is {there}; name one in "
         f"{name}.path, or the given splits in {name}.files."
     )
 
@@ -145,16 +145,16 @@ def _named(tree: FileTree, file: str, key: str) -> str:
         return ending[0]
     there = ", ".join(tree.names[:8]) or "no files"
     raise DataError(
-        f"{file!r}, named by datasets.yaml: {key}, is not in {tree.shown}, where there is {there}."
+        f"{file!r}, named by datasets.yaml: {key}, is not in {tree.title}, where there is {there}."
     )
 
 
 def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
-    shown = tree.show(file)
+    title = tree.title_of(file)
     kind = table_format(file, entry)
     if kind is None:
         raise DataError(
-            f"{shown} is none of csv, tsv, jsonl or parquet by its name; set `format` in datasets.yaml."
+            f"{title} is none of csv, tsv, jsonl or parquet by its name; set `format` in datasets.yaml."
         )
     names = entry.columns
     text = [c for c in (names.label, names.id, names.group, names.attribute, names.split) if c is not None]
@@ -166,7 +166,7 @@ def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
         text.append((names.image if entry.modality == "image" else names.text) or "text")
         wanted = text
     unique = None if wanted is None else list(dict.fromkeys(wanted))
-    return read_table(tree.read(file), shown, kind, entry, unique, list(dict.fromkeys(text)))
+    return read_table(tree.read(file), title, kind, entry, unique, list(dict.fromkeys(text)))
 
 
 def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
@@ -184,18 +184,18 @@ def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) 
     if pa.types.is_string(values.type):
         if len(tree.names) == 1:
             raise DataError(
-                f"{tree.shown} lists image files; set path to the folder or zip that holds it and them."
+                f"{tree.title} lists image files; set path to the folder or zip that holds it and them."
             )
         names = manifest_names(tree, file, listed, raw.where)
         images = checked_images(
             lambda row: tree.read(names[row]),
             len(names),
-            lambda row: f"{tree.show(names[row])} ({raw.where(row)})",
+            lambda row: f"{tree.title_of(names[row])} ({raw.where(row)})",
         )
     else:
         images = checked_images(lambda row: bytes(listed[row]), len(listed), raw.where)
     index = raw.table.column_names.index(column)
-    return RawTable(raw.table.set_column(index, column, pa.array(images, pa.binary())), raw.shown, raw.where)
+    return RawTable(raw.table.set_column(index, column, pa.array(images, pa.binary())), raw.title, raw.where)
 
 
 # -- image folders -------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def _part_folders(tree: FileTree, entry: DatasetEntry, name: str) -> list[FileTr
         branch = tree.below(folder)
         if not branch.names:
             raise DataError(
-                f"{folder!r}, named by datasets.yaml: {name}.files.{part}, is no folder in {tree.shown}."
+                f"{folder!r}, named by datasets.yaml: {name}.files.{part}, is no folder in {tree.title}."
             )
         folders.append(branch)
     return folders
@@ -226,7 +226,7 @@ def _read_folder(tree: FileTree, entry: DatasetEntry) -> RawTable:
     import pyarrow as pa
 
     names, labels = folder_images(tree)
-    where: Callable[[int], str] = lambda row: tree.show(names[row])  # noqa: E731
+    where: Callable[[int], str] = lambda row: tree.title_of(names[row])  # noqa: E731
     images = checked_images(lambda row: tree.read(names[row]), len(names), where)
     columns = {entry.columns.label: pa.array(labels, pa.string()), "image": pa.array(images, pa.binary())}
-    return RawTable(pa.table(columns), tree.shown, where)
+    return RawTable(pa.table(columns), tree.title, where)

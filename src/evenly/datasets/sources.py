@@ -25,23 +25,23 @@ _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 class FileTree:
     """Files under one name: a folder, the members of a zip, or a single file.
 
-    `shown` is what messages call the whole. `names` are relative, with forward slashes, sorted, without
+    `title` is what messages call the whole. `names` are relative, with forward slashes, sorted, without
     hidden files and folders; `read` gives the bytes of one of them.
     """
 
-    shown: str
+    title: str
     names: tuple[str, ...]
     read: Callable[[str], bytes]
 
-    def show(self, name: str) -> str:
+    def title_of(self, name: str) -> str:
         """What to call one file in messages."""
-        return self.shown if self.names == (name,) and self.shown.endswith(name) else f"{self.shown}/{name}"
+        return self.title if self.names == (name,) and self.title.endswith(name) else f"{self.title}/{name}"
 
     def below(self, folder: str) -> FileTree:
         """The part of the tree inside one folder, with names relative to it."""
         prefix = folder.rstrip("/") + "/"
         names = tuple(name.removeprefix(prefix) for name in self.names if name.startswith(prefix))
-        return FileTree(f"{self.shown}/{folder.rstrip('/')}", names, lambda name: self.read(prefix + name))
+        return FileTree(f"{self.title}/{folder.rstrip('/')}", names, lambda name: self.read(prefix + name))
 
     def without_wrapper(self) -> FileTree:
         """The tree inside the single top folder that archives often have, if there is one."""
@@ -76,21 +76,21 @@ def is_tracked(path: str) -> bool:
 
 
 @contextmanager
-def open_tree(path: Path, shown: str) -> Iterator[FileTree]:
+def open_tree(path: Path, title: str) -> Iterator[FileTree]:
     """The files at `path`, readable while the block runs."""
     if path.is_dir():
         files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
-        yield FileTree(shown, _visible(files), lambda name: files[name].read_bytes())
+        yield FileTree(title, _visible(files), lambda name: files[name].read_bytes())
     elif path.suffix.lower() == ".zip":
         try:
             archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise DataError(f"{shown} is no readable zip file ({error}); bring it again.") from error
+            raise DataError(f"{title} is no readable zip file ({error}); bring it again.") from error
         with archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            yield FileTree(shown, _visible(names), lambda name: _member(archive, shown, name))
+            yield FileTree(title, _visible(names), lambda name: _member(archive, title, name))
     else:
-        yield FileTree(shown, (path.name,), lambda _: path.read_bytes())
+        yield FileTree(title, (path.name,), lambda _: path.read_bytes())
 
 
 def checksum(path: Path) -> str:
@@ -135,8 +135,8 @@ def _visible(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not _HIDDEN.search(name)))
 
 
-def _member(archive: zipfile.ZipFile, shown: str, name: str) -> bytes:
+def _member(archive: zipfile.ZipFile, title: str, name: str) -> bytes:
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{shown}/{name} cannot be unpacked ({error}); bring the zip again.") from error
+        raise DataError(f"{title}/{name} cannot be unpacked ({error}); bring the zip again.") from error

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-#: File name endings that are read as tables without being told.
+#: File name endings that are read as tables where the entry names no format.
 SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -42,7 +42,7 @@ class RawTable:
     """One file as columns, and `where(row)` that names file and line of a row, for messages."""
 
     table: pa.Table
-    shown: str
+    title: str
     where: Callable[[int], str]
 
 
@@ -53,7 +53,7 @@ def table_format(name: str, entry: DatasetEntry) -> Format | None:
 
 def read_table(
     data: bytes,
-    shown: str,
+    title: str,
     kind: Format,
     entry: DatasetEntry,
     wanted: Collection[str] | None,
@@ -65,8 +65,8 @@ def read_table(
     ----------
     data
         The bytes of the file; UTF-8, with or without a byte order mark, except for Parquet.
-    shown
-        What to call the file in messages.
+    title
+        What messages call the file.
     wanted
         Columns to keep, None for all.
     text
@@ -81,37 +81,37 @@ def read_table(
         not there.
     """
     if kind == "parquet":
-        return _read_parquet(data, shown, wanted, text)
-    content = _decoded(data, shown)
+        return _read_parquet(data, title, wanted, text)
+    content = _decoded(data, title)
     if kind == "jsonl":
-        return _read_jsonl(content, shown, wanted, text)
-    dialect = _dialect(data, shown, kind, entry.delimiter, entry.quoting)
-    return _read_delimited(data, shown, dialect, wanted, text)
+        return _read_jsonl(content, title, wanted, text)
+    dialect = _dialect(data, title, kind, entry.delimiter, entry.quoting)
+    return _read_delimited(data, title, dialect, wanted, text)
 
 
-def column_names(data: bytes, shown: str, kind: Format, entry: DatasetEntry) -> list[str]:
+def column_names(data: bytes, title: str, kind: Format, entry: DatasetEntry) -> list[str]:
     """Names of a file's columns in its order, for choosing which of them to read."""
     if kind == "parquet":
-        return list(_parquet_file(data, shown).schema_arrow.names)
-    content = _decoded(data, shown)
+        return list(_parquet_file(data, title).schema_arrow.names)
+    content = _decoded(data, title)
     if kind == "jsonl":
-        return list(dict.fromkeys(name for _, row in _json_objects(content, shown) for name in row))
-    return _header(content, shown, _dialect(data, shown, kind, entry.delimiter, entry.quoting))
+        return list(dict.fromkeys(name for _, row in _json_objects(content, title) for name in row))
+    return _header(content, title, _dialect(data, title, kind, entry.delimiter, entry.quoting))
 
 
 def _require_columns(
-    there: Collection[str], wanted: Collection[str] | None, text: Collection[str], shown: str
+    there: Collection[str], wanted: Collection[str] | None, text: Collection[str], title: str
 ) -> None:
     """Refuse a file that lacks a column of `wanted`, or of `text` where that is None."""
     for name in text if wanted is None else wanted:
         if name not in there:
             raise DataError(
-                f"{shown} has no column {name!r}; its columns are {', '.join(there)}: name one of them in "
+                f"{title} has no column {name!r}; its columns are {', '.join(there)}: name one of them in "
                 "datasets.yaml."
             )
 
 
-def _decoded(data: bytes, shown: str) -> str:
+def _decoded(data: bytes, title: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,7 +119,7 @@ def _decoded(data: bytes, shown: str) -> str:
         utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
         name, hint = ("UTF-16", "") if utf16 else ("GB18030", ", with the encoding it really has")
         raise DataError(
-            f"{shown}, line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, for "
+            f"{title}, line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, for "
             f"example by `iconv -f {name} -t UTF-8 OLD > NEW`{hint}."
         ) from None
 
@@ -152,15 +152,15 @@ class _Dialect:
 
 
 def _read_delimited(
-    data: bytes, shown: str, dialect: _Dialect, wanted: Collection[str] | None, text: Collection[str]
+    data: bytes, title: str, dialect: _Dialect, wanted: Collection[str] | None, text: Collection[str]
 ) -> RawTable:
     """A csv or tsv file in UTF-8 as Arrow columns."""
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
     content = data.decode("utf-8-sig")
-    header = _header(content, shown, dialect)
-    _require_columns(header, wanted, text, shown)
+    header = _header(content, title, dialect)
+    _require_columns(header, wanted, text, title)
     try:
         table = pacsv.read_csv(
             io.BytesIO(data),
@@ -176,22 +176,22 @@ def _read_delimited(
             ),
         )
     except pa.ArrowInvalid as error:
-        _refuse_ragged(content, shown, dialect, len(header))
-        raise DataError(f"{shown} cannot be read ({error}).") from error
+        _refuse_ragged(content, title, dialect, len(header))
+        raise DataError(f"{title} cannot be read ({error}).") from error
     times = [field.name for field in table.schema if pa.types.is_time(field.type)]
     if times:  # categories, which stay as the file writes them: Arrow would turn 09:30 into 09:30:00
-        return _read_delimited(data, shown, dialect, wanted, [*text, *times])
+        return _read_delimited(data, title, dialect, wanted, [*text, *times])
 
     def where(row: int) -> str:
         records = dialect.records(data.decode("utf-8-sig"))
         next(records)
-        return f"{shown}, line {next(line for k, (line, _) in enumerate(records) if k == row)}"
+        return f"{title}, line {next(line for k, (line, _) in enumerate(records) if k == row)}"
 
-    return RawTable(table, shown, where)
+    return RawTable(table, title, where)
 
 
 def _dialect(
-    data: bytes, shown: str, kind: Literal["csv", "tsv"], delimiter: str | None, quoting: bool | None
+    data: bytes, title: str, kind: Literal["csv", "tsv"], delimiter: str | None, quoting: bool | None
 ) -> _Dialect:
     """How fields of a file are told apart; quotes are checked, as Arrow swallows rows after an unclosed one.
 
@@ -211,7 +211,7 @@ def _dialect(
         if quoting is None and kind == "tsv":
             return _Dialect(delimiter, quoting=False)
         raise DataError(
-            f"{shown}, in or after line {line} has a quoted field that does not end as it should "
+            f"{title}, in or after line {line} has a quoted field that does not end as it should "
             f"({error}); double the quotes inside fields, or set `quoting: false` if quotes are plain "
             "characters in this file."
         ) from error
@@ -234,29 +234,29 @@ def _quotes_are_plain_to_see(data: bytes, delimiter: str) -> bool:
     return bool(opens.all() and closes.all())
 
 
-def _header(content: str, shown: str, dialect: _Dialect) -> list[str]:
+def _header(content: str, title: str, dialect: _Dialect) -> list[str]:
     """Names of the columns, after refusing an empty file, a name twice, and plainly another delimiter."""
     header = next((record for _, record in dialect.records(content)), [])
     if not header:
-        raise DataError(f"{shown} is empty; it needs a line with column names, and rows.")
+        raise DataError(f"{title} is empty; it needs a line with column names, and rows.")
     twice = [name for name in header if header.count(name) > 1]
     if twice:
-        raise DataError(f"{shown}, line 1 has two columns {twice[0]!r}; rename one of them.")
+        raise DataError(f"{title}, line 1 has two columns {twice[0]!r}; rename one of them.")
     others = [sign for sign in (";", "\t", "|", ",") if sign in header[0] and sign != dialect.delimiter]
     if len(header) == 1 and others:
         raise DataError(
-            f"{shown}, line 1 has one column {header[0]!r}, where fields seem to be separated by "
+            f"{title}, line 1 has one column {header[0]!r}, where fields seem to be separated by "
             f"{others[0]!r}, not {dialect.delimiter!r}; set `delimiter` in datasets.yaml, "
             "or the option --delimiter."
         )
     return header
 
 
-def _refuse_ragged(content: str, shown: str, dialect: _Dialect, expected: int) -> None:
+def _refuse_ragged(content: str, title: str, dialect: _Dialect, expected: int) -> None:
     for line, record in dialect.records(content):
         if len(record) != expected:
             raise DataError(
-                f"{shown}, line {line} has {len(record)} fields where the header has {expected}; mend the "
+                f"{title}, line {line} has {len(record)} fields where the header has {expected}; mend the "
                 f"row, or put fields that contain {dialect.delimiter!r} in quotes."
             )
 
@@ -264,12 +264,12 @@ def _refuse_ragged(content: str, shown: str, dialect: _Dialect, expected: int) -
 # -- jsonl --------------------------------------------------------------------------------------------------
 
 
-def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
+def _read_jsonl(content: str, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
     import pyarrow as pa
 
     lines: list[int] = []
     columns: dict[str, list[Any]] = {}
-    for number, row in _json_objects(content, shown):
+    for number, row in _json_objects(content, title):
         for name, value in row.items():
             if wanted is None or name in wanted:
                 values = columns.setdefault(name, [])
@@ -278,15 +278,15 @@ def _read_jsonl(content: str, shown: str, wanted: Collection[str] | None, text: 
         lines.append(number)
     for values in columns.values():
         values.extend([None] * (len(lines) - len(values)))
-    _require_columns(columns, wanted, text, shown)
+    _require_columns(columns, wanted, text, title)
     arrays = {
-        name: _json_column(values, name, text=name in text, where=lambda row: f"{shown}, line {lines[row]}")
+        name: _json_column(values, name, text=name in text, where=lambda row: f"{title}, line {lines[row]}")
         for name, values in columns.items()
     }
-    return RawTable(pa.table(arrays), shown, lambda row: f"{shown}, line {lines[row]}")
+    return RawTable(pa.table(arrays), title, lambda row: f"{title}, line {lines[row]}")
 
 
-def _json_objects(content: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_objects(content: str, title: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects with the lines that they stand in; empty lines are passed over."""
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
@@ -295,11 +295,11 @@ def _json_objects(content: str, shown: str) -> Iterator[tuple[int, dict[str, Any
             value = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{shown}, line {number} is not JSON ({error.msg} at character {error.pos + 1}); each line "
+                f"{title}, line {number} is not JSON ({error.msg} at character {error.pos + 1}); each line "
                 "must be one complete object."
             ) from None
         if not isinstance(value, dict):
-            raise DataError(f"{shown}, line {number} is not a JSON object with the columns as keys.")
+            raise DataError(f"{title}, line {number} is not a JSON object with the columns as keys.")
         yield number, value
 
 
@@ -326,15 +326,15 @@ def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int]
 # -- Parquet ------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(data: bytes, shown: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
+def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
     import pyarrow as pa
 
-    file = _parquet_file(data, shown)
-    _require_columns(file.schema_arrow.names, wanted, text, shown)
+    file = _parquet_file(data, title)
+    _require_columns(file.schema_arrow.names, wanted, text, title)
     try:
         table = file.read(columns=list(wanted) if wanted is not None else None)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{shown} cannot be read as Parquet ({error}); write the file again.") from error
+        raise DataError(f"{title} cannot be read as Parquet ({error}); write the file again.") from error
     for name in text:
         column = _plain(table.column(name))
         if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
@@ -342,20 +342,20 @@ def _read_parquet(data: bytes, shown: str, wanted: Collection[str] | None, text:
                 column = column.cast(pa.string())
             except pa.ArrowException:
                 raise DataError(
-                    f"{shown}: column {name!r} is of type {column.type}, which is no text."
+                    f"{title}: column {name!r} is of type {column.type}, which is no text."
                 ) from None
         table = table.set_column(table.column_names.index(name), name, column)
-    return RawTable(table, shown, lambda row: f"{shown}, row {row + 1}")
+    return RawTable(table, title, lambda row: f"{title}, row {row + 1}")
 
 
-def _parquet_file(data: bytes, shown: str) -> pq.ParquetFile:
+def _parquet_file(data: bytes, title: str) -> pq.ParquetFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{shown} cannot be read as Parquet ({error}); write the file again.") from error
+        raise DataError(f"{title} cannot be read as Parquet ({error}); write the file again.") from error
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -114,18 +114,18 @@ def _image_files(tree: FileTree, schema: Schema, how: InputFile) -> Unlabelled:
 
     if how != InputFile():
         raise DataError(
-            f"{tree.shown} is read as image files, which have no columns; give the file that lists the "
+            f"{tree.title} is read as image files, which have no columns; give the file that lists the "
             "images instead, or leave out what names columns."
         )
     names = [name for name in tree.names if is_image(name)]
     if not names:
-        raise DataError(f"{tree.shown} holds no images; give a folder with png, jpg or other image files.")
+        raise DataError(f"{tree.title} holds no images; give a folder with png, jpg or other image files.")
     others = len(tree.names) - len(names)
-    remarks = (f"Files of {tree.shown} that are no images, and were left out: {others}.",) if others else ()
+    remarks = (f"Files of {tree.title} that are no images, and were left out: {others}.",) if others else ()
 
     def payload(start: int, stop: int) -> dict[str, pa.Array]:
         part = names[start:stop]
-        images = checked_images(lambda k: tree.read(part[k]), len(part), lambda k: tree.show(part[k]))
+        images = checked_images(lambda k: tree.read(part[k]), len(part), lambda k: tree.title_of(part[k]))
         return {"image": pa.array(images, pa.binary())}
 
     return Unlabelled(names, schema, remarks, payload)
@@ -138,8 +138,8 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
     values = {"modality": schema.modality, "licence": "", "delimiter": how.delimiter}
     entry = settings_from(DatasetEntry, values, "the input")
     file, kind = _one_table(tree, entry)
-    data, shown = tree.read(file), tree.show(file)
-    there = column_names(data, shown, kind, entry)
+    data, title = tree.read(file), tree.title_of(file)
+    there = column_names(data, title, kind, entry)
     if schema.modality == "table":
         wanted = [feature.name for feature in schema.features]
         as_text = [feature.name for feature in schema.features if feature.kind == "category"]
@@ -151,13 +151,13 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
     if id_name is not None and id_name not in wanted:
         wanted.append(id_name)
         as_text.append(id_name)
-    _require(wanted, there, shown, schema)
+    _require(wanted, there, title, schema)
     if schema.modality == "text" and kind == "parquet" and {"label", "origin", "vector"}.issubset(there):
         wanted.append("vector")  # a sample table, with rows that exist in feature space only
 
-    raw = read_table(data, shown, kind, entry, wanted, as_text)
+    raw = read_table(data, title, kind, entry, wanted, as_text)
     if not raw.table.num_rows:
-        raise DataError(f"{shown} has no rows.")
+        raise DataError(f"{title} has no rows.")
     unused = [name for name in there if name not in wanted]
     remarks = [f"Columns that are not used: {', '.join(unused)}."] if unused else []
     ids = _ids(raw, id_name)
@@ -182,20 +182,20 @@ def _one_table(tree: FileTree, entry: DatasetEntry) -> tuple[str, Format]:
     if len(found) == 1:
         return found[0]
     there = "there are several" if found else "there is none"
-    raise DataError(f"{tree.shown} must be or hold one csv, tsv, jsonl or parquet file by its name; {there}.")
+    raise DataError(f"{tree.title} must be or hold one csv, tsv, jsonl or parquet file by its name; {there}.")
 
 
-def _require(wanted: Collection[str], there: Collection[str], shown: str, schema: Schema) -> None:
+def _require(wanted: Collection[str], there: Collection[str], title: str, schema: Schema) -> None:
     missing = [name for name in wanted if name not in there]
     if not missing:
         return
     if missing[0] in {feature.name for feature in schema.features}:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise DataError(
-            f"{shown} has no column {missing[0]!r}{more}, which the model needs; its columns are "
+            f"{title} has no column {missing[0]!r}{more}, which the model needs; its columns are "
             f"{', '.join(there)}."
         )
-    raise DataError(f"{shown} has no column {missing[0]!r}; name one of its columns: {', '.join(there)}.")
+    raise DataError(f"{title} has no column {missing[0]!r}; name one of its columns: {', '.join(there)}.")
 
 
 def _ids(raw: RawTable, name: str | None) -> Sequence[str]:

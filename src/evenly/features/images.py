@@ -82,7 +82,7 @@ def decode_images(
     Raises
     ------
     DataError
-        When an image cannot be decoded, or the sizes differ and none is asked for.
+        When an image cannot be decoded, or the sizes differ and none is given.
     """
     import cv2
 

@@ -161,11 +161,8 @@ class _Candidates:
         full = np.diff(starts) >= self.keep
         last = order[np.cumsum(np.minimum(np.diff(starts), self.keep))[full] - 1]
         self.bound[full] = np.minimum(self.bound[full], scores[last])
-        self.rows, self.columns, self.scores = (
-            [rows[order]],
-            [np.concatenate(self.columns)[order]],
-            [scores[order]],
-        )
+        self.columns = [np.concatenate(self.columns)[order]]
+        self.rows, self.scores = [rows[order]], [scores[order]]
         self.held = len(order)
 
 
@@ -230,7 +227,7 @@ def _by_tiles(
         slack = (queries.shape[1] + 16) * 2.0**-23 * (reach + furthest) ** 2 / 2
         open_rows = np.flatnonzero((worst / 2 + slack >= found.bound) & (worst > 0))
         limits = (worst / 2 + 2 * slack)[open_rows].astype(np.float32)
-        _settle(open_rows, limits, (queries, points), (left, right), own, squares, indices)
+        _search_again(open_rows, limits, (queries, points), (left, right), own, squares, indices)
     return np.sqrt(squares).astype(np.float32), indices
 
 
@@ -273,7 +270,7 @@ def _candidates(
     return found
 
 
-def _settle(
+def _search_again(
     rows: np.ndarray,
     limits: np.ndarray,
     vectors: tuple[np.ndarray, np.ndarray],
@@ -329,10 +326,8 @@ def nearest_within(
 
     Returns
     -------
-    distances : numpy.ndarray
-        float32 (q,), infinite where no point is so near.
-    indices : numpy.ndarray
-        int64 (q,), positions in `points`, -1 where there is none; the first of those at the same distance.
+    Distances, float32 (q,), infinite where no point is so near; and positions in `points`, int64 (q,), -1
+    where there is none, the first of those at the same distance.
 
     Notes
     -----
@@ -360,7 +355,7 @@ def nearest_within(
 def _by_projection(
     queries: np.ndarray, points: np.ndarray, limits: np.ndarray, distances: np.ndarray, indices: np.ndarray
 ) -> np.ndarray:
-    """Fill in the last two; give the positions of queries that have too many points around them for it."""
+    """Fill in the last two; give the positions of queries with too many points around them for a tree."""
     from scipy.spatial import cKDTree
 
     basis = _directions(points)
