@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from evenly.doctor import Finding, examine
+from evenly.doctor import Finding
 from evenly.doctor.endpoint import endpoint_findings
+from evenly.doctor.examine import examine
 from evenly.doctor.installation import installation_findings, machine_findings
 from evenly.doctor.project import (
     data_findings,

@@ -14,7 +14,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from evenly.doctor import Finding, examine, worst
+from evenly.doctor import Finding, worst
+from evenly.doctor.examine import examine
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 
