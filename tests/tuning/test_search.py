@@ -155,9 +155,8 @@ def test_a_search_is_killed_goes_on_ends_with_a_recipe_and_never_opens_the_test_
     # Killed in the first trial that takes a while: the references are there, the trial is not.
     (root / ".cache" / "hold").touch()
     search = start(root)
-    deadline = time.monotonic() + 200
     while not any(line.startswith(("smote 2", "smote 3")) for line in tally(root)):
-        assert search.poll() is None and time.monotonic() < deadline, search.communicate()[0]
+        assert search.poll() is None, search.communicate()[0]
         time.sleep(0.1)
     search.send_signal(signal.SIGTERM)
     assert "goes on where this one was" in search.communicate(timeout=900)[0] and search.returncode == 130
