@@ -1,4 +1,4 @@
-"""Texts: the vocabulary, the transformer, and what is done about copies."""
+"""Texts: the vocabulary, what a class may be written with, and what is done about copies."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from evenly.errors import RecipeError
 from evenly.features.ngramsets import folded_text
-from evenly.generators.byte_pairs import learn_byte_pairs
 from evenly.generators.generate import generate
-from evenly.generators.transformer import CausalTransformer, nucleus_draw
+from evenly.generators.writers import ScratchWriter, byte_pairs
+from evenly.params.generative import LanguageModelSettings
 from evenly.samples import Schema, samples_from_columns
 
 
@@ -76,29 +76,40 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=6))
 def test_every_training_text_comes_back_from_its_tokens(texts):
-    pairs = learn_byte_pairs(texts, 300)
-    assert all(pairs.decode(pairs.encode(text)) == text for text in texts)
+    pairs = byte_pairs(texts, 300)
+    assert all(pairs.decode(pairs.encode(text).ids) == text for text in texts)
 
 
 def test_frequent_words_become_one_token():
-    pairs = learn_byte_pairs(["the card and the pin"] * 5 + ["the 卡片 卡片"], 300)
-    assert len(pairs.encode("the card")) == 2
-    assert pairs.decode(pairs.encode("the 卡片!")) == "the 卡片"  # the mark was never seen
+    pairs = byte_pairs(["the card and the pin"] * 5 + ["the 卡片 卡片", "🎉"], 300)
+    assert len(pairs.encode("the card").ids) == 2
+    assert pairs.decode(pairs.encode("the 卡片!🎉").ids) == "the 卡片🎉"  # the mark was never seen
 
 
-def test_a_token_is_never_influenced_by_later_ones():
+def test_a_vocabulary_has_every_letter_and_no_more_entries_than_asked_for():
+    texts = [" ".join(f"{first}{second}" for second in "abcdefghij" for _ in "xy") for first in "klmnopqrst"]
+    letters = len(set("".join(texts)))
+    assert byte_pairs(texts, 50).get_vocab_size() == 50
+    assert byte_pairs(texts, letters + 1).get_vocab_size() == letters + 1
+    assert byte_pairs(texts, 5).get_vocab_size() == letters
+
+
+def test_pairs_that_occur_once_are_no_entry():
+    assert byte_pairs(["ab"], 300).get_vocab_size() == 2
+    assert byte_pairs(["ab", "ab"], 300).get_vocab_size() == 3
+
+
+def test_the_same_texts_give_the_same_vocabulary():
+    texts = list(talk_table().texts)
+    assert byte_pairs(texts, 300).to_str() == byte_pairs(texts, 300).to_str()
+
+
+def test_a_written_text_has_no_class_in_it_and_is_no_longer_than_the_context():
     torch.manual_seed(0)
-    network = CausalTransformer(20, 10, 2, 16, 2, 0.0).eval()
-    tokens = torch.randint(0, 20, (3, 10))
-    changed = tokens.clone()
-    changed[:, 6:] = torch.randint(0, 20, (3, 4))
-    assert torch.allclose(network(tokens)[:, :6], network(changed)[:, :6], atol=1e-6)
-
-
-def test_draws_come_from_the_nucleus_in_proportion():
-    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05])).repeat(4000, 1)
-    uniform = torch.from_numpy(np.random.default_rng(0).random(4000))
-    shares = np.bincount(nucleus_draw(logits, 0.8, uniform), minlength=4) / 4000
-    assert shares[2:].sum() == 0
-    assert shares[0] == pytest.approx(0.625, abs=0.03)
-    assert np.bincount(nucleus_draw(logits, 1.0, uniform), minlength=4).min() > 100
+    settings = LanguageModelSettings(vocabulary=256, layers=1, width=16, heads=2, context=8)
+    writer = ScratchWriter(["aab", "bba"], 3, settings, torch.device("cpu"))
+    texts = writer.write(1, 200, np.random.default_rng(0))  # an untrained network writes any token
+    assert set("".join(texts)) == {"a", "b"}
+    assert 8 <= max(map(len, texts)) <= 16  # an entry is one letter or a pair
+    tokens, prompt = writer.sequence("ab" * 20, 2)
+    assert prompt == 1 and tokens[0] == 3 and tokens[-1] == 0 and len(tokens) == 10

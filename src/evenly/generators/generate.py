@@ -40,18 +40,10 @@ from evenly.params.generative import (
     TableVaeSettings,
 )
 from evenly.plans import GeneratePlan
-from evenly.samples import Modality, SampleTable, concatenate, samples_from_columns
+from evenly.samples import SampleTable, concatenate, samples_from_columns
 
 #: Texts of a class that the features are fitted on, at most.
 MOST_FITTED_TEXTS = 500
-
-_MODALITY: dict[str, Modality] = {
-    "image_gan": "image",
-    "image_vae": "image",
-    "table_gan": "table",
-    "table_vae": "table",
-    "language_model": "text",
-}
 
 
 @dataclass(frozen=True)
@@ -132,7 +124,7 @@ def generate(
 
 
 def _check(real: SampleTable, plan: GeneratePlan) -> None:
-    modality = _MODALITY[plan.generator.name]
+    modality = plan.generator.modality
     if modality != real.modality:
         raise RecipeError(
             f"The generator {plan.generator.name} makes {modality} data and the data set is of modality "

@@ -24,7 +24,7 @@ from evenly.params.generative import ImageGanSettings
 class ImageGan:
     """A GAN in training, and afterwards a generator to be sampled."""
 
-    criterion = "mmd"
+    criterion = ImageGanSettings.criterion
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class Written:
 class LanguageModel:
     """A language model in training, and afterwards a writer."""
 
-    criterion = "nll"
+    criterion = LanguageModelSettings.criterion
 
     def __init__(
         self,

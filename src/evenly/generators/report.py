@@ -36,14 +36,6 @@ def as_vectors(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255)
 
 
-#: What the criterion of each generator is, in words.
-CRITERIA = {
-    "image_gan": "mmd",
-    "image_vae": "negative_elbo",
-    "table_gan": "mmd",
-    "table_vae": "negative_elbo",
-    "language_model": "nll",
-}
 _STOPS = {
     "no_progress": "Training stopped early: the criterion got no better.",
     "collapsed": "Training stopped early: the generated rows had collapsed at several checkpoints in a row.",
@@ -105,7 +97,7 @@ def _training(plan: GeneratePlan, fit: Fit, rows: int, held_out: int) -> dict[st
         "steps": fit.steps,
         "best_step": fit.best_step,
         "stop": fit.stop,
-        "criterion": CRITERIA[plan.generator.name] if fit.curve else None,
+        "criterion": plan.generator.criterion if fit.curve else None,
         "first": round(fit.curve[0], 6) if fit.curve else None,
         "best": None if at_best is None else round(at_best, 6),
         "last": round(fit.curve[-1], 6) if fit.curve else None,

@@ -105,7 +105,7 @@ def _groups(codes: np.ndarray, blocks: np.ndarray) -> list[tuple[int, int, np.nd
 class TableGan:
     """A GAN in training, and afterwards a generator to be sampled."""
 
-    criterion = "mmd"
+    criterion = TableGanSettings.criterion
 
     def __init__(
         self,

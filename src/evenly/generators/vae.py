@@ -45,7 +45,7 @@ def negative_elbo(encoded: Encoded, log_likelihood: Tensor) -> Tensor:
 class Variational(ABC):
     """A variational autoencoder in training: how it takes a step, is judged, and is brought back."""
 
-    criterion = "negative_elbo"
+    criterion = ImageVaeSettings.criterion
 
     def __init__(
         self,

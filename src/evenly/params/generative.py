@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -46,7 +46,12 @@ class GeneratorTraining(Settings):
         Training stops after so many checkpoints without a better one; null runs all steps.
     hold_out
         Share of the training rows of each class of ten or more that only judge; 0 keeps the last state.
+    modality, criterion
+        Of the data that it learns from, and what it is judged by while it is trained.
     """
+
+    modality: ClassVar[Modality]
+    criterion: ClassVar[str]
 
     steps: PositiveInt
     batch_size: PositiveInt
@@ -75,6 +80,8 @@ class ImageGanSettings(GeneratorTraining):
     """
 
     name: Literal["image_gan"] = "image_gan"
+    modality: ClassVar[Modality] = "image"
+    criterion: ClassVar[str] = "mmd"
     steps: PositiveInt = 1500
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 5e-4
@@ -102,6 +109,8 @@ class ImageVaeSettings(GeneratorTraining):
     """
 
     name: Literal["image_vae"] = "image_vae"
+    modality: ClassVar[Modality] = "image"
+    criterion: ClassVar[str] = "negative_elbo"
     steps: PositiveInt = 1500
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-3
@@ -135,6 +144,8 @@ class TableGanSettings(GeneratorTraining):
     """
 
     name: Literal["table_gan"] = "table_gan"
+    modality: ClassVar[Modality] = "table"
+    criterion: ClassVar[str] = "mmd"
     steps: PositiveInt = 1500
     batch_size: PositiveInt = 128
     learning_rate: PositiveFloat = 5e-4
@@ -155,6 +166,8 @@ class TableVaeSettings(GeneratorTraining):
     """
 
     name: Literal["table_vae"] = "table_vae"
+    modality: ClassVar[Modality] = "table"
+    criterion: ClassVar[str] = "negative_elbo"
     steps: PositiveInt = 1500
     batch_size: PositiveInt = 256
     learning_rate: PositiveFloat = 1e-3
@@ -190,6 +203,8 @@ class LanguageModelSettings(GeneratorTraining):
     """
 
     name: Literal["language_model"] = "language_model"
+    modality: ClassVar[Modality] = "text"
+    criterion: ClassVar[str] = "nll"
     steps: PositiveInt = 800
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat | None = None  # type: ignore[assignment]
