@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evenly.cli import app
+from evenly.datasets.load import load_splits
 from evenly.errors import EvenlyError
 from evenly.params.datasets import read_entry
 
@@ -103,6 +104,118 @@ def test_add_writes_nothing_when_the_data_cannot_be_used(project, tmp_path):
     assert "bad.csv, line 3 has no text" in message
     assert (project / "datasets.yaml").read_text() == before
     assert list((project / "data/raw").iterdir()) == []
+
+
+TABLE = "who;size;kind;part;label\n" + "".join(
+    f"n{k};{k},5;{k % 3};{('train', 'validation', 'test')[k % 3]};{'ab'[k // 3 % 2]}\n" for k in range(36)
+)
+
+
+def test_add_takes_the_options_that_tables_of_spreadsheets_need(project, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE)
+    options = [
+        "--delimiter",
+        ";",
+        "--decimal",
+        ",",
+        "--drop",
+        "who",
+        "--categorical",
+        "kind",
+        "--split",
+        "part",
+    ]
+    output = run("add", "t", str(tmp_path / "t.csv"), *options)
+    assert "12 train, 12 validation, 12 test" in output
+    entry = read_entry("t")
+    assert (entry.delimiter, entry.decimal, entry.columns.split) == (";", ",", "part")
+    assert (entry.columns.drop, entry.columns.categorical) == (("who",), ("kind",))
+    features = load_splits(entry, "t", 0, [project]).train.schema.features
+    assert {feature.name: feature.kind for feature in features} == {"size": "number", "kind": "category"}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        ("x;label\n1;a\n", (), "option --delimiter"),
+        ("x,empty,label\n" + "1,,a\n2,,b\n" * 4, (), "columns.drop (option --drop)"),
+        ("x,label\n" + "".join(f"{k},c{k}\n" for k in range(60)), (), "columns.label (option --label)"),
+        ("x,class\n1,a\n2,b\n", (), "no column 'label' (option --label)"),
+        ("x,label\n1,a\n2,b\n", ("--drop", "y"), "columns.drop (option --drop) names 'y'"),
+        (
+            "x,label\n1,a\n2,b\n",
+            ("--categorical", "y"),
+            "no column 'y' (option --categorical)",
+        ),
+        ("x,label,id\n1,a,1\n2,b,1\n", ("--id", "id"), "columns.id (option --id)"),
+    ],
+)
+def test_what_add_says_of_a_key_names_the_option_as_well(content, options, words, project, tmp_path):
+    (tmp_path / "t.csv").write_text(content)
+    assert words in refused("add", "t", str(tmp_path / "t.csv"), *options)
+
+
+def _state(project: Path) -> dict[str, bytes]:
+    files = [project / "datasets.yaml", *(project / "data").rglob("*")]
+    return {str(file): file.read_bytes() for file in files if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["mine: 5\n", "mine: {modality: text, columns: 3}\n", "mine: {modality: text, licens: x}\n", "a: [\n"],
+)
+def test_a_broken_entry_of_the_catalogue_is_said_before_anything_is_copied(there, project, tmp_path):
+    (tmp_path / "mine.csv").write_text(ROWS)
+    (project / "datasets.yaml").write_text(there)
+    before = _state(project)
+    message = refused("add", "mine", str(tmp_path / "mine.csv"), "--text", "message", "--label", "topic")
+    assert "datasets.yaml" in message
+    assert _state(project) == before
+
+
+def test_when_dvc_refuses_data_and_catalogue_stay_as_they_were(project, tmp_path):
+    (tmp_path / "mine.csv").write_text(ROWS)
+    (project / ".dvc" / "config").write_text("[core\n")
+    before = _state(project)
+    message = refused("add", "mine", str(tmp_path / "mine.csv"), "--text", "message", "--label", "topic")
+    assert "`dvc add data/raw/mine.csv` did not work" in message
+    assert _state(project) == before
+
+
+def test_when_the_disk_takes_no_more_data_and_catalogue_stay_as_they_were(project, tmp_path):
+    resource = pytest.importorskip("resource")
+    (tmp_path / "mine.csv").write_text(
+        "message,topic\n" + "".join(f"{k} {'long ' * 2000},{'ab'[k % 2]}\n" for k in range(20))
+    )
+    before = _state(project)
+    arguments = ["add", "mine", str(tmp_path / "mine.csv"), "--text", "message", "--label", "topic"]
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", "from evenly.cli import main; main()", *arguments],
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "could not be brought to data/raw/mine.csv" in done.stderr
+    assert _state(project) == before
+
+
+def test_data_that_lie_in_place_stay_there_when_adding_them_fails(project):
+    (project / "data/raw/mine.csv").write_text(ROWS)
+    (project / ".dvc" / "config").write_text("[core\n")
+    before = _state(project)
+    refused("add", "mine", "data/raw/mine.csv", "--text", "message", "--label", "topic")
+    assert _state(project) == before
+
+
+@pytest.mark.parametrize("folder", ["data/raw", "data", "."])
+def test_data_are_not_copied_into_themselves(folder, project):
+    (project / "data/raw/a").mkdir()
+    assert "name the file or the folder of the data themselves" in refused("add", "x", folder)
+    assert not (project / "data/raw/x").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import zipfile
+import zlib
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datafiles import csv_lines, jpeg, png, texts
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from evenly.datasets.images import checked_images, stated_size
 from evenly.errors import DataError
 
 GOOD = texts(a=6, b=6)
@@ -255,8 +262,6 @@ def test_an_unreadable_image_is_named(damage, write, refusal):
 
 
 def test_pixels_that_png_cannot_keep_are_refused_rather_than_rounded(write, refusal):
-    import cv2
-
     for k in range(4):
         write(f"pictures/{'ab'[k % 2]}/{k}.png", png(k))
     write("pictures/a/float.tiff", cv2.imencode(".tiff", np.full((4, 4), 0.5, np.float32))[1].tobytes())
@@ -295,3 +300,109 @@ def test_an_image_folder_cannot_have_groups(write, refusal):
     assert "mine.columns.group needs a manifest" in refusal(
         "pictures", modality="image", columns={"group": "g"}
     )
+
+
+@pytest.fixture
+def pictures(write, tmp_path):
+    """A folder of two classes with two pictures each."""
+    for k in range(4):
+        write(f"pictures/{'ab'[k % 2]}/{k}.png", png(k))
+    return tmp_path / "pictures"
+
+
+def test_a_class_of_pictures_that_are_not_read_is_named_with_their_type(pictures, write, refusal):
+    write("pictures/c/1.gif", b"GIF89a")
+    write("pictures/c/2.gif", b"GIF89a")
+    message = refusal("pictures", modality="image")
+    assert "The class 'c' of pictures has no picture that can be read, only 2 .gif" in message
+
+
+def test_files_that_are_left_out_are_told_by_type_and_folder(write, split):
+    for k in range(8):
+        write(f"pictures/{'ab'[k % 2]}/{k}.png", png(k))
+    write("pictures/a/1.gif", b"GIF89a")
+    write("pictures/readme.txt", "x")
+    (warning,) = (w for w in split("pictures", modality="image").report.warnings if "left out" in w)
+    assert warning == "2 files below pictures are no images and were left out: 1 .gif, 1 .txt, in 'a'."
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("nowhere.png", "pictures/a/link.png is a link that leads nowhere (to nowhere.png)"),
+        ("link.png", "pictures/a/link.png is a link that leads in a circle"),
+        ("../../outside.png", "pictures/a/link.png is a link that leads out of"),
+        ("/etc/hostname", "pictures/a/link.png is a link that leads out of"),
+        ("..", "pictures/a/link.png is a link to the folder"),
+        ("../../..", "pictures/a/link.png is a link that leads out of"),
+    ],
+)
+def test_a_link_that_cannot_be_followed_is_named(target, words, pictures, write, refusal):
+    write("outside.png", png(9))
+    (pictures / "a/link.png").symlink_to(target)
+    assert words in refusal("pictures", modality="image")
+
+
+def test_a_link_to_a_picture_inside_the_folder_and_into_the_cache_of_dvc_is_followed(write, split, tmp_path):
+    for k in range(8):
+        write(f"pictures/{'ab'[k % 2]}/{k}.png", png(k))
+    cached = write(f"cache/files/md5/0a/{'b' * 30}", png(100))
+    (tmp_path / "pictures/a/cached.png").symlink_to(cached)
+    write("pictures/.store/inside.png", png(101))
+    (tmp_path / "pictures/b/inside.png").symlink_to("../.store/inside.png")
+    assert split("pictures", modality="image").report.rows_read == 10
+
+
+def test_a_named_pipe_among_pictures_is_named(pictures, refusal):
+    os.mkfifo(pictures / "a/pipe.png")
+    assert "pictures/a/pipe.png is neither a file nor a folder" in refusal("pictures", modality="image")
+
+
+def huge_png(side: int) -> bytes:
+    """A grey PNG of side × side pixels in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side // 8 + 1)) for _ in range(side)) + packer.flush()
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_a_picture_that_unfolds_to_gigabytes_is_refused_before_it_is_decoded(pictures, write, refusal):
+    write("pictures/b/huge.png", huge_png(30_000))
+    message = refusal("pictures", modality="image")
+    assert "pictures/b/huge.png unfolds to 30,000×30,000 pixels, more than 100 million" in message
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp", ".tiff", ".webp"])
+def test_the_size_of_a_picture_is_told_from_its_head(ending):
+    for channels, lossless in ((1, 100), (3, 101), (4, 101)):
+        if channels == 4 and ending == ".jpg":
+            continue
+        pixels = np.random.default_rng(0).integers(0, 255, (21, 43, channels), dtype=np.uint8)
+        options = [cv2.IMWRITE_WEBP_QUALITY, lossless] if ending == ".webp" else []
+        assert stated_size(cv2.imencode(ending, pixels, options)[1].tobytes()) == (43, 21)
+
+
+PICTURES = [
+    cv2.imencode(ending, np.arange(300, dtype=np.uint8).reshape(10, 10, 3))[1].tobytes()
+    for ending in (".png", ".jpg", ".bmp", ".tiff", ".webp")
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.binary(max_size=200)
+    | st.tuples(
+        st.sampled_from(PICTURES), st.integers(0, 400), st.binary(max_size=6), st.integers(0, 500)
+    ).map(lambda parts: (parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + len(parts[2]) :])[: parts[3]])
+)
+def test_whatever_bytes_a_picture_has_it_is_read_or_refused_by_name(data):
+    try:
+        (kept,) = checked_images(lambda _: data, 1, lambda _: "a/1.png")
+    except DataError as error:
+        assert "a/1.png" in str(error)
+    else:
+        assert stated_size(kept)

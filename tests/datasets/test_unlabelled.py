@@ -238,7 +238,7 @@ def test_a_folder_of_images_needs_no_class_folders_and_ids_are_names(write: Writ
     samples, remarks = read(tmp_path / "new", IMAGE, size=2)
     assert list(samples.ids) == ["a.PNG", "b.png", "deep/er/a.png"]
     assert samples.images == [png(3), png(1), png(2)]
-    assert remarks == (f"Files of {tmp_path / 'new'} that are no images, and were left out: 1.",)
+    assert remarks == (f"1 file below {tmp_path / 'new'} is no image and was left out: 1 .txt.",)
 
 
 def test_zips_of_images_and_one_image_are_read_too(write: Write, tmp_path: Path) -> None:

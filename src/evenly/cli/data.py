@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +13,23 @@ import typer
 from evenly.cli.terminal import progress_bar
 from evenly.console import output_console, results_table
 from evenly.datasets.images import is_image
-from evenly.datasets.intake import PARTIAL_FOLDER, copy_in, downloads, track, write_entry
+from evenly.datasets.intake import PARTIAL_FOLDER, bring_in, downloads, refuse_into_itself, track
 from evenly.datasets.intake import fetch as fetch_file
 from evenly.datasets.load import load_splits
 from evenly.datasets.reading import count_rows
 from evenly.datasets.sources import checksum, find_source, is_tracked, open_tree
-from evenly.errors import DataError, ParameterError
+from evenly.errors import DataError, EvenlyError, ParameterError
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries, read_entry
 from evenly.samples import Modality
+
+#: Signs that a shell makes hard to give, by the words that stand for them.
+_SIGNS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|"}
+#: Keys of datasets.yaml that `evenly add` has an option for, as messages write them.
+_KEY = re.compile(
+    r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute|split|drop|categorical)\b"
+    r"|\bfiles\.(?P<bare>train|validation|test)\b|`(?P<quoted>delimiter|decimal)(?:: [^`]*)?`"
+)
 
 
 def datasets() -> None:
@@ -75,6 +85,13 @@ def add(
     id_: Annotated[str | None, typer.Option("--id", help="Column with unique ids.")] = None,
     group: Annotated[str | None, typer.Option(help="Column whose groups are never split.")] = None,
     attribute: Annotated[str | None, typer.Option(help="Column with a spurious attribute.")] = None,
+    split: Annotated[str | None, typer.Option(help="Column that says train, validation or test.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option(help="Column to take as categories; may be repeated.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")] = None,
     train: Annotated[str | None, typer.Option(help="File below PATH with the given training part.")] = None,
     validation: Annotated[str | None, typer.Option(help="File with the given validation part.")] = None,
     test: Annotated[str | None, typer.Option(help="File with the given test part.")] = None,
@@ -86,32 +103,79 @@ def add(
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.")
-    columns = {"label": label, "text": text, "image": image, "id": id_}
-    columns |= {"group": group, "attribute": attribute}
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is neither a file nor a folder; name one.")
+    refuse_into_itself(path, name, Path())
+    columns: dict[str, str | list[str] | None]
+    columns = {"label": label, "text": text, "image": image, "id": id_, "group": group}
+    columns |= {"attribute": attribute, "split": split, "drop": drop, "categorical": categorical}
     files = {"train": train, "validation": validation, "test": test}
     options: dict[str, Any] = {"modality": modality, "licence": licence}
-    options["columns"] = {key: value for key, value in columns.items() if value is not None}
+    options |= {"delimiter": None if delimiter is None else _SIGNS.get(delimiter, delimiter)}
+    options |= {"decimal": decimal}
+    options["columns"] = {key: value for key, value in columns.items() if value}
     options["files"] = {key: value for key, value in files.items() if value is not None}
     changes = {key: value for key, value in options.items() if value}
-    existing = read_yaml(DATASETS_FILE).get(name)
-    if existing is None:
-        changes = _new_entry(name, path, changes)
-    _refuse_filled(name, existing)
-
-    merged = {**(existing or {}), **changes}
-    merged["columns"] = {**(existing or {}).get("columns", {}), **changes.get("columns", {})}
-    trial = {**merged, "path": str(path.resolve()), "sha256": checksum(path)}
-    report = load_splits(
-        settings_from(DatasetEntry, trial, f"{DATASETS_FILE}: {name}"), name, 0, [Path()]
-    ).report
+    existing = _existing(name)
+    chosen = {"label": "label", **((existing or {}).get("columns") or {}), **options["columns"]}
+    with _options_named(chosen):
+        if existing is None:
+            changes = _new_entry(name, path, changes)
+        merged = {**(existing or {}), **changes}
+        merged["columns"] = {**((existing or {}).get("columns") or {}), **changes.get("columns", {})}
+        trial = {**merged, "path": str(path.resolve()), "sha256": checksum(path)}
+        entry = settings_from(DatasetEntry, trial, f"{DATASETS_FILE}: {name}")
+        report = load_splits(entry, name, 0, [Path()]).report
     typer.echo(f"{name} ({report.modality}): {report.summary()}.")
     for warning in report.warnings:
-        typer.echo(f"Warning: {warning}")
-
-    relative = copy_in(path, name, Path())
-    write_entry(name, {**changes, "path": relative}, DATASETS_FILE)
-    track(relative, Path())
+        typer.echo(f"Warning: {_with_options(warning, chosen)}")
+    relative = bring_in(path, name, changes, Path())
     _print_next(name, relative)
+
+
+@contextmanager
+def _options_named(chosen: Mapping[str, Any]) -> Iterator[None]:
+    """Let an error that speaks of a key of datasets.yaml name the option of `evenly add` as well."""
+    try:
+        yield
+    except EvenlyError as error:
+        raise type(error)(_with_options(str(error), chosen)) from error
+
+
+def _with_options(message: str, chosen: Mapping[str, Any]) -> str:
+    """A message in which each key that `evenly add` has an option for names it, the first time it is said."""
+    for option, column in chosen.items():
+        for name in [column] if isinstance(column, str) else column or ():
+            message = message.replace(
+                f"has no column {name!r}", f"has no column {name!r} (option --{option})"
+            )
+    said: set[str] = set()
+
+    def named(found: re.Match[str]) -> str:
+        option = f"--{found['bare'] or found['quoted'] or found['dotted']}"
+        if option in said or re.search(rf"{option}\b", message):
+            return found[0]
+        said.add(option)
+        return f"{found[0]} (option {option})"
+
+    return _KEY.sub(named, message)
+
+
+def _existing(name: str) -> dict[str, Any] | None:
+    """The entry of this name as it is written, one that waits for its data; None where there is none."""
+    found = read_yaml(DATASETS_FILE).get(name)
+    if found is not None and not isinstance(found, dict):
+        raise ParameterError(f"{DATASETS_FILE}: {name} must be a mapping of keys to values.")
+    for key in ("columns", "files"):
+        if found and not isinstance(found.get(key) or {}, dict):
+            raise ParameterError(f"{DATASETS_FILE}: {name}.{key} must be a mapping of keys to values.")
+    for key in ("builtin", "url", "urls", "path"):
+        if found and found.get(key):
+            raise ParameterError(
+                f"datasets.yaml has an entry {name!r} with a {key} already; add the data under another "
+                "name, or edit that entry."
+            )
+    return found
 
 
 def _new_entry(name: str, path: Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -132,15 +196,6 @@ def _new_entry(name: str, path: Path, changes: dict[str, Any]) -> dict[str, Any]
         "source": f"added from {path.name}",
     }
     return {**start, "path": None, **{key: value for key, value in changes.items() if key not in start}}
-
-
-def _refuse_filled(name: str, existing: dict[str, Any] | None) -> None:
-    for key in ("builtin", "url", "urls", "path"):
-        if existing and existing.get(key):
-            raise ParameterError(
-                f"datasets.yaml has an entry {name!r} with a {key} already; add the data under another "
-                "name, or edit that entry."
-            )
 
 
 def _print_next(name: str, path: str) -> None:

@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import os
+import struct
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from evenly.datasets.sources import FileTree
 from evenly.errors import DataError
+from evenly.wording import counted, first_names
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
+
+#: Endings of pictures that are not read; a class that has nothing else is refused.
+_UNREAD = frozenset(
+    [
+        ".avif",
+        ".cr2",
+        ".dng",
+        ".emf",
+        ".eps",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".ico",
+        ".jfif",
+        ".jp2",
+        ".jxl",
+        ".nef",
+        ".pbm",
+        ".pgm",
+        ".ppm",
+        ".psd",
+        ".svg",
+        ".tga",
+    ]
+)
+#: Pixels above which a picture is refused before it is decoded: a small file can unfold to gigabytes.
+MOST_PIXELS = 100_000_000
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -34,7 +64,36 @@ def folder_images(tree: FileTree) -> tuple[list[str], list[str]]:
                 f"{tree.title_of(name)} does not lie in a class folder directly below {tree.title}; images "
                 "must lie as class/picture.jpg."
             )
+    read = {name.split("/")[0] for name in names}
+    for name in tree.names:
+        label, inside, _ = name.partition("/")
+        if inside and label not in read and _suffix(name) in _UNREAD:
+            own = [other for other in tree.names if other.startswith(f"{label}/")]
+            raise DataError(
+                f"The class {label!r} of {tree.title} has no picture that can be read, only "
+                f"{_endings(own)}; convert them to PNG or JPEG, or take the folder away."
+            )
     return names, [name.split("/")[0] for name in names]
+
+
+def left_out(title: str, names: Sequence[str]) -> list[str]:
+    """A warning about files that are no images: how many, with which ending, in which folders; or none."""
+    if not names:
+        return []
+    folders = sorted({str(PurePosixPath(name).parent) for name in names} - {"."})
+    where = f", in {first_names(folders, 5, '{!r}')}" if folders else ""
+    verb = "is no image and was" if len(names) == 1 else "are no images and were"
+    return [f"{counted(len(names), 'file')} below {title} {verb} left out: {_endings(names)}{where}."]
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _endings(names: Sequence[str]) -> str:
+    """Files by their ending, the most frequent first: `3 .gif, 1 .txt`."""
+    counts = Counter(_suffix(name) or "without an ending" for name in names).most_common()
+    return first_names([f"{number} {ending}" for ending, number in counts], 5)
 
 
 def manifest_names(
@@ -72,6 +131,12 @@ def _checked(data: bytes, row: int, where: Callable[[int], str]) -> bytes:
     import numpy as np
 
     kept = data.startswith((_PNG, _JPEG))
+    width, height = stated_size(data) or (0, 0)
+    if width * height > MOST_PIXELS:
+        raise DataError(
+            f"{where(row)} unfolds to {width:,}×{height:,} pixels, more than {MOST_PIXELS // 10**6} million; "
+            "shrink or remove it."
+        )
     # A check needs no pixels: JPEG decodes about three times faster at an eighth of its size.
     flag = cv2.IMREAD_REDUCED_GRAYSCALE_8 if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED
     try:
@@ -88,4 +153,68 @@ def _checked(data: bytes, row: int, where: Callable[[int], str]) -> bytes:
         raise DataError(
             f"{where(row)} has {pixels.dtype} pixels, which PNG cannot keep; convert it to PNG or JPEG."
         )
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    try:
+        return cv2.imencode(".png", pixels)[1].tobytes()
+    except cv2.error as error:
+        raise DataError(
+            f"{where(row)} has a kind of pixels that PNG cannot keep; convert it to PNG or JPEG."
+        ) from error
+
+
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in the head of a PNG, JPEG, BMP, WebP or TIFF; None where they cannot be told."""
+    try:
+        if data.startswith(_PNG):
+            return struct.unpack_from(">II", data, 16)
+        if data.startswith(_JPEG):
+            return _jpeg_size(data)
+        if data.startswith(b"BM"):
+            width, height = struct.unpack_from("<HH" if data[14] == 12 else "<ii", data, 18)
+            return abs(width), abs(height)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp_size(data)
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff_size(data, "<" if data.startswith(b"II") else ">")
+    except (struct.error, IndexError):
+        pass
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """From the first frame header (SOF0 to SOF15); other segments are passed over by their length."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0:
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        alone = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9
+        at += 1 if alone else 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """From the extended, lossless or lossy form of a WebP's first chunk."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
+    """From the tags 256 and 257 of the first directory, as short or long integers."""
+    start = struct.unpack_from(f"{order}I", data, 4)[0]
+    found: dict[int, int] = {}
+    for k in range(struct.unpack_from(f"{order}H", data, start)[0]):
+        tag, kind = struct.unpack_from(f"{order}HH", data, start + 2 + 12 * k)
+        if tag in (256, 257):
+            found[tag] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, start + 10 + 12 * k)[
+                0
+            ]
+    return (found[256], found[257]) if len(found) == 2 else None

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from evenly.datasets.sources import RAW_FOLDER, checksum
-from evenly.errors import DataError
+from evenly.errors import DataError, ParameterError
 from evenly.files import atomic_folder, atomic_write, write_text
-from evenly.params.datasets import DatasetEntry
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry
 
 #: Where half a download waits for the rest; git-ignored, and no part of the pipeline.
 PARTIAL_FOLDER = Path(".cache/fetch")
@@ -143,19 +143,113 @@ def _range_start(header: str | None) -> int | None:
 # -- the user's own data -------------------------------------------------------------------------------------
 
 
-def write_entry(name: str, values: Mapping[str, Any], path: str | Path) -> None:
-    """Set keys of an entry of datasets.yaml, or add it at the end; comments and layout of the file stay.
+def bring_in(source: Path, name: str, values: Mapping[str, Any], root: Path) -> str:
+    """Copy data to data/raw, set keys of their entry of datasets.yaml, put them under DVC; give their path.
+
+    Whatever fails, data/raw and datasets.yaml are left as they were.
+
+    Raises
+    ------
+    DataError, ParameterError
+        When the data cannot be copied, the entry cannot be written, or DVC refuses.
+    """
+    relative = _place(source, name, root)
+    target = root / relative
+    entries = root / DATASETS_FILE
+    text = entry_text(entries.read_text(encoding="utf-8"), name, {**values, "path": relative}, entries)
+    beside = (entries, root / f"{relative}.dvc", root / RAW_FOLDER / ".gitignore")
+    before = {file: file.read_bytes() if file.exists() else None for file in beside}
+    ours = not target.exists()
+    try:
+        if ours:
+            _copy(source, target)
+        write_text(text, entries)
+        track(relative, root)
+    except BaseException as error:
+        if ours:
+            _remove(target)
+        for file, content in before.items():
+            _restore(file, content)
+        if isinstance(error, OSError):
+            raise DataError(
+                f"{source} could not be brought to {relative} ({_reason(error)}); data/raw and "
+                f"{DATASETS_FILE} are as they were: mend that, and add the data again."
+            ) from error
+        raise
+    return relative
+
+
+def refuse_into_itself(source: Path, name: str, root: Path) -> None:
+    """Refuse to copy a folder that holds the place where the copy would lie."""
+    target = (root / RAW_FOLDER / name).resolve()
+    if source.is_dir() and target != source.resolve() and target.is_relative_to(source.resolve()):
+        raise DataError(
+            f"{source} holds {RAW_FOLDER}, where the copy would lie, so it cannot be copied; name the file "
+            "or the folder of the data themselves."
+        )
+
+
+def _place(source: Path, name: str, root: Path) -> str:
+    """Where the data are to lie: `data/raw/NAME`, a file with its ending."""
+    suffix = "" if source.is_dir() else source.suffix.lower()
+    relative = f"{RAW_FOLDER}/{name}{suffix}"
+    target = root / relative
+    if (target.exists() or target.is_symlink()) and target.resolve() != source.resolve():
+        raise DataError(f"{relative} is there already; remove it first, or add the data under another name.")
+    return relative
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        with atomic_folder(target) as temporary:
+            hidden = shutil.ignore_patterns(".*", "__MACOSX")
+            shutil.copytree(source, temporary, ignore=hidden, dirs_exist_ok=True)
+    else:
+        with atomic_write(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _restore(file: Path, content: bytes | None) -> None:
+    """Bring a file back to what it was, or away where it was not there; one that is so is not touched."""
+    if content is None:
+        file.unlink(missing_ok=True)
+    elif not file.exists() or file.read_bytes() != content:
+        file.write_bytes(content)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, of the first file where several failed."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return error.strerror or str(error) or type(error).__name__
+
+
+def entry_text(before: str, name: str, values: Mapping[str, Any], path: Path) -> str:
+    """The text of datasets.yaml with keys of an entry set, or with one more; comments and layout stay.
 
     Mappings in `values` are merged into those that are there, one level deep.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
 
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    before = Path(path).read_text(encoding="utf-8")
-    content = yaml.load(before)
+    try:
+        content = yaml.load(before)
+    except YAMLError as error:
+        raise ParameterError(
+            f"{path} cannot be written anew ({getattr(error, 'problem', error)}); mend it first."
+        ) from error
+    content = CommentedMap() if content is None else content
     is_new = name not in content
     entry = CommentedMap() if is_new else content[name]
     for key, value in values.items():
@@ -167,27 +261,18 @@ def write_entry(name: str, values: Mapping[str, Any], path: str | Path) -> None:
             inner.update(value)
         else:
             entry[key] = value
+    if is_new:
+        text = io.StringIO()
+        yaml.dump(CommentedMap({name: entry}), text)
+        longer = f"{before.rstrip()}\n\n{text.getvalue()}".lstrip()
+        try:
+            if name in yaml.load(longer):
+                return longer
+        except YAMLError:  # the file is one mapping in braces
+            content[name] = entry
     text = io.StringIO()
-    yaml.dump(CommentedMap({name: entry}) if is_new else content, text)
-    write_text(f"{before.rstrip()}\n\n{text.getvalue()}" if is_new else text.getvalue(), path)
-
-
-def copy_in(source: Path, name: str, root: Path) -> str:
-    """Copy a file or folder to `data/raw/NAME`, a file with its ending, and return that path."""
-    suffix = "" if source.is_dir() else source.suffix.lower()
-    relative = f"{RAW_FOLDER}/{name}{suffix}"
-    target = root / relative
-    if target.exists():
-        if target.resolve() == source.resolve():
-            return relative
-        raise DataError(f"{relative} is there already; remove it first, or add the data under another name.")
-    if source.is_dir():
-        with atomic_folder(target) as temporary:
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
-    else:
-        with atomic_write(target) as temporary:
-            shutil.copyfile(source, temporary)
-    return relative
+    yaml.dump(content, text)
+    return text.getvalue()
 
 
 def track(relative: str, root: Path) -> None:
@@ -200,8 +285,7 @@ def track(relative: str, root: Path) -> None:
         check=False,
     )
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split())
+        words = " ".join((done.stderr or done.stdout).split()).rstrip(".")
         raise DataError(
-            f"`dvc add {relative}` did not work ({words}); the data are in place: mend that, and run it by "
-            "hand."
+            f"`dvc add {relative}` did not work ({words}); mend that, and run this command again."
         )

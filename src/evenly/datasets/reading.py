@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenly.datasets.builtin import BUILTIN_ROWS, builtin_columns
-from evenly.datasets.images import checked_images, folder_images, is_image, manifest_names
+from evenly.datasets.images import checked_images, folder_images, is_image, left_out, manifest_names
 from evenly.datasets.rows import Rows, rows_from_columns
 from evenly.datasets.sources import FileTree, find_source, is_tracked, open_tree, verified_checksum
 from evenly.datasets.tabular import RawTable, read_table, table_format
@@ -46,8 +46,7 @@ def read_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Source
         )
     with open_tree(path, entry.path or "") as tree:
         rows, ignored = _read_rows(tree, entry, name)
-    if ignored:
-        warnings.append(f"{ignored} files below {entry.path} are no images and were left out.")
+    warnings += left_out(entry.path or "", ignored)
     return Source(rows, sums, tuple(warnings))
 
 
@@ -61,19 +60,19 @@ def count_rows(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> int:
         return sum(_read_table(tree, file, entry).table.num_rows for file in _part_files(tree, entry, name))
 
 
-def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, int]:
+def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, list[str]]:
     import numpy as np
 
     if entry.modality == "image" and not entry.columns.image:
         branches = _part_folders(tree, entry, name)
         parts = [_read_folder(branch, entry) for branch in branches]
-        ignored = sum(len(branch.names) for branch in branches) - sum(raw.table.num_rows for raw in parts)
+        ignored = [name for branch in branches for name in branch.names if not is_image(name)]
     else:
         files = _part_files(tree, entry, name)
         parts = [_read_table(tree, file, entry) for file in files]
         if entry.modality == "image":
             parts = [_with_images(raw, tree, file, entry) for raw, file in zip(parts, files, strict=True)]
-        ignored = 0
+        ignored = []
     starts = np.cumsum([0, *(raw.table.num_rows for raw in parts)])
 
     def where(row: int) -> str:

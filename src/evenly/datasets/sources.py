@@ -18,6 +18,8 @@ from evenly.params.datasets import DatasetEntry
 
 #: Raw data that evenly keeps; DVC tracks this folder, so changes below it are noticed.
 RAW_FOLDER = "data/raw"
+#: Where DVC keeps the content of a file for which it may leave a link.
+_DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 
 
@@ -76,10 +78,10 @@ def is_tracked(path: str) -> bool:
 
 
 @contextmanager
-def open_tree(path: Path, title: str) -> Iterator[FileTree]:
-    """The files at `path`, readable while the block runs."""
+def open_tree(path: Path, title: str, links_out: bool = False) -> Iterator[FileTree]:
+    """The files at `path`, readable while the block runs; links that lead out of a folder only if asked."""
     if path.is_dir():
-        files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+        files = _folder_files(path, title, links_out)
         yield FileTree(title, _visible(files), lambda name: files[name].read_bytes())
     elif path.suffix.lower() == ".zip":
         try:
@@ -98,7 +100,7 @@ def checksum(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+    files = _folder_files(path, str(path))
     lines = [f"{name}  {checksum(files[name])}\n" for name in _visible(files)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -129,6 +131,50 @@ def _mismatch(file: str, key: str, declared: str, actual: str) -> str:
         f"{file} has the SHA-256 {actual}, but datasets.yaml: {key} says {declared}; bring the declared "
         "data back, or write the new checksum there if the change is meant."
     )
+
+
+def _folder_files(folder: Path, title: str, links_out: bool = False) -> dict[str, Path]:
+    """The files of a folder by their names in it, but for hidden ones; what is no file is refused."""
+    found: dict[str, Path] = {}
+    waiting = [folder]
+    while waiting:
+        for path in sorted(waiting.pop().iterdir()):
+            name = path.relative_to(folder).as_posix()
+            if _HIDDEN.search(name):
+                continue
+            if path.is_symlink():
+                _check_link(path, folder, f"{title}/{name}", links_out)
+            if path.is_dir():
+                waiting.append(path)
+            elif path.is_file():
+                found[name] = path
+            else:
+                raise DataError(
+                    f"{title}/{name} is neither a file nor a folder, but a pipe, socket or device; remove it."
+                )
+    return found
+
+
+def _check_link(link: Path, folder: Path, title: str, links_out: bool) -> None:
+    """Refuse a link that leads nowhere, in a circle, to a folder, or out of the data; DVC's own may do so."""
+    try:
+        target = link.resolve(strict=True)
+    except FileNotFoundError:
+        raise DataError(
+            f"{title} is a link that leads nowhere (to {link.readlink()}); mend or remove it."
+        ) from None
+    except (OSError, RuntimeError):
+        raise DataError(f"{title} is a link that leads in a circle; remove it.") from None
+    inside = target.is_relative_to(folder.resolve())
+    if not (inside or links_out or _DVC_CACHE.search(target.as_posix())):
+        raise DataError(
+            f"{title} is a link that leads out of {folder} (to {target}); put the file itself there, or "
+            "remove the link."
+        )
+    if target.is_dir() and (inside or not links_out):
+        raise DataError(
+            f"{title} is a link to the folder {target}; put the folder itself there, or remove it."
+        )
 
 
 def _visible(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,6 +86,7 @@ def read_table(
     if kind == "jsonl":
         return _read_jsonl(content, title, wanted, text)
     dialect = _dialect(data, title, kind, entry.delimiter, entry.quoting)
+    dialect = replace(dialect, decimal=entry.decimal or ".")
     return _read_delimited(data, title, dialect, wanted, text)
 
 
@@ -133,6 +134,7 @@ class _Dialect:
 
     delimiter: str
     quoting: bool
+    decimal: str = "."
 
     def records(self, content: str, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Records with the line that each begins in; empty lines are passed over, as Arrow does."""
@@ -172,6 +174,7 @@ def _read_delimited(
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types={name: pa.string() for name in text},
+                decimal_point=dialect.decimal,
                 include_columns=None if wanted is None else list(wanted),
             ),
         )

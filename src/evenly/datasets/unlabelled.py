@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenly.datasets.conforming import conforming_features, unseen_values
-from evenly.datasets.images import checked_images, is_image
+from evenly.datasets.images import checked_images, is_image, left_out
 from evenly.datasets.rows import filled
 from evenly.datasets.sources import FileTree, open_tree
 from evenly.datasets.tabular import RawTable, column_names, read_table, table_format
@@ -101,7 +101,7 @@ def open_unlabelled(path: Path, schema: Schema, how: InputFile = InputFile()) ->
     for name in ("text", "image"):
         if getattr(how, name) is not None and schema.modality != name:
             raise DataError(f"The model takes {schema.modality} rows, so no {name} column can be named.")
-    with open_tree(path, str(path)) as tree:
+    with open_tree(path, str(path), links_out=True) as tree:
         if schema.modality == "image" and (len(tree.names) != 1 or is_image(tree.names[0])):
             yield _image_files(tree, schema, how)
         else:
@@ -120,8 +120,7 @@ def _image_files(tree: FileTree, schema: Schema, how: InputFile) -> Unlabelled:
     names = [name for name in tree.names if is_image(name)]
     if not names:
         raise DataError(f"{tree.title} holds no images; give a folder with png, jpg or other image files.")
-    others = len(tree.names) - len(names)
-    remarks = (f"Files of {tree.title} that are no images, and were left out: {others}.",) if others else ()
+    remarks = tuple(left_out(tree.title, [name for name in tree.names if not is_image(name)]))
 
     def payload(start: int, stop: int) -> dict[str, pa.Array]:
         part = names[start:stop]

@@ -109,6 +109,8 @@ class DatasetEntry(Settings):
     quoting
         Whether `"` encloses fields. Left out: yes for csv; for tsv only where the whole file is well formed
         so.
+    decimal
+        The sign before the decimals of csv and tsv files: a point where it is left out, or a comma.
     duplicates
         `drop` keeps one of several identical rows, and never one in train that is also in validation or test;
         `keep` is for tables of few discrete values, where equal rows are different observations.
@@ -130,6 +132,7 @@ class DatasetEntry(Settings):
     format: Format | None = None
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
     quoting: bool | None = None
+    decimal: Literal[".", ","] | None = None
     columns: Columns = Columns()
     split: SplitSettings = SplitSettings()
     imbalance: InducedImbalance | None = None
