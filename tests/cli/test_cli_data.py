@@ -235,6 +235,25 @@ def test_what_cannot_be_added_or_fetched_is_said(arguments, words, tmp_path, mon
     assert words in refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweep", "group"),
+        ("compare",),
+        ("diff", "a", "b"),
+        ("tune", "smote"),
+        ("curve",),
+        ("export", "jsonl"),
+        ("predict", "models/train", "new.csv"),
+    ],
+)
+def test_no_command_writes_into_a_folder_that_does_not_exist(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = "--output nowhere/out: nowhere does not exist; make the folder"
+    assert words in refused(*command, "--output", "nowhere/out")
+    assert not list(tmp_path.iterdir())
+
+
 def test_fetch_says_the_terms_verifies_and_tracks(project, tmp_path):
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "d.csv").write_text(ROWS)

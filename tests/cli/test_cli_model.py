@@ -264,6 +264,8 @@ def test_columns_and_categories_that_the_model_does_not_know_are_said(table: Tra
         (("train", "new.csv", "--text", "x"), "takes table rows"),
         (("train", "new.csv", "--output", "new.csv"), "is the input itself"),
         (("train", "new.csv", "--output", "empty"), "is a folder"),
+        (("train", "new.csv", "--output", "nowhere/p.csv"), "nowhere does not exist; make the folder"),
+        (("train", "new.csv", "--output", "new.csv/p.csv"), "new.csv is no folder; make the folder"),
         (("train", "new.csv", "--prior", "equal"), "'equal' is neither uniform nor a file"),
         (("train", "new.csv", "--prior", "wrong.yaml"), "wrong.yaml misses 'c'"),
         (("train", "new.csv", "--prior", "zero.yaml"), "the share of class c must be a number above 0"),

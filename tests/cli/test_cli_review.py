@@ -121,6 +121,7 @@ def test_texts_are_written_with_label_origin_and_id(project: Path) -> None:
 
 def test_chats_are_what_fine_tuning_takes(project: Path) -> None:
     balanced(project)
+    Path("out").mkdir()
     run("export", "jsonl", "--format", "chat", "--system", "Name the class.", "--output", "out/chat.jsonl")
     assert lines(project / "out/chat.jsonl")[1] == {
         "messages": [

@@ -14,7 +14,7 @@ from evenly.advice.advise import print_advice
 from evenly.advice.costs import run_cost
 from evenly.advice.shape import data_shape
 from evenly.cli.comparing import METRIC
-from evenly.cli.terminal import check_metric, progress_bar
+from evenly.cli.terminal import check_metric, output_folder, progress_bar
 from evenly.comparison.findings import Leaderboard
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.recommendation import recommendation
@@ -119,9 +119,9 @@ def curve(
     ] = "workspace",
     brief: Annotated[bool, typer.Option("--brief", help="Print means only.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Fits at once; -1: one on each core.")] = -1,
-    output: Annotated[Path, typer.Option(help="Folder for the tables and the picture; replaced.")] = Path(
-        "reports/curve"
-    ),
+    output: Annotated[
+        Path, typer.Option(callback=output_folder, help="Folder for the tables and the picture; replaced.")
+    ] = Path("reports/curve"),
 ) -> None:
     """Train on the training rows and ever more synthetic ones: those of the run against copies and SMOTE.
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from evenly.cli.terminal import SETTINGS, check_metric, live_table, resumable
+from evenly.cli.terminal import SETTINGS, check_metric, live_table, output_file, output_folder, resumable
 from evenly.comparison.changes import find_changes
 from evenly.comparison.changes_report import verdicts, write_changes
 from evenly.comparison.findings import Failure
@@ -30,7 +30,9 @@ from evenly.experiments.sweeping import SweepTable, run_experiments
 from evenly.llm.engine.endpoint import keys_from
 
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
-OUTPUT = typer.Option(help="Folder for comparison.md, .html, .csv, .json, and the pictures.")
+OUTPUT = typer.Option(
+    callback=output_folder, help="Folder for comparison.md, .html, .csv, .json, and the pictures."
+)
 
 
 def sweep(
@@ -152,9 +154,9 @@ def diff(
     revision: Annotated[
         str, typer.Argument(metavar="REV", help="The same, or workspace: what lies here now.")
     ] = "workspace",
-    output: Annotated[Path, typer.Option(help="The Markdown file; its pictures go beside it.")] = Path(
-        "reports/diff.md"
-    ),
+    output: Annotated[
+        Path, typer.Option(callback=output_file, help="The Markdown file; its pictures go beside it.")
+    ] = Path("reports/diff.md"),
 ) -> None:
     """Say what changes between two revisions: settings, scores with paired intervals, classes, plots."""
     changes = find_changes(*find_revisions(Path(), [base, revision]))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from evenly.cli.terminal import output_file
 from evenly.errors import ParameterError
 from evenly.handover.folder import export_run
 from evenly.handover.tracking import track_run
@@ -66,7 +67,10 @@ def run(
 
 @app.command()
 def jsonl(
-    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("data/balanced/train.jsonl"),
+    output: Annotated[
+        Path,
+        typer.Option(callback=output_file, help="The file to write."),
+    ] = Path("data/balanced/train.jsonl"),
     form: Annotated[
         Literal["plain", "chat"],
         typer.Option(

@@ -11,7 +11,7 @@ import typer
 
 from evenly.classifiers import Classifier, load_classifier
 from evenly.classifiers.classifier import MANIFEST
-from evenly.cli.terminal import progress_bar
+from evenly.cli.terminal import output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
 from evenly.evaluation.decisions import DecisionRule, normalised_shares, prior_offsets
@@ -60,7 +60,10 @@ def predict(
             "with the share of every class.",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The csv file to write.")] = Path("predictions.csv"),
+    output: Annotated[
+        Path,
+        typer.Option(callback=output_file, help="The csv file to write."),
+    ] = Path("predictions.csv"),
     batch: Annotated[
         int, typer.Option(min=1, help=f"Rows scored at a time, rounded up to a multiple of {_BATCH_UNIT}.")
     ] = 4096,
@@ -70,9 +73,8 @@ def predict(
     The rows come in the forms that data sets have, without labels. Tables need the columns that the model was
     trained with; other columns are ignored.
     """
-    if output.is_dir() or output.resolve() == source.resolve():
-        what = "a folder" if output.is_dir() else "the input itself"
-        raise ParameterError(f"The output {output} is {what}; name another file with --output.")
+    if output.resolve() == source.resolve():
+        raise ParameterError(f"The output {output} is the input itself; name another file with --output.")
     classifier = load_classifier(_kept(model))
     classes = classifier.classes
     rule = None if prior is None else _adjustment(prior, classifier)

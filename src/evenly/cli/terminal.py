@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Annotated, Protocol, TypeVar
 
 import typer
@@ -22,6 +23,31 @@ SETTINGS = Annotated[
     list[str] | None,
     typer.Option("--set", "-S", metavar="KEY=VALUE", help="A setting of params.yaml for all runs."),
 ]
+
+
+def output_file(context: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """Refuse an --output whose folder does not exist, or that is a folder, before any work."""
+    _check_parent(context, param, value)
+    if value.is_dir():
+        raise ParameterError(f"The output {value} is a folder; name another file with --output.")
+    return value
+
+
+def output_folder(context: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """Refuse an --output whose parent folder does not exist, or that is a file, before any work."""
+    _check_parent(context, param, value)
+    if value.exists() and not value.is_dir():
+        raise ParameterError(f"The output {value} is a file; name a folder with --output.")
+    return value
+
+
+def _check_parent(context: typer.Context, param: typer.CallbackParam, value: Path) -> None:
+    source = context.get_parameter_source(param.name or "")
+    if source is not None and source.name == "COMMANDLINE" and not value.parent.is_dir():
+        why = "is no folder" if value.parent.exists() else "does not exist"
+        raise ParameterError(
+            f"--output {value}: {value.parent} {why}; make the folder, or name another with --output."
+        )
 
 
 def check_metric(metric: str, choices: Collection[str]) -> None:

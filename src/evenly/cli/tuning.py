@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from evenly.cli.terminal import SETTINGS, check_metric, live_table, resumable
+from evenly.cli.terminal import SETTINGS, check_metric, live_table, output_folder, resumable
 from evenly.errors import ParameterError
 from evenly.experiments.experiments import Technique, Workshop, read_setting
 from evenly.experiments.groups import read_seeds
@@ -78,9 +78,9 @@ def tune(
     ] = False,
     set_: SETTINGS = None,
     dataset: Annotated[str | None, typer.Option(help="Entry of datasets.yaml.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the recipe and the table of trials.")] = Path(
-        "reports"
-    ),
+    output: Annotated[
+        Path, typer.Option(callback=output_folder, help="Folder for the recipe and the table of trials.")
+    ] = Path("reports"),
 ) -> None:
     """Search for better settings of a recipe on validation rows, and say what the gain is worth.
 
