@@ -17,13 +17,14 @@ from evenly.classifiers.classifier import (
     Log,
     no_log,
     read_manifest,
+    write_sealed,
 )
 from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.weights import origin_weights
 from evenly.confusion import macro_f1, outcomes
 from evenly.evaluation.intervals import bootstrap_weights
 from evenly.features import load_featurizer
-from evenly.files import atomic_folder, read_json, write_json
+from evenly.files import atomic_folder, read_json
 from evenly.params.models import MODELS
 from evenly.plans import FinetunePlan, TrainPlan
 from evenly.samples import SampleTable, concatenate
@@ -148,10 +149,10 @@ def write_finetuned(tuned: Finetuned, folder: str | Path) -> None:
     folder = Path(folder)
     if tuned.classifier is not None:
         tuned.classifier.save(folder)
-        write_json(read_json(folder / MANIFEST) | tuned.verdict(), folder / MANIFEST)
+        write_sealed(read_json(folder / MANIFEST) | tuned.verdict(), folder)
         return
     with atomic_folder(folder) as temporary:
-        write_json(tuned.verdict(), temporary / MANIFEST)
+        write_sealed(tuned.verdict(), temporary)
 
 
 def _refitted(

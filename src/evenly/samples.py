@@ -75,9 +75,16 @@ class Schema:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Schema:
-        """Schema from its JSON form."""
-        features = (Feature(f["name"], f["kind"], tuple(f.get("categories", ()))) for f in value["features"])
-        return cls(value["modality"], tuple(value["classes"]), tuple(features))
+        """Schema from its JSON form; KeyError, TypeError or ValueError where it is none."""
+        modality, classes = value["modality"], value["classes"]
+        features = [Feature(f["name"], f["kind"], tuple(f.get("categories", ()))) for f in value["features"]]
+        names = [*classes, *(feature.name for feature in features)]
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("classes and features must have names")
+        kinds = [feature.kind for feature in features]
+        if modality not in get_args(Modality) or any(kind not in get_args(FeatureKind) for kind in kinds):
+            raise ValueError(f"there is no {modality!r} data with features {kinds}")
+        return cls(modality, tuple(classes), tuple(features))
 
 
 @dataclass(frozen=True)
@@ -347,7 +354,13 @@ def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
         if table.num_rows:
             raise DataError(f"{path} is not a sample table: it does not say its modality and classes.")
         return SampleTable(table, schema or Schema("table", ()))
-    return SampleTable(table, Schema.from_json(json.loads(metadata)))
+    try:
+        schema = Schema.from_json(json.loads(metadata))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} does not say its modality and classes ({error}); run `dvc repro`."
+        ) from error
+    return SampleTable(table, schema)
 
 
 def natural_order(names: Iterable[str]) -> tuple[str, ...]:

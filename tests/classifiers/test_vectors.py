@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from evenly.classifiers import build_classifier, load_classifier
+from evenly.classifiers.classifier import write_sealed
 from evenly.errors import ModelError, RecipeError
 from evenly.features import Featurizer, fit_featurizer
 from evenly.params.features import FeatureSettings
@@ -302,6 +303,7 @@ def test_a_file_that_names_foreign_types_is_not_loaded(saved: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+    write_sealed(json.loads((saved / "model.json").read_text()), saved)
     with pytest.raises(
         ModelError, match=r"names the type subprocess\.Popen, which no random_forest consists of"
     ):
@@ -318,11 +320,11 @@ def test_folders_that_hold_no_whole_model_are_one_sentence(saved: Path, tmp_path
     with pytest.raises(ModelError, match="is damaged"):
         load_classifier(saved)
     (saved / "estimator.skops").unlink()
-    with pytest.raises(ModelError, match=r"estimator\.skops does not exist; train the model again"):
+    with pytest.raises(ModelError, match=r"estimator\.skops does not exist; copy the model anew"):
         load_classifier(saved)
     manifest = json.loads((saved / "model.json").read_text())
     (saved / "model.json").write_text(json.dumps(manifest | {"format": 99}))
-    with pytest.raises(ModelError, match="has format 99, this version reads 1"):
+    with pytest.raises(ModelError, match="has format 99, this version reads 2"):
         load_classifier(saved)
     (saved / "model.json").write_text("{")
     with pytest.raises(ModelError, match="is damaged"):
@@ -332,7 +334,7 @@ def test_folders_that_hold_no_whole_model_are_one_sentence(saved: Path, tmp_path
 def test_another_library_version_is_a_warning(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
     manifest = json.loads((saved / "model.json").read_text())
     manifest["libraries"]["scikit-learn"] = "0.1"
-    (saved / "model.json").write_text(json.dumps(manifest))
+    write_sealed(manifest, saved)
     load_classifier(saved)
     assert "scikit-learn 0.1, now" in caplog.text
 

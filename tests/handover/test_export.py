@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from evenly.classifiers import load_classifier
+from evenly.classifiers.classifier import write_sealed
 from evenly.errors import DataError
 from evenly.handover.folder import export_run
 from evenly.samples import read_samples
@@ -177,7 +178,7 @@ def test_the_second_round_s_model_is_exported_where_it_was_kept(project: Project
     manifest = json.loads(Path("models/train/model.json").read_text())
     manifest["plan"]["seed"] = 1234
     Path("models/finetune/model.json").unlink()
-    Path("models/finetune/model.json").write_text(json.dumps(manifest))
+    write_sealed(manifest, Path("models/finetune"))
     project.dvc("commit", "--force", "finetune")
     project.commit("A second round that was better")
     export_run(HERE, "main", tmp_path / "out")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evenly.classifiers.classifier import Classifier, FitSummary, Log, read_manifest
-from evenly.errors import ModelError, RecipeError
+from evenly.classifiers.classifier import REMEDY, Classifier, FitSummary, Log, Manifest, read_manifest
+from evenly.errors import EvenlyError, ModelError, RecipeError
 from evenly.params.models import MODELS, check_combination
 from evenly.plans import TrainPlan
 from evenly.samples import Schema
@@ -72,11 +72,18 @@ def load_classifier(folder: str | Path) -> Classifier:
         When the folder holds no model, or one that is damaged, of another format, or not to be trusted.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ModelError(
-            f"{folder} does not exist; give the folder of a trained model, such as models/train."
-        )
     manifest = read_manifest(folder)
+    try:
+        return _loaded(manifest, folder)
+    except EvenlyError:
+        raise
+    except Exception as error:  # libraries raise whatever the damage happens to break
+        why = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder} is damaged ({type(error).__name__}: {why}); {REMEDY}.") from error
+
+
+def _loaded(manifest: Manifest, folder: Path) -> Classifier:
+    """Read the classifier that a manifest is of."""
     reads = MODELS[manifest.plan.model].reads
     if reads == "texts":
         from evenly.classifiers.texts import TextClassifier

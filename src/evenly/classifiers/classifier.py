@@ -1,13 +1,12 @@
 """What every classifier can do, and the folder that it is saved as.
 
-`model.json` says what the model is; `featurizer/` is a copy of what turns its samples into vectors, where it
-needs one. Nothing in the folder is a pickle, and nothing in it is a time.
+`model.json` says what the model is, with the checksums of its files; `featurizer/` is a copy of what turns
+its samples into vectors, where it needs one. Nothing in the folder is a pickle, and nothing in it is a time.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
 import platform
 from abc import ABC, abstractmethod
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from evenly.errors import ModelError
-from evenly.files import atomic_folder, read_json, write_json
+from evenly.files import atomic_folder, files_beside, read_json, read_sealed, sealed, write_json
 from evenly.params.base import settings_from
 from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
@@ -28,9 +27,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 MANIFEST = "model.json"
 FEATURIZER = "featurizer"
+REMEDY = "copy the model anew from where it is whole, or train the model again with `dvc repro`"
+#: Extras that bring what some models need.
+_EXTRAS = {"catboost": "catboost", "torchvision": "vision", "timm": "vision"}
 
 
 class Log(Protocol):
@@ -146,7 +147,6 @@ class Classifier(ABC):
         """Write the model as a folder, atomically; the same fit gives the same bytes."""
         with atomic_folder(folder) as temporary:
             content = {
-                "format": FORMAT,
                 "kind": self.plan.model,
                 "plan": self.plan.model_dump(mode="json"),
                 "schema": self.schema.to_json(),
@@ -154,7 +154,7 @@ class Classifier(ABC):
                 "libraries": _library_versions(MODELS[self.plan.model].libraries),
                 "details": self._saved_parts(temporary),
             }
-            write_json(content, temporary / MANIFEST)
+            write_sealed(content, temporary)
 
     @classmethod
     def load(cls, manifest: Manifest, folder: Path) -> Self:
@@ -173,32 +173,37 @@ class Classifier(ABC):
         """Take over what `_saved_parts` wrote and gave."""
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read `model.json`, and warn where a library that fitted the model is now there in another version."""
-    path = folder / MANIFEST
-    import numpy as np
+def write_sealed(content: Mapping[str, Any], folder: Path) -> None:
+    """Write `model.json` with the checksums of the files beside it."""
+    write_json(sealed(content, files_beside(folder / MANIFEST)), folder / MANIFEST)
 
+
+def kept_folder(folder: Path) -> Path:
+    """The folder of the model that is meant: that of `train` where the second round was not kept."""
     try:
-        content = read_json(path)
-        if content["format"] != FORMAT:
-            raise ModelError(
-                f"{path} has format {content['format']}, this version reads {FORMAT}; train the model again."
-            )
-        manifest = Manifest(
-            plan=settings_from(TrainPlan, content["plan"], str(path)),
-            schema=Schema.from_json(content["schema"]),
-            effective_prior=np.asarray(content["effective_prior"], dtype=np.float64),
-            libraries=dict(content["libraries"]),
-            details=dict(content["details"]),
+        content = read_json(folder / MANIFEST)
+    except (OSError, ValueError, RecursionError):
+        return folder  # loading says what is wrong with it
+    not_kept = isinstance(content, dict) and content.get("kept") == "train" and "plan" not in content
+    return folder.parent / "train" if not_kept else folder
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `model.json`, if the model is whole, and warn where a library that fitted it is now another."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ModelError(f"{folder} {what}; give the folder of a trained model, such as models/train.")
+    if kept_folder(folder) != folder:
+        raise ModelError(
+            f"{folder} holds no model: the second round was not kept; give {kept_folder(folder)}."
         )
+    try:
+        manifest = _manifest(read_sealed(path, ModelError, REMEDY), path)
     except FileNotFoundError:
         raise ModelError(
             f"{folder} holds no model: there is no {MANIFEST} in it; give a folder such as models/train."
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"{path} is damaged ({error}); train the model again with `dvc repro train`."
-        ) from error
     here = _library_versions(name for name in manifest.libraries if name != "python")
     changed = [
         f"{name} {old}, now {here[name]}" for name, old in manifest.libraries.items() if old != here[name]
@@ -208,6 +213,39 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
+    """What `model.json` says, if it fits together."""
+    import numpy as np
+
+    try:
+        manifest = Manifest(
+            plan=settings_from(TrainPlan, content["plan"], str(path)),
+            schema=Schema.from_json(content["schema"]),
+            effective_prior=np.asarray(content["effective_prior"], dtype=np.float64),
+            libraries={str(name): str(version) for name, version in content["libraries"].items()},
+            details=dict(content["details"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({type(error).__name__}: {error}); {REMEDY}.") from error
+    plan, classes = manifest.plan, manifest.schema.classes
+    if plan.settings.kind != plan.model or manifest.schema.modality not in MODELS[plan.model].modalities:
+        raise ModelError(f"{path} is damaged: its plan is not one of {plan.model}; {REMEDY}.")
+    prior = manifest.effective_prior
+    if prior.shape != (len(classes),) or not (np.isfinite(prior) & (prior > 0)).all():
+        raise ModelError(f"{path} is damaged: its prior has no share for each of its classes; {REMEDY}.")
+    return manifest
+
+
 def _library_versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of Python and of installed distributions, by name."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            package = f"evenly[{_EXTRAS[name]}]" if name in _EXTRAS else name
+            raise ModelError(
+                f"The model needs {name}, which is not installed; run `pip install '{package}'`, or choose "
+                "another model."
+            ) from None
+    return versions

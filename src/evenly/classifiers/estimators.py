@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from evenly.classifiers.classifier import REMEDY
 from evenly.errors import ModelError
 from evenly.params.models import (
     CatBoostSettings,
@@ -30,12 +31,29 @@ SKOPS_FILE = "estimator.skops"
 CATBOOST_FILE = "estimator.cbm"
 #: What CatBoost writes into a model that differs from run to run.
 CATBOOST_VOLATILE = ("train_finish_time", "model_guid")
-#: Types that a file of each estimator may name beyond those that skops itself trusts.
-TRUSTED: dict[ModelName, frozenset[str]] = {
-    "logistic_regression": frozenset(),
-    "random_forest": frozenset({"sklearn.tree._tree.Tree"}),
-    "hist_gradient_boosting": frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}),
+_BOOSTING = "sklearn.ensemble._hist_gradient_boosting."
+#: The classes that a file of each estimator may name, its own first; no others are loaded.
+CONSISTS_OF: dict[ModelName, tuple[str, ...]] = {
+    "logistic_regression": ("sklearn.linear_model._logistic.LogisticRegression",),
+    "random_forest": (
+        "sklearn.ensemble._forest.RandomForestClassifier",
+        "sklearn.tree._classes.DecisionTreeClassifier",
+        "sklearn.tree._tree.Tree",
+    ),
+    "hist_gradient_boosting": (
+        f"{_BOOSTING}gradient_boosting.HistGradientBoostingClassifier",
+        f"{_BOOSTING}binning._BinMapper",
+        f"{_BOOSTING}predictor.TreePredictor",
+        *(f"sklearn._loss._loss.CyHalf{name}Loss" for name in ("Binomial", "Multinomial")),
+        *(f"sklearn._loss.loss.Half{name}Loss" for name in ("Binomial", "Multinomial")),
+        *(f"sklearn._loss.link.{name}" for name in ("Interval", "LogitLink", "MultinomialLogit")),
+        "sklearn.preprocessing._label.LabelEncoder",
+        "numpy.random._generator.Generator",
+    ),
 }
+#: What every estimator keeps its numbers and settings in.
+_PLAIN = {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "NoneType", "str", "tuple")}
+_PLAIN |= {f"numpy.{name}" for name in ("ndarray", "bool", "float32", "float64", "int32", "int64", "uint64")}
 #: No tree splits unless each side can have this share of the training rows.
 LARGEST_LEAF = 1 / 3
 
@@ -82,29 +100,49 @@ def load_estimator(model: ModelName, folder: Path) -> Any:
     """Read an estimator that `save_estimator` wrote, if it names no types that such a model does not have."""
     path = folder / (CATBOOST_FILE if model == "catboost" else SKOPS_FILE)
     if not path.exists():
-        raise ModelError(f"{path} does not exist; train the model again with `dvc repro train`.")
+        raise ModelError(f"{path} does not exist; {REMEDY}.")
     if model == "catboost":
         estimator = _catboost_library().CatBoostClassifier()
         try:
             return estimator.load_model(str(path), format="cbm")
         except Exception as error:  # its own error class is only known where it is installed
-            raise ModelError(
-                f"{path} cannot be read by CatBoost ({error}); train the model again."
-            ) from error
+            raise ModelError(f"{path} cannot be read by CatBoost ({error}); {REMEDY}.") from error
     import skops.io
 
     try:
-        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - TRUSTED[model])
+        trusted = set(CONSISTS_OF[model])
+        untrusted = set(skops.io.get_untrusted_types(file=path))
+        unknown = sorted((_named_classes(path) - trusted - _PLAIN) | (untrusted - trusted))
         if unknown:
             raise ModelError(
                 f"{path} names the type {unknown[0]}, which no {model} consists of; it is not loaded. "
                 "Use a model from a source that you trust."
             )
-        return skops.io.load(path, trusted=sorted(TRUSTED[model]))
+        estimator = skops.io.load(path, trusted=sorted(trusted & untrusted))
+        found = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+        if found != CONSISTS_OF[model][0]:
+            raise ModelError(f"{path} holds a {found}, which is no {model}; {REMEDY}.")
+        return estimator
     except ModelError:
         raise
     except Exception as error:  # skops raises whatever the damage happens to break
-        raise ModelError(f"{path} is damaged ({error}); train the model again.") from error
+        raise ModelError(f"{path} is damaged ({error}); {REMEDY}.") from error
+
+
+def _named_classes(path: Path) -> set[str]:
+    """Classes that a skops file names."""
+    found: set[str] = set()
+    with zipfile.ZipFile(path) as archive:
+        left: list[Any] = [json.loads(archive.read("schema.json"))]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            if "__class__" in node:
+                found.add(f"{node.get('__module__')}.{node['__class__']}")
+            left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)
+    return found
 
 
 def _logistic_regression(

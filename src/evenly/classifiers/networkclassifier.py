@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from evenly.classifiers.classifier import Classifier, FitSummary, Log, no_log
+from evenly.classifiers.classifier import REMEDY, Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads, place
 from evenly.classifiers.networks.network import Inputs, Network
 from evenly.classifiers.training.fitting import fit_network
@@ -157,10 +157,8 @@ class NetworkClassifier(Classifier):
         try:
             network.load_state_dict(load_file(path))
         except FileNotFoundError:
-            raise ModelError(
-                f"{path} does not exist; train the model again with `dvc repro train`."
-            ) from None
-        except (SafetensorError, RuntimeError) as error:
+            raise ModelError(f"{path} does not exist; {REMEDY}.") from None
+        except (SafetensorError, OSError, RuntimeError) as error:
             first = str(error).strip().splitlines()[-1].strip()
             raise ModelError(
                 f"{path} does not hold the weights of this model ({first}); train it again."

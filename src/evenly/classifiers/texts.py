@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from evenly.classifiers.classifier import REMEDY
 from evenly.classifiers.devices import deterministic
 from evenly.classifiers.networkclassifier import NetworkClassifier
 from evenly.classifiers.networks.modalities import Pooling, TextNetwork
@@ -135,9 +136,9 @@ class TextClassifier(NetworkClassifier):
             tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
             encoder = network_from_config(read_json(folder / CONFIG))
         except FileNotFoundError as error:
-            raise ModelError(f"{error.filename} does not exist; train the model again.") from None
+            raise ModelError(f"{error.filename} does not exist; {REMEDY}.") from None
         except Exception as error:  # of the tokenizer, or of a config
-            raise ModelError(f"{folder} is damaged ({error}); train the model again.") from error
+            raise ModelError(f"{folder} is damaged ({error}); {REMEDY}.") from error
         self._reader = Reader(tokenizer, details["pad"], details["max_length"])
         return self._with_head(encoder, details["pooling"])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evenly.classifiers.classifier import FEATURIZER, Classifier, FitSummary, Log, no_log
+from evenly.classifiers.classifier import FEATURIZER, REMEDY, Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator, save_estimator
 from evenly.classifiers.weights import (
@@ -104,10 +104,21 @@ class VectorClassifier(Classifier):
 
     def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
         if not (folder / FEATURIZER).is_dir():
-            raise ModelError(f"{folder / FEATURIZER} does not exist; train the model again.")
+            raise ModelError(f"{folder / FEATURIZER} does not exist; {REMEDY}.")
         self._featurizer = load_featurizer(folder / FEATURIZER)
         present = np.asarray(details["present"], dtype=np.int64)
-        self._fitted = Fitted(load_estimator(self.plan.model, folder), present)
+        estimator = load_estimator(self.plan.model, folder)
+        columns, known = self._featurizer.dimension, len(estimator.classes_)
+        # CatBoost forgets how many there were, but not their names.
+        taken = len(estimator.feature_names_) if self.plan.model == "catboost" else estimator.n_features_in_
+        if taken != columns or list(estimator.classes_) != list(range(len(present))):
+            raise ModelError(
+                f"{folder} is put together of several models: its estimator takes {taken} numbers "
+                f"and knows {known} classes, the rest has {columns} and {len(present)}; {REMEDY}."
+            )
+        if not (np.diff(present) > 0).all() or present[0] < 0 or present[-1] >= len(self.classes):
+            raise ModelError(f"{folder} is damaged: it names classes by {list(present)}; {REMEDY}.")
+        self._fitted = Fitted(estimator, present)
 
     def _vectors(self, samples: SampleTable) -> np.ndarray:
         if not len(samples):

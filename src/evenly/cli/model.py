@@ -10,14 +10,14 @@ import numpy as np
 import typer
 
 from evenly.classifiers import Classifier, load_classifier
-from evenly.classifiers.classifier import MANIFEST
+from evenly.classifiers.classifier import kept_folder
 from evenly.cli.terminal import output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
 from evenly.evaluation.decisions import DecisionRule, normalised_shares, prior_offsets
 from evenly.evaluation.outputs import prediction_cells, prediction_columns
 from evenly.evaluation.summary import print_summary
-from evenly.files import read_json, write_csv
+from evenly.files import write_csv
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.evaluation import GivenPrior
 from evenly.wording import first_names
@@ -75,7 +75,7 @@ def predict(
     """
     if output.resolve() == source.resolve():
         raise ParameterError(f"The output {output} is the input itself; name another file with --output.")
-    classifier = load_classifier(_kept(model))
+    classifier = load_classifier(kept_folder(model))
     classes = classifier.classes
     rule = None if prior is None else _adjustment(prior, classifier)
     with open_unlabelled(source, classifier.schema, InputFile(text, image, id_, delimiter)) as rows:
@@ -91,15 +91,6 @@ def predict(
         ([name, *row] for name, row in zip(rows.ids, cells, strict=True)),
     )
     typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, probabilities)}.")
-
-
-def _kept(folder: Path) -> Path:
-    """The folder of the model that is meant: that of `train` where the second round was not kept."""
-    try:
-        content = read_json(folder / MANIFEST)
-    except (OSError, ValueError):
-        return folder  # loading says what is wrong with it
-    return folder.parent / "train" if content == {"kept": "train"} else folder
 
 
 def _adjustment(prior: str, classifier: Classifier) -> DecisionRule:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evenly import confusion
+from evenly.classifiers.classifier import kept_folder
 from evenly.errors import DataError, ModelError
 from evenly.evaluation import metrics
 from evenly.evaluation.decisions import deployment_shares, deployment_weights, fitted_rules, out_of_fold
@@ -24,7 +25,6 @@ from evenly.evaluation.intervals import (
 )
 from evenly.evaluation.metrics import OF_RULES, Predictions
 from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, OriginResult, RuleResult
-from evenly.files import read_json
 from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.samples import SampleTable
 
@@ -45,7 +45,7 @@ def model_folders(models: str | Path) -> dict[str, Path]:
         second round, or it was not better, and the first model is the only one.
     """
     first, second = Path(models) / "train", Path(models) / "finetune"
-    if read_json(second / "model.json").get("kept") == "train":
+    if kept_folder(second) == first:
         return {"train": first}
     return {"train": first, "finetune": second}
 

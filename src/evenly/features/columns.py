@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from evenly.features.vectors import DESCRIPTION, with_given_vectors
-from evenly.files import atomic_folder, write_json
+from evenly.features.vectors import with_given_vectors, write_description
+from evenly.files import atomic_folder
 from evenly.params.features import TableFeatures
 from evenly.samples import Feature, FeatureKind, SampleTable
 
@@ -166,14 +166,23 @@ class Columns:
     def save(self, folder: str | Path) -> None:
         """Write the columns to `featurizer.json`."""
         with atomic_folder(folder) as temporary:
-            write_json(
-                {"kind": "columns", "columns": [asdict(c) for c in self.columns]}, temporary / DESCRIPTION
-            )
+            write_description({"kind": "columns", "columns": [asdict(c) for c in self.columns]}, temporary)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Columns:
         """Rebuild what `save` wrote."""
-        return cls(tuple(Column(**{**c, "levels": tuple(c["levels"])}) for c in description["columns"]))
+        columns = tuple(Column(**{**c, "levels": tuple(c["levels"])}) for c in description["columns"])
+        for column in columns:
+            numbers = column.fill, column.centre, column.scale
+            if (
+                column.kind not in get_args(FeatureKind)
+                or not all(isinstance(name, str) for name in (column.name, *column.levels))
+                or not all(type(number) in (int, float) for number in numbers)
+                or type(column.missing) is not bool
+                or not column.scale > 0
+            ):
+                raise ValueError(f"no feature is {column}")
+        return cls(columns)
 
 
 def fit_columns(train: SampleTable, settings: TableFeatures) -> Columns:

@@ -28,8 +28,8 @@ from evenly.features.pretrained import (
     pretrained_folder,
     tokenised,
 )
-from evenly.features.vectors import DESCRIPTION, present_payload, text_payload, with_given_vectors
-from evenly.files import atomic_folder, write_json
+from evenly.features.vectors import present_payload, text_payload, with_given_vectors, write_description
+from evenly.files import atomic_folder
 from evenly.params.features import TextFeatures
 from evenly.samples import SampleTable
 
@@ -79,7 +79,7 @@ class Encoder:
         description = {"kind": "encoder", "encoder": self.name}
         description |= {k: getattr(self, k) for k in ("sha256", "dimension", "max_length")}
         with atomic_folder(folder) as temporary:
-            write_json(description, temporary / DESCRIPTION)
+            write_description(description, temporary)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], cache: Path | None = None) -> Encoder:
@@ -224,7 +224,7 @@ class VectorCache:
                     query = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"
                     for key, vector in database.execute(query, part):
                         found[key] = np.frombuffer(vector, dtype="<f4")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, TypeError, ValueError) as error:
             logger.warning("%s cannot be read (%s); vectors are computed anew.", self.path, error)
         return {
             row: found[key] for row, key in enumerate(keys) if key in found and len(found[key]) == dimension

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from evenly.errors import DataError
+from evenly.errors import DataError, EvenlyError
 from evenly.features.vectors import DESCRIPTION
-from evenly.files import read_json
+from evenly.files import read_sealed
 from evenly.params.features import FeatureSettings
 from evenly.samples import SampleTable
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+REMEDY = "run `dvc repro featurize` to make it anew"
 
 
 class Featurizer(Protocol):
@@ -83,11 +85,26 @@ def fit_featurizer(
 
 
 def load_featurizer(folder: str | Path, cache: Path | None = None) -> Featurizer:
-    """Read a featurizer that `save` wrote; `cache` as in `fit_featurizer`."""
+    """Read a featurizer that `save` wrote; `cache` as in `fit_featurizer`.
+
+    Raises
+    ------
+    DataError
+        When the folder holds none, or one that is damaged or of another format.
+    """
     path = Path(folder) / DESCRIPTION
-    if not path.exists():
-        raise DataError(f"{path} does not exist; run `dvc repro featurize` to make it.")
-    description = read_json(path)
+    try:
+        return _featurizer(read_sealed(path, DataError, REMEDY), Path(folder), cache)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run `dvc repro featurize` to make it.") from None
+    except EvenlyError:
+        raise
+    except Exception as error:  # whatever the damage happens to break
+        why = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder} is damaged ({type(error).__name__}: {why}); {REMEDY}.") from error
+
+
+def _featurizer(description: Mapping[str, Any], folder: Path, cache: Path | None) -> Featurizer:
     match description["kind"]:
         case "pixels":
             from evenly.features.images import Pixels
@@ -100,11 +117,9 @@ def load_featurizer(folder: str | Path, cache: Path | None = None) -> Featurizer
         case "tfidf_lsa":
             from evenly.features.tfidf import load_lsa
 
-            return load_lsa(Path(folder), description)
+            return load_lsa(folder, description)
         case "encoder":
             from evenly.features.encoder import Encoder
 
             return Encoder.from_description(description, cache)
-    raise DataError(
-        f"{path} describes an unknown kind of features; run `dvc repro featurize` to make it anew."
-    )
+    raise DataError(f"{folder / DESCRIPTION} describes an unknown kind of features; {REMEDY}.")

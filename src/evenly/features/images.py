@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.errors import DataError
-from evenly.features.vectors import DESCRIPTION, present_payload, with_given_vectors
-from evenly.files import atomic_folder, write_json
+from evenly.features.vectors import present_payload, with_given_vectors, write_description
+from evenly.files import atomic_folder
 from evenly.params.features import ImageFeatures
 from evenly.samples import SampleTable
 
@@ -186,12 +186,15 @@ class Pixels:
     def save(self, folder: str | Path) -> None:
         """Write the shape to `featurizer.json`."""
         with atomic_folder(folder) as temporary:
-            write_json({"kind": "pixels", **asdict(self)}, temporary / DESCRIPTION)
+            write_description({"kind": "pixels", **asdict(self)}, temporary)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Pixels:
         """Rebuild what `save` wrote."""
-        return cls(description["height"], description["width"], description["channels"])
+        shape = description["height"], description["width"], description["channels"]
+        if not all(type(side) is int and side > 0 for side in shape) or shape[2] not in (1, 3):
+            raise ValueError(f"no image has the shape {shape}")
+        return cls(*shape)
 
 
 def fit_pixels(train: SampleTable, settings: ImageFeatures) -> Pixels:

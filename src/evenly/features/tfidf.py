@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from evenly.errors import DataError
 from evenly.features.ngramsets import folded_text
-from evenly.features.vectors import DESCRIPTION, present_payload, text_payload, with_given_vectors
-from evenly.files import atomic_folder, write_json
+from evenly.features.vectors import present_payload, text_payload, with_given_vectors, write_description
+from evenly.files import atomic_folder
 from evenly.params.features import TextFeatures
 from evenly.samples import SampleTable
 
@@ -155,15 +155,19 @@ class Lsa:
     def save(self, folder: str | Path) -> None:
         """Write the terms as JSON and the numbers as npz."""
         with atomic_folder(folder) as temporary:
-            write_json({"kind": "tfidf_lsa", "terms": self.weights.vocabulary()}, temporary / DESCRIPTION)
             arrays: dict[str, Any] = {"components": self.components, **self.weights.arrays()}
             np.savez(temporary / _ARRAYS, **arrays)
+            write_description({"kind": "tfidf_lsa", "terms": self.weights.vocabulary()}, temporary)
 
 
 def load_lsa(folder: Path, description: Mapping[str, Any]) -> Lsa:
     """Rebuild what `Lsa.save` wrote."""
     with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
-        return Lsa(TermWeights.from_parts(description["terms"], arrays), arrays["components"])
+        weights, components = TermWeights.from_parts(description["terms"], arrays), arrays["components"]
+    terms = sum(len(kind) for kind in description["terms"].values())
+    if components.ndim != 2 or components.shape[1] != terms:
+        raise ValueError(f"components of {components.shape} do not go with {terms} terms")
+    return Lsa(weights, components)
 
 
 def fit_lsa(train: SampleTable, settings: TextFeatures, seed: int) -> Lsa:

@@ -5,16 +5,23 @@ in feature space only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.errors import DataError
+from evenly.files import files_beside, sealed, write_json
 from evenly.samples import SampleTable
 
 #: In the folder of every featurizer: what it is and how it was fitted.
 DESCRIPTION = "featurizer.json"
+
+
+def write_description(description: Mapping[str, Any], folder: Path) -> None:
+    """Write what a featurizer is, with the checksums of its other files, which are there already."""
+    write_json(sealed(description, files_beside(folder / DESCRIPTION)), folder / DESCRIPTION)
 
 
 def present_payload(samples: SampleTable) -> list[Any]:

@@ -18,6 +18,7 @@ from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
 from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions, git
 from evenly.experiments.runs import Run, read_run
+from evenly.files import seal_fault
 from evenly.params.datasets import DATASETS_FILE
 from evenly.params.project import PARAMS_FILE
 
@@ -114,6 +115,10 @@ def read_stored_run(root: Path, name: str) -> StoredRun:
     manifest = _json(model, MANIFEST)
     if not manifest:
         raise DataError(f"{name} has no models/{final}; run `dvc repro` there and commit.")
+    if fault := seal_fault(manifest, {key: path for key, path in model.items() if key != MANIFEST}):
+        raise DataError(
+            f"{name}: models/{final}/{MANIFEST} {fault}; run `dvc repro` there and commit, then try again."
+        )
     return StoredRun(
         revision=revision,
         run=run,
@@ -128,7 +133,12 @@ def read_stored_run(root: Path, name: str) -> StoredRun:
 
 
 def _json(files: Mapping[str, Path], name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(files[name].read_bytes()) if name in files else {}
+    try:
+        content = json.loads(files[name].read_bytes()) if name in files else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{files[name]} is damaged ({error}); run `dvc repro` to make it anew.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{files[name]} is damaged: it holds no mapping; run `dvc repro` to make it anew.")
     return content
 
 
