@@ -317,10 +317,12 @@ def test_folders_that_hold_no_whole_model_are_one_sentence(saved: Path, tmp_path
     with pytest.raises(ModelError, match=r"holds no model: there is no model\.json"):
         load_classifier(tmp_path / "empty")
     (saved / "estimator.skops").write_bytes(b"torn")
-    with pytest.raises(ModelError, match="is damaged"):
+    with pytest.raises(ModelError, match=r"damaged folder: estimator\.skops has changed"):
         load_classifier(saved)
     (saved / "estimator.skops").unlink()
-    with pytest.raises(ModelError, match=r"estimator\.skops does not exist; copy the model anew"):
+    with pytest.raises(
+        ModelError, match=r"damaged folder: estimator\.skops does not exist; copy the model anew"
+    ):
         load_classifier(saved)
     manifest = json.loads((saved / "model.json").read_text())
     (saved / "model.json").write_text(json.dumps(manifest | {"format": 99}))
