@@ -171,7 +171,7 @@ def model(request: pytest.FixtureRequest) -> Trained:
 def test_a_file_gets_what_the_classifier_says_of_its_rows_in_their_order(
     model: Trained, tmp_path: Path
 ) -> None:
-    source, output = written(model.rows, tmp_path / "new.csv"), tmp_path / "out" / "predictions.csv"
+    source, output = written(model.rows, tmp_path / "new.csv"), tmp_path / "predictions.csv"
     said = run("predict", model.folder, source, "--output", output)
     found = rows_of(output)
     assert found == model.expected()
@@ -218,7 +218,7 @@ def test_the_output_is_predictions_csv_where_one_is(text: Trained, tmp_path: Pat
 def test_where_the_second_round_was_not_kept_the_first_model_predicts(table: Trained, tmp_path: Path) -> None:
     shutil.copytree(table.folder, tmp_path / "models" / "train")
     (tmp_path / "models" / "finetune").mkdir()
-    (tmp_path / "models" / "finetune" / "model.json").write_text('{"kept": "train"}')
+    (tmp_path / "models" / "finetune" / "model.json").write_text('{"kept": "train", "why": "worse"}')
     source = written(table.rows, tmp_path / "new.csv")
     run("predict", tmp_path / "models" / "finetune", source, "--output", tmp_path / "p.csv")
     assert rows_of(tmp_path / "p.csv") == table.expected()
@@ -258,6 +258,8 @@ def test_columns_and_categories_that_the_model_does_not_know_are_said(table: Tra
         (("nowhere", "new.csv"), "nowhere does not exist; give the folder of a trained model"),
         (("empty", "new.csv"), "empty holds no model: there is no model.json in it"),
         (("broken", "new.csv"), "model.json is damaged"),
+        (("torn", "new.csv"), "estimator.skops has changed since it was written; copy the model anew"),
+        (("new.csv", "new.csv"), "new.csv is a file; give the folder of a trained model"),
         (("train", "none.csv"), "none.csv does not exist"),
         (("train", "short.csv"), "short.csv has no column 'n', which the model needs"),
         (("train", "new.csv", "--id", "key"), "new.csv has no column 'key'"),
@@ -279,6 +281,8 @@ def test_what_cannot_be_predicted_is_one_sentence_and_writes_nothing(
     for name in ("empty", "broken"):
         Path(name).mkdir()
     Path("broken/model.json").write_text("{")
+    shutil.copytree(table.folder, "torn")
+    Path("torn/estimator.skops").write_bytes(Path("torn/estimator.skops").read_bytes()[:-9])
     files = {"new.csv": "x,n,c\n1,2,1\n", "short.csv": "x,c\n1,1\n"}
     files |= {"wrong.yaml": "a: 1\nb: 1\n", "zero.yaml": "a: 1\nb: 1\nc: 0\n"}
     for name, content in files.items():

@@ -10,7 +10,7 @@ import pytest
 from evaluated_runs import Run, ScoreReader, long_tailed_run, score_table
 
 from evenly.errors import DataError, ModelError
-from evenly.evaluation.evaluate import model_folders
+from evenly.evaluation.evaluate import load_models, model_folders
 from evenly.evaluation.metrics import HEADLINE
 from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
 from evenly.evaluation.results import Evaluation
@@ -201,3 +201,7 @@ def test_where_the_second_round_was_not_kept_there_is_one_model(tmp_path: Path) 
     assert model_folders(tmp_path) == {"train": tmp_path / "train"}
     write_json({"format": 1}, tmp_path / "finetune" / "model.json")
     assert list(model_folders(tmp_path)) == ["train", "finetune"]
+    (tmp_path / "finetune" / "model.json").write_text('{"kept": "tr')
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ModelError, match=r"train holds no model: there is no model\.json"):
+        load_models(tmp_path)
