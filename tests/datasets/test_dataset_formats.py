@@ -221,7 +221,7 @@ def test_an_image_folder_keeps_png_and_jpeg_bytes_and_turns_the_rest_into_png(wr
     assert converted.startswith(b"\x89PNG")
     assert (decoded(converted) == decoded(bitmap(77))).all()
     assert splits.train.classes == ("blight", "healthy")
-    assert any("1 files" in warning for warning in splits.report.warnings)
+    assert any("1 file " in warning for warning in splits.report.warnings)
 
 
 def test_a_manifest_names_images_beside_it_or_from_the_top(write, split):

@@ -106,7 +106,7 @@ def test_another_encoding_names_the_line_and_how_to_convert(write, refusal):
 
 def test_a_missing_column_names_those_that_are_there(write, refusal):
     write("d.csv", csv_lines(GOOD, ("sentence", "topic")))
-    assert "d.csv has no column 'label'; its columns are sentence, topic" in refusal("d.csv")
+    assert "d.csv has no column 'label'; its columns are 'sentence', 'topic'" in refusal("d.csv")
     write("d.jsonl", [{"text": "x", "label": "a"}])
     assert "no column 'speaker'" in refusal("d.jsonl", columns={"group": "speaker"})
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evenly.datasets.rows import LARGEST_EXACT, category_values, numbers
-from evenly.datasets.tabular import RawTable
+from evenly.datasets.rows import category_values, numbers
+from evenly.datasets.tabular import LARGEST_EXACT, RawTable
 from evenly.errors import DataError
 from evenly.samples import Feature, Schema
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +45,8 @@ def read_source(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> Source
             f"the data will not be noticed; `evenly add {name} {entry.path}` brings the data in."
         )
     with open_tree(path, entry.path or "") as tree:
-        rows, ignored = _read_rows(tree, entry, name)
-    warnings += left_out(entry.path or "", ignored)
+        rows, remarks = _read_rows(tree, entry, name)
+    warnings += remarks
     return Source(rows, sums, tuple(warnings))
 
 
@@ -67,12 +67,13 @@ def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, li
         branches = _part_folders(tree, entry, name)
         parts = [_read_folder(branch, entry) for branch in branches]
         ignored = [name for branch in branches for name in branch.names if not is_image(name)]
+        remarks = left_out(entry.path or "", ignored)
     else:
         files = _part_files(tree, entry, name)
         parts = [_read_table(tree, file, entry) for file in files]
         if entry.modality == "image":
             parts = [_with_images(raw, tree, file, entry) for raw, file in zip(parts, files, strict=True)]
-        ignored = []
+        remarks = [warning for raw in parts for warning in raw.warnings]
     starts = np.cumsum([0, *(raw.table.num_rows for raw in parts)])
 
     def where(row: int) -> str:
@@ -87,7 +88,7 @@ def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, li
     if not table.num_rows:
         raise DataError(f"{parts[0].title} has no rows.")
     columns: dict[str, pa.Array] = {c: _one_array(table.column(c)) for c in table.column_names}
-    return rows_from_columns(columns, entry, given, where), ignored
+    return rows_from_columns(columns, entry, given, where), remarks
 
 
 def _joined(parts: Sequence[RawTable]) -> pa.Table:
@@ -194,7 +195,7 @@ def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) 
     else:
         images = checked_images(lambda row: bytes(listed[row]), len(listed), raw.where)
     index = raw.table.column_names.index(column)
-    return RawTable(raw.table.set_column(index, column, pa.array(images, pa.binary())), raw.title, raw.where)
+    return replace(raw, table=raw.table.set_column(index, column, pa.array(images, pa.binary())))
 
 
 # -- image folders -------------------------------------------------------------------------------------------

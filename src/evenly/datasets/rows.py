@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evenly.datasets.identity import fingerprints_of
+from evenly.datasets.tabular import LARGEST_EXACT
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
 from evenly.samples import RESERVED_COLUMNS, Feature, Modality
@@ -24,9 +25,6 @@ PART_NAMES = (
     | dict.fromkeys(("validation", "valid", "val", "dev"), 1)
     | dict.fromkeys(("test", "testing"), 2)
 )
-
-#: Beyond this, not every integer has a float64 of its own, and a column of such numbers is an identifier.
-LARGEST_EXACT = 2**53
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ What is inside a file is read in `evenly.datasets.tabular` and `evenly.datasets.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,13 @@ from evenly.params.datasets import DatasetEntry
 
 #: Raw data that evenly keeps; DVC tracks this folder, so changes below it are noticed.
 RAW_FOLDER = "data/raw"
+
+#: A zip that unfolds to more than so many bytes, and to more than so many times its size, is refused.
+MOST_UNFOLDED, MOST_TIMES = 512 * 2**20, 100
+_ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError),
+    *(RuntimeError, NotImplementedError, OverflowError, LookupError, MemoryError),
+)
 #: Where DVC keeps the content of a file for which it may leave a link.
 _DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
@@ -86,10 +96,16 @@ def open_tree(path: Path, title: str, links_out: bool = False) -> Iterator[FileT
     elif path.suffix.lower() == ".zip":
         try:
             archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except _ZIP_DAMAGE as error:
             raise DataError(f"{title} is no readable zip file ({error}); bring it again.") from error
         with archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            unfolded = sum(info.file_size for info in archive.infolist())
+            if unfolded > max(MOST_UNFOLDED, MOST_TIMES * path.stat().st_size):
+                raise DataError(
+                    f"{title} unfolds to {unfolded:,} bytes, more than {MOST_UNFOLDED:,} and more than "
+                    f"{MOST_TIMES} times its size; unpack it and give the folder if it is what it should be."
+                )
             yield FileTree(title, _visible(names), lambda name: _member(archive, title, name))
     else:
         yield FileTree(title, (path.name,), lambda _: path.read_bytes())
@@ -184,5 +200,5 @@ def _visible(names: Iterable[str]) -> tuple[str, ...]:
 def _member(archive: zipfile.ZipFile, title: str, name: str) -> bytes:
     try:
         return archive.read(name)
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except _ZIP_DAMAGE as error:
         raise DataError(f"{title}/{name} cannot be unpacked ({error}); bring the zip again.") from error

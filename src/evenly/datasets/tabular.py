@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evenly.errors import DataError
 from evenly.params.datasets import DatasetEntry, Format
+from evenly.wording import counted, first_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,15 +36,20 @@ SUFFIXES: dict[str, Format] = {
 }
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 _QUOTE, _LINE_ENDS = 0x22, (0x0A, 0x0D)
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+#: Beyond this, not every integer has a float64 of its own, and a column of such numbers is an identifier.
+LARGEST_EXACT = 2**53
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """One file as columns, and `where(row)` that names file and line of a row, for messages."""
+    """One file as columns, `where(row)` that names file and line of a row for messages, and warnings."""
 
     table: pa.Table
     title: str
     where: Callable[[int], str]
+    warnings: tuple[str, ...] = ()
 
 
 def table_format(name: str, entry: DatasetEntry) -> Format | None:
@@ -93,11 +99,12 @@ def read_table(
 def column_names(data: bytes, title: str, kind: Format, entry: DatasetEntry) -> list[str]:
     """Names of a file's columns in its order, for choosing which of them to read."""
     if kind == "parquet":
-        return list(_parquet_file(data, title).schema_arrow.names)
+        return _parquet_names(_parquet_file(data, title), title)
     content = _decoded(data, title)
     if kind == "jsonl":
         return list(dict.fromkeys(name for _, row in _json_objects(content, title) for name in row))
-    return _header(content, title, _dialect(data, title, kind, entry.delimiter, entry.quoting))
+    dialect = _dialect(data, title, kind, entry.delimiter, entry.quoting)
+    return [name for name in _header(content, title, dialect)[0] if name]
 
 
 def _require_columns(
@@ -107,8 +114,8 @@ def _require_columns(
     for name in text if wanted is None else wanted:
         if name not in there:
             raise DataError(
-                f"{title} has no column {name!r}; its columns are {', '.join(there)}: name one of them in "
-                "datasets.yaml."
+                f"{title} has no column {name!r}; its columns are {first_names(there, 40, '{!r}')}: name one "
+                "of them in datasets.yaml."
             )
 
 
@@ -161,12 +168,18 @@ def _read_delimited(
     import pyarrow.csv as pacsv
 
     content = data.decode("utf-8-sig")
-    header = _header(content, title, dialect)
-    _require_columns(header, wanted, text, title)
+    header, begins, warnings = _header(content, title, dialect)
+    named = [name for name in header if name]
+    _require_columns(named, wanted, text, title)
     try:
         table = pacsv.read_csv(
             io.BytesIO(data),
-            read_options=pacsv.ReadOptions(block_size=1 << 24),
+            read_options=pacsv.ReadOptions(
+                block_size=1 << 24,
+                column_names=[name or f"\0{k}" for k, name in enumerate(header)],
+                skip_rows=begins - 1,
+                skip_rows_after_names=1,
+            ),
             parse_options=pacsv.ParseOptions(
                 delimiter=dialect.delimiter,
                 quote_char='"' if dialect.quoting else False,
@@ -175,22 +188,35 @@ def _read_delimited(
             convert_options=pacsv.ConvertOptions(
                 column_types={name: pa.string() for name in text},
                 decimal_point=dialect.decimal,
-                include_columns=None if wanted is None else list(wanted),
+                include_columns=named if wanted is None else list(wanted),
             ),
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         _refuse_ragged(content, title, dialect, len(header))
         raise DataError(f"{title} cannot be read ({error}).") from error
-    times = [field.name for field in table.schema if pa.types.is_time(field.type)]
-    if times:  # categories, which stay as the file writes them: Arrow would turn 09:30 into 09:30:00
-        return _read_delimited(data, title, dialect, wanted, [*text, *times])
+    as_written = [name for name in table.column_names if _loses_digits(table.column(name))]
+    if (
+        as_written
+    ):  # Arrow would turn 09:30 into 09:30:00, and integers beyond 2^64 into floats that are equal
+        return _read_delimited(data, title, dialect, wanted, [*text, *as_written])
 
     def where(row: int) -> str:
         records = dialect.records(data.decode("utf-8-sig"))
         next(records)
         return f"{title}, line {next(line for k, (line, _) in enumerate(records) if k == row)}"
 
-    return RawTable(table, title, where)
+    return RawTable(table, title, where, tuple(warnings))
+
+
+def _loses_digits(column: pa.ChunkedArray) -> bool:
+    """Whether a column of a csv, as Arrow types it, may no longer tell what the file says."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return bool(pa.types.is_time(column.type))
+    largest = pc.max(pc.abs(pc.if_else(pc.is_finite(column), column, 0.0))).as_py()
+    return largest is not None and largest > LARGEST_EXACT
 
 
 def _dialect(
@@ -237,22 +263,39 @@ def _quotes_are_plain_to_see(data: bytes, delimiter: str) -> bool:
     return bool(opens.all() and closes.all())
 
 
-def _header(content: str, title: str, dialect: _Dialect) -> list[str]:
-    """Names of the columns, after refusing an empty file, a name twice, and plainly another delimiter."""
-    header = next((record for _, record in dialect.records(content)), [])
-    if not header:
+def _header(content: str, title: str, dialect: _Dialect) -> tuple[list[str], int, list[str]]:
+    """Names of the columns without surrounding spaces, empty where there is none; the line; warnings.
+
+    An empty file, a name twice, and plainly another delimiter are refused.
+    """
+    begins, written = next(dialect.records(content), (1, []))
+    header = [name.strip() for name in written]
+    if not any(header):
         raise DataError(f"{title} is empty; it needs a line with column names, and rows.")
-    twice = [name for name in header if header.count(name) > 1]
+    twice = [name for name in header if name and header.count(name) > 1]
     if twice:
-        raise DataError(f"{title}, line 1 has two columns {twice[0]!r}; rename one of them.")
+        raise DataError(f"{title}, line {begins} has two columns {twice[0]!r}; rename one of them.")
     others = [sign for sign in (";", "\t", "|", ",") if sign in header[0] and sign != dialect.delimiter]
     if len(header) == 1 and others:
         raise DataError(
-            f"{title}, line 1 has one column {header[0]!r}, where fields seem to be separated by "
+            f"{title}, line {begins} has one column {header[0]!r}, where fields seem to be separated by "
             f"{others[0]!r}, not {dialect.delimiter!r}; set `delimiter` in datasets.yaml, "
             "or the option --delimiter."
         )
-    return header
+    warnings = []
+    spaced = [name for name in written if name.strip() and name != name.strip()]
+    if spaced:
+        names = first_names(spaced, 5, "{!r}")
+        warnings.append(f"{title}, line {begins}: spaces around column names do not count ({names}).")
+    nameless = [str(k + 1) for k, name in enumerate(header) if not name]
+    if nameless:
+        what = "column has no name and is" if len(nameless) == 1 else "columns have no name and are"
+        warnings.append(
+            f"{title}, line {begins}: {counted(len(nameless), what, what)} left out (number "
+            f"{first_names(nameless, 5)}), such as an index that pandas wrote or a {dialect.delimiter!r} at "
+            "the end of lines; give it a name if it matters."
+        )
+    return header, begins, warnings
 
 
 def _refuse_ragged(content: str, title: str, dialect: _Dialect, expected: int) -> None:
@@ -272,6 +315,8 @@ def _read_jsonl(content: str, title: str, wanted: Collection[str] | None, text: 
 
     lines: list[int] = []
     columns: dict[str, list[Any]] = {}
+    if not content.strip():
+        raise DataError(f"{title} is empty; it needs one JSON object a line.")
     for number, row in _json_objects(content, title):
         for name, value in row.items():
             if wanted is None or name in wanted:
@@ -295,15 +340,51 @@ def _json_objects(content: str, title: str) -> Iterator[tuple[int, dict[str, Any
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_json_object)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{title}, line {number} is not JSON ({error.msg} at character {error.pos + 1}); each line "
                 "must be one complete object."
             ) from None
+        except _DoubledKeyError as error:
+            raise DataError(f"{title}, line {number} has the key {error} twice; remove one.") from None
+        except RecursionError:
+            raise DataError(
+                f"{title}, line {number} is nested too deeply; only text, numbers and true/false can be used."
+            ) from None
+        except ValueError:  # Python reads no integers of more than 4,300 digits
+            raise DataError(
+                f"{title}, line {number} holds an integer of thousands of digits; write it as text, in "
+                "quotes, or remove it."
+            ) from None
         if not isinstance(value, dict):
             raise DataError(f"{title}, line {number} is not a JSON object with the columns as keys.")
+        if "\\u" in line:
+            _refuse_half_characters(value, f"{title}, line {number}")
         yield number, value
+
+
+class _DoubledKeyError(Exception):
+    """A key that an object has twice; its text is the key in quotes."""
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DoubledKeyError(ascii(next(name for name in names if names.count(name) > 1)))
+    return value
+
+
+def _refuse_half_characters(row: dict[str, Any], where: str) -> None:
+    """Refuse half of an escaped pair of surrogates, which is no text."""
+    for name, value in row.items():
+        for text in (name, value):
+            if isinstance(text, str) and (half := re.search("[\ud800-\udfff]", text)):
+                raise DataError(
+                    f"{where} has half a character ({ascii(half[0])[1:-1]}) in {name!a}, as cut emoji "
+                    "leave it; remove it or complete it."
+                )
 
 
 def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int], str]) -> pa.Array:
@@ -318,28 +399,43 @@ def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int]
     if text or str in kinds or (bool in kinds and len(kinds) > 1):
         texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
         return pa.array(texts, pa.string())
-    if kinds != {int, float}:
+    if int in kinds and max(abs(value) for value in values if type(value) is int) > LARGEST_EXACT:
+        # Identifiers: the few that Arrow can hold stay integers, the others are kept digit by digit.
         try:
-            return pa.array(values)
-        except (pa.ArrowInvalid, OverflowError):
-            pass
+            return pa.array(values, pa.int64())
+        except (pa.ArrowException, OverflowError):
+            texts = [None if v is None else json.dumps(v) for v in values]
+            return pa.array(texts, pa.string())
+    if kinds != {int, float}:
+        return pa.array(values)
     return pa.array([None if value is None else float(value) for value in values], pa.float64())
 
 
 # -- Parquet ------------------------------------------------------------------------------------------------
 
 
+#: What comes out of Arrow for damaged files; its own exceptions are of these kinds too.
+_PARQUET_DAMAGE = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError, LookupError, TypeError)
+
+
 def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
     import pyarrow as pa
 
     file = _parquet_file(data, title)
-    _require_columns(file.schema_arrow.names, wanted, text, title)
+    names = _parquet_names(file, title)
+    _require_columns(names, wanted, text, title)
     try:
-        table = file.read(columns=list(wanted) if wanted is not None else None)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{title} cannot be read as Parquet ({error}); write the file again.") from error
+        table = file.read(columns=names if wanted is None else list(wanted))
+        table.validate(full=True)
+        notes = [note for note in _pandas_notes(file, "columns") if isinstance(note, dict)]
+        categorical = [note.get("name") for note in notes if note.get("pandas_type") == "categorical"]
+        for k, name in enumerate(table.column_names):
+            column = _plain(table.column(name))
+            table = table.set_column(k, name, column.cast(pa.string()) if name in categorical else column)
+    except _PARQUET_DAMAGE as error:
+        raise DataError(f"{title} cannot be read as Parquet ({_one_line(error)}); write it again.") from error
     for name in text:
-        column = _plain(table.column(name))
+        column = table.column(name)
         if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
             try:
                 column = column.cast(pa.string())
@@ -352,22 +448,45 @@ def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text:
 
 
 def _parquet_file(data: bytes, title: str) -> pq.ParquetFile:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(io.BytesIO(data))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{title} cannot be read as Parquet ({error}); write the file again.") from error
+        file = pq.ParquetFile(io.BytesIO(data))
+        _ = file.schema_arrow
+    except _PARQUET_DAMAGE as error:
+        raise DataError(f"{title} cannot be read as Parquet ({_one_line(error)}); write it again.") from error
+    return file
+
+
+def _parquet_names(file: pq.ParquetFile, title: str) -> list[str]:
+    """Names of the columns but for the nameless index of a pandas frame, after refusing a name twice."""
+    names = list(file.schema_arrow.names)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{title} has two columns {twice[0]!r}; rename one of them.")
+    index = _pandas_notes(file, "index_columns")
+    return [name for name in names if name not in index or not _PANDAS_INDEX.fullmatch(name)]
+
+
+def _pandas_notes(file: pq.ParquetFile, key: str) -> list[Any]:
+    """What a pandas frame noted down about itself; nothing where the note is missing or damaged."""
+    try:
+        return list(file.schema_arrow.pandas_metadata[key])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A dictionary-encoded column (pandas categories) as its values, a struct with `bytes` as those."""
+    """A dictionary-encoded column (pandas categories) as text, a struct with `bytes` as those."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
+        return column.cast(column.type.value_type).cast(pa.string())
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         return pc.struct_field(column, "bytes")
     return column

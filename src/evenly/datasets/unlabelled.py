@@ -158,7 +158,7 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
     if not raw.table.num_rows:
         raise DataError(f"{title} has no rows.")
     unused = [name for name in there if name not in wanted]
-    remarks = [f"Columns that are not used: {', '.join(unused)}."] if unused else []
+    remarks = [*raw.warnings, *([f"Columns that are not used: {', '.join(unused)}."] if unused else [])]
     ids = _ids(raw, id_name)
     if schema.modality == "image":
         folder = path if path.is_dir() else path.parent

@@ -1,0 +1,220 @@
+"""Files as people have them: odd ones are read rightly or refused in one sentence."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datafiles import csv_lines, make_entry, texts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evenly.datasets import sources
+from evenly.datasets.load import load_splits
+from evenly.datasets.unlabelled import open_unlabelled
+from evenly.errors import DataError, EvenlyError
+from evenly.samples import Feature, Schema
+
+LABELS = ["ab"[k % 2] for k in range(12)]
+
+
+@pytest.fixture
+def table(write, split):
+    """Split a csv of the columns given, each a list of 12 values, and the label."""
+
+    def table(columns, labels=LABELS, **values):
+        rows = list(zip(*columns.values(), labels, strict=True))
+        quoted = [[json.dumps(v) if "," in str(v) else v for v in row] for row in rows]
+        write("t.csv", csv_lines(quoted, [*columns, "label"]))
+        return split("t.csv", modality="table", **values)
+
+    return table
+
+
+def refused(call, *args, **values) -> str:
+    with pytest.raises(DataError) as caught:
+        call(*args, **values)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+def features(splits):
+    return {feature.name: feature.kind for feature in splits.train.schema.features}
+
+
+def packed(frame) -> bytes:
+    out = io.BytesIO()
+    if isinstance(frame, pd.DataFrame):
+        frame.to_parquet(out)
+    else:
+        pq.write_table(frame, out)
+    return out.getvalue()
+
+
+# -- columns -------------------------------------------------------------------------------------------------
+
+
+def test_the_nameless_index_of_a_pandas_frame_is_no_feature(write, split):
+    frame = pd.DataFrame({"f": range(12), "label": LABELS}).sample(frac=1, random_state=0)
+    write("t.parquet", packed(frame))
+    assert features(split("t.parquet", modality="table")) == {"f": "integer"}
+
+
+def test_an_index_with_a_name_is_a_column_as_any_other(write, split):
+    write("t.parquet", packed(pd.DataFrame({"f": range(12), "label": LABELS})[::-1].set_index("f")))
+    assert features(split("t.parquet", modality="table")) == {"f": "integer"}
+
+
+@pytest.mark.parametrize("values", [list("uvw") * 4, [1, 2, 3] * 4, [1.5, None] * 6])
+def test_categories_of_pandas_are_categories(values, write, split):
+    frame = pd.DataFrame({"c": pd.Categorical(values), "f": range(12), "label": pd.Categorical(LABELS)})
+    write("t.parquet", packed(frame))
+    assert features(split("t.parquet", modality="table")) == {"c": "category", "f": "integer"}
+
+
+def test_a_column_twice_in_parquet_or_a_key_twice_in_json_is_refused(write, split):
+    columns = [pa.array(range(12)), pa.array(LABELS), pa.array(LABELS)]
+    write("t.parquet", packed(pa.Table.from_arrays(columns, ["f", "label", "label"])))
+    assert "t.parquet has two columns 'label'" in refused(split, "t.parquet", modality="table")
+    write("t.jsonl", '{"text": "x", "label": "a"}\n{"text": "y", "label": "b", "label": "c"}\n')
+    assert "t.jsonl, line 2 has the key 'label' twice" in refused(split, "t.jsonl")
+
+
+def test_columns_without_a_name_are_left_out_with_a_warning(write, split):
+    rows = [(k, k % 5, label, "") for k, label in enumerate(LABELS)]
+    write("t.csv", "\n" + csv_lines(rows, ("", "f", "label", "")))
+    splits = split("t.csv", modality="table")
+    assert features(splits) == {"f": "integer"}
+    assert any("t.csv, line 2: 2 columns have no name and are left out" in w for w in splits.report.warnings)
+
+
+def test_spaces_around_column_names_do_not_count_and_are_told(write, split):
+    write("t.csv", csv_lines(enumerate(LABELS), ("f", " label ")))
+    splits = split("t.csv", modality="table")
+    assert features(splits) == {"f": "integer"}
+    assert any("spaces around column names do not count (' label ')" in w for w in splits.report.warnings)
+    assert "its columns are 'f', 'label'" in refused(split, "t.csv", modality="table", columns={"label": "y"})
+
+
+def test_a_model_takes_rows_with_a_nameless_column_and_spaces_in_the_header(write):
+    path = write("new.csv", ", f ,c\n0,1.5,x\n1,2.5,y\n")
+    schema = Schema("table", ("a", "b"), (Feature("f", "number"), Feature("c", "category", ("x", "y"))))
+    with open_unlabelled(path, schema) as rows:
+        (batch,) = rows.batches(10)
+    assert batch.table.column("f").to_pylist() == [1.5, 2.5]
+    assert any("no name" in remark for remark in rows.remarks)
+
+
+# -- JSON lines and zips -------------------------------------------------------------------------------------
+
+ODD_LINES = {
+    '{"text": "cut \\ud83d", "label": "a"}': "half a character (\\ud83d) in 'text'",
+    '{"text": "x", "n": ' + "7" * 5000 + ', "label": "a"}': "an integer of thousands of digits",
+    '{"text": ' + "[" * 100_000 + "]" * 100_000 + ', "label": "a"}': "nested too deeply",
+}
+
+
+@pytest.mark.parametrize("line", ODD_LINES, ids=["surrogate", "integer", "nested"])
+def test_an_odd_line_of_json_is_named(line, write, split):
+    good = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in texts(a=6, b=6))
+    write("t.jsonl", good + line + "\n")
+    assert f"t.jsonl, line 13 {'has' if 'cut' in line else 'holds' if 'n' in line[15:20] else 'is'} " in (
+        message := refused(split, "t.jsonl")
+    )
+    assert ODD_LINES[line] in message
+
+
+def test_a_whole_emoji_in_escapes_is_text(write, split):
+    lines = [json.dumps({"text": f"{k} \U0001f600", "label": label}) for k, label in enumerate(LABELS)]
+    assert "\\ud83d\\ude00" in lines[0]
+    write("t.jsonl", "\n".join(lines))
+    assert "0 \U0001f600" in {
+        t for p in ("train", "validation", "test") for t in getattr(split("t.jsonl"), p).texts
+    }
+
+
+def test_integers_that_no_float_can_tell_apart_are_not_taken_for_copies(write, split):
+    for name, rows in {
+        "t.csv": csv_lines([(10**20 + k, label) for k, label in enumerate(LABELS)], ("n", "label")),
+        "t.jsonl": [{"n": 10**20 + k, "label": label} for k, label in enumerate(LABELS)],
+    }.items():
+        write(name, rows)
+        splits = split(name, modality="table")
+        assert features(splits) == {"n": "category"}
+        assert splits.report.conflicts["rows"] == 0
+
+
+def test_a_damaged_stream_in_a_zip_names_its_member(write, split):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d.csv", csv_lines(texts(a=60, b=60)))
+    data = bytearray(out.getvalue())
+    data[40:60] = b"\xff" * 20
+    write("d.zip", bytes(data))
+    assert "d.zip/d.csv cannot be unpacked" in refused(split, "d.zip")
+
+
+def test_a_zip_that_unfolds_to_far_more_than_its_size_is_refused(write, split, monkeypatch):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d.csv", csv_lines(texts(a=6, b=6)) + "\n" * 10**6)
+    write("d.zip", out.getvalue())
+    assert split("d.zip").report.rows_read == 12
+    monkeypatch.setattr(sources, "MOST_UNFOLDED", 10**5)
+    assert "more than 100,000 and more than 100 times its size" in refused(split, "d.zip")
+
+
+# -- any bytes -----------------------------------------------------------------------------------------------
+
+_ROWS = [(f"text {k}", k / 4, "uv"[k % 2], label) for k, label in enumerate(LABELS)]
+_NAMES = ("text", "x", "c", "label")
+_RECORDS = [dict(zip(_NAMES, row, strict=True)) for row in _ROWS]
+
+
+def _zip(content: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d.csv", content)
+    return out.getvalue()
+
+
+WHOLE = {
+    "csv": csv_lines(_ROWS, _NAMES).encode(),
+    "tsv": csv_lines(_ROWS, _NAMES, delimiter="\t").encode(),
+    "jsonl": "".join(json.dumps(record) + "\n" for record in _RECORDS).encode(),
+    "parquet": packed(pa.Table.from_pylist(_RECORDS)),
+    "zip": _zip(csv_lines(_ROWS, _NAMES)),
+}
+MODEL = Schema("table", ("a", "b"), (Feature("x", "number"), Feature("c", "category", ("u", "v"))))
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_bytes_a_file_has_it_is_read_or_refused(kind, data, tmp_path):
+    whole = WHOLE[kind]
+    damage = st.tuples(st.integers(0, len(whole)), st.binary(max_size=8), st.integers(0, 8)).map(
+        lambda cut: whole[: cut[0]] + cut[1] + whole[cut[0] + cut[2] :]
+    )
+    letters = st.text('{}[]":,;\\\n\r\t\0 aeu019.-', max_size=40).map(str.encode)
+    path = tmp_path / f"d.{kind}"
+    path.write_bytes(
+        data.draw(st.one_of(damage, st.binary(max_size=60), letters, damage.map(lambda b: b[:-9])))
+    )
+    for modality in ("table", "text"):
+        try:
+            load_splits(make_entry(modality=modality, path=str(path)), "mine", 0, [tmp_path])
+        except EvenlyError as error:
+            assert str(error)
+    try:
+        with open_unlabelled(path, MODEL) as rows:
+            list(rows.batches(100))
+    except EvenlyError as error:
+        assert str(error)
