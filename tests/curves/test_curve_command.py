@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from evenly.cli import app
 from evenly.datasets.load import load_splits
 from evenly.errors import DataError, ParameterError
 from evenly.params.datasets import read_entry
+from evenly.params.models import MODELS
 from evenly.samples import write_no_samples, write_samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,3 +73,19 @@ def test_wrong_wishes_are_refused(project: Path) -> None:
         printed("--metric", "accuracy")
     with pytest.raises(DataError, match="needs a spurious attribute"):
         printed(*QUICK, "--metric", "worst_group_error")
+
+
+def test_curves_are_of_the_installed_classifiers_that_the_specifications_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "catboost":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return whole(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    drawn = [name for name, spec in MODELS.items() if spec.in_curves and spec.is_installed]
+    assert drawn == ["logistic_regression", "random_forest"]
+    assert all(spec.regularised for spec in MODELS.values() if spec.in_curves)

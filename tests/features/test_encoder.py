@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,16 @@ from feature_tables import text_samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.errors import DataError, EvenlyError, ParameterError
+from evenly.errors import DataError, EvenlyError, ModelError, ParameterError
 from evenly.features import fit_featurizer, load_featurizer
 from evenly.features.encoder import VectorCache
-from evenly.features.pretrained import MINILM_PACKAGE, PADDING, Tokens, equal_length_batches
+from evenly.features.pretrained import (
+    MINILM_PACKAGE,
+    PADDING,
+    Tokens,
+    equal_length_batches,
+    pretrained_folder,
+)
 from evenly.params.base import settings_from
 from evenly.params.features import FeatureSettings
 from evenly.samples import samples_from_columns
@@ -177,3 +184,13 @@ def test_batches_of_equal_length_show_every_row_in_shapes_that_depend_on_the_len
     for batch in batches:
         (length,) = {lengths[row] for row in batch}
         assert len(batch) == max(1, tokens // length)
+
+
+def test_a_half_installed_minilm_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / MINILM_PACKAGE).mkdir()
+    (tmp_path / MINILM_PACKAGE / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, MINILM_PACKAGE, raising=False)
+    with pytest.raises(ModelError, match=r"package of minilm is not whole .*; install it anew"):
+        pretrained_folder("minilm", "features.text.encoder")
+    monkeypatch.delitem(sys.modules, MINILM_PACKAGE, raising=False)

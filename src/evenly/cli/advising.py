@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -31,6 +30,7 @@ from evenly.experiments.runs import Run, read_run
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.params.datasets import read_entry
 from evenly.params.generation import require_endpoint
+from evenly.params.models import MODELS
 from evenly.params.project import read_params
 
 
@@ -161,4 +161,4 @@ def curve(
 
 
 def _default_models() -> str:
-    return "logistic_regression,random_forest" + (",catboost" if find_spec("catboost") else "")
+    return ",".join(name for name, spec in MODELS.items() if spec.in_curves and spec.is_installed)

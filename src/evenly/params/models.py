@@ -5,6 +5,7 @@ No work is done here: the module that a specification names does it.
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -269,6 +270,8 @@ class ModelSpec:
         columns or pixels, and classes; None where they depend on the machine more than on the data.
     regularised
         Settings that hold it back from learning copies by heart: a penalty, flatter trees, fuller leaves.
+    in_curves
+        Whether `evenly curve` draws it where no classifiers are named.
     """
 
     settings: type[AnyModelSettings]
@@ -278,6 +281,15 @@ class ModelSpec:
     strong: bool = False
     seconds: Callable[[Any, int, int, int], float] | None = None
     regularised: Mapping[str, Any] = field(default_factory=dict)
+    in_curves: bool = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its libraries are."""
+        try:
+            return all(importlib.metadata.version(name) for name in self.libraries)
+        except importlib.metadata.PackageNotFoundError:
+            return False
 
     @property
     def modalities(self) -> frozenset[Modality]:
@@ -322,6 +334,7 @@ _SPECS = (
         _SCIKIT_LEARN,
         "text",
         regularised={"C": 0.1},
+        in_curves=True,
         seconds=lambda _, rows, columns, classes: 1e-7 * rows * columns * classes,
     ),
     ModelSpec(
@@ -329,6 +342,7 @@ _SPECS = (
         "vectors",
         _SCIKIT_LEARN,
         regularised={"min_samples_leaf": 5, "max_depth": 8},
+        in_curves=True,
         seconds=lambda settings, rows, columns, _: 5.5e-7 * settings.trees * rows * math.sqrt(columns),
     ),
     ModelSpec(
@@ -346,6 +360,7 @@ _SPECS = (
         ("numpy", "catboost"),
         strong=True,
         regularised={"depth": 4, "l2": 30.0},
+        in_curves=True,
         seconds=_boosting_seconds,
     ),
     ModelSpec(
