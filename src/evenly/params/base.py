@@ -7,9 +7,11 @@ one sentence that names the file, the key, and what is allowed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +23,26 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
+
+#: How deep settings may nest, and how many values they may have when aliases are unfolded.
+_DEEPEST = 40
+_MOST_VALUES = 100_000
+_TOO_DEEP = f"nests deeper than {_DEEPEST} levels; settings are a few levels of keys and values."
+#: How alike a key must be to one that exists to be taken for it.
+_NEAR = 0.7
+_MAPPING = "it should be a mapping of keys to values"
+#: What a validator says in words of Python, in those of YAML.
+_WORDS = {
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "tuple_type": "it should be a list",
+    "list_type": "it should be a list",
+    "none_required": "it should be null",
+    "string_type": "it should be text; put it in quotes if it is one",
+    "recursion_loop": "it holds itself",
+}
 
 S = TypeVar("S", bound=Settings)
 
@@ -44,12 +66,37 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where else ""
-        raise ParameterError(
-            f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}."
-        ) from error
+        problem = " ".join(str(getattr(error, "problem", None) or error).split()).rstrip(".")
+        raise ParameterError(f"{path} is not valid YAML{line}: {problem}.") from error
+    except RecursionError:
+        raise ParameterError(f"{path} {_TOO_DEEP}") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        problem = " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
+        raise ParameterError(f"{path} cannot be read as YAML in UTF-8: {problem}.") from error
     if not isinstance(content, dict):
         raise ParameterError(f"{path} must be a mapping of keys to values.")
+    _check_extent(content, path)
     return content
+
+
+def _check_extent(content: Any, path: Path) -> None:
+    """Refuse what nests without end, or unfolds to very many values because aliases repeat each other."""
+    waiting, seen = [(content, 1)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        inner: Collection[Any] = ()
+        if isinstance(value, dict):
+            inner = value.values()
+        elif isinstance(value, list | tuple | set):
+            inner = value
+        seen += len(inner)
+        if depth > _DEEPEST:
+            raise ParameterError(f"{path} {_TOO_DEEP}")
+        if seen > _MOST_VALUES:
+            raise ParameterError(
+                f"{path} unfolds to more than {_MOST_VALUES:,} values; write out less by aliases."
+            )
+        waiting += [(one, depth + 1) for one in inner]
 
 
 def settings_from(kind: type[S], values: Mapping[str, Any], where: str) -> S:
@@ -72,43 +119,133 @@ def settings_from(kind: type[S], values: Mapping[str, Any], where: str) -> S:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        raise ParameterError(_sentence(kind, error, where)) from error
+        raise ParameterError(_sentence(kind, _findings(error, values), values, where)) from error
+    except RecursionError:
+        raise ParameterError(f"{where} {_TOO_DEEP}") from None
 
 
-def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
-    key = ".".join(path)
-    # Give "file: section" and the key below it as one dotted key.
-    lead = f"{where}.{key}" if ":" in where and key else f"{where}: {key}" if key else where
-    more = len(error.errors()) - 1
-    rest = f" ({more} more below it)" if more else ""
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(kind, path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1)
-        hint = (
+@dataclass(frozen=True)
+class _Finding:
+    """One thing that a validator has found: the keys that lead there, those of its branches beside them."""
+
+    kind: str
+    keys: tuple[str, ...]
+    tags: tuple[str, ...]
+    message: str
+    value: Any
+    context: Mapping[str, Any]
+
+
+def _findings(error: ValidationError, values: Any) -> list[_Finding]:
+    """Everything that is wrong, with keys as they are written: without the names of a union's branches."""
+    found: list[_Finding] = []
+    for one in error.errors(include_url=False):
+        keys, inner = _written_keys(one["loc"], values, one["type"] == "missing")
+        tags = tuple(str(part) for part in one["loc"] if str(part) not in keys)
+        context = one.get("ctx", {})
+        cause = context.get("error")
+        if isinstance(cause, ValidationError):
+            found += [
+                replace(deeper, keys=(*keys, *deeper.keys), tags=(*tags, *deeper.tags))
+                for deeper in _findings(cause, inner)
+            ]
+        else:
+            kind = "key" if one["loc"][-1:] == ("[key]",) else one["type"]
+            found.append(_Finding(kind, keys, tags, one["msg"], one["input"], context))
+    return found
+
+
+def _written_keys(location: Sequence[int | str], values: Any, missing: bool) -> tuple[tuple[str, ...], Any]:
+    """The parts of a location that lead through the values, and what they lead to."""
+    keys: list[str] = []
+    for k, part in enumerate(location):
+        if isinstance(values, Mapping):
+            written = next((key for key in values if key == part or str(key) == str(part)), None)
+            if written is not None:
+                keys.append(str(part))
+                values = values[written]
+            elif missing and k == len(location) - 1:
+                keys.append(str(part))
+        elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
+            keys.append(str(part))
+            values = values[part]
+    return tuple(keys), values
+
+
+def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: str) -> str:
+    """The first thing to mend: a key that is not known, else what lies deepest of a union, else the first."""
+    unknown = [one for one in found if one.kind == "extra_forbidden"]
+    first = (unknown or found)[0]
+    if not unknown and first.tags:
+        first = max(
+            (one for one in found if one.keys[: len(first.keys)] == first.keys), key=lambda one: len(one.keys)
+        )
+    same = [one for one in found if one.keys == first.keys]
+    near: list[str] = []
+    key = ".".join(first.keys)
+    if first.kind == "extra_forbidden":
+        known = _fields_at(kind, first)
+        given = _written_keys(first.keys[:-1], values, False)[1]
+        free = [name for name in known if not (isinstance(given, Mapping) and name in given)]
+        near = difflib.get_close_matches(first.keys[-1] if first.keys else "", free, n=1, cutoff=_NEAR)
+        text = "is not a known key"
+        text += (
             f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(known)}." if known else "."
         )
-        return f"{lead} is not a known key{hint}{rest}"
-    if first["type"] == "missing":
-        return f"{lead} is missing.{rest}"
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    shown = repr(first["input"])
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return f"{lead} is {shown}: {message[0].lower() + message[1:]}.{rest}"
+    elif first.kind == "missing":
+        text = "is missing."
+    elif first.kind == "union_tag_not_found":
+        key = f"{key}.{str(first.context['discriminator']).strip(chr(39))}"
+        text = "is missing."
+    elif first.kind == "union_tag_invalid":
+        key = f"{key}.{str(first.context['discriminator']).strip(chr(39))}"
+        text = f"is {first.context['tag']!r}: input should be one of {first.context['expected_tags']}."
+    elif first.kind in ("key", "invalid_key"):
+        text = "is a key that YAML does not read as text; put it in quotes."
+    else:
+        allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
+        allowed = allowed.replace(" or input should be", ", or")
+        text = f"is {_shown(first.value)}: {allowed}."
+    # Give "file: section" and the key below it as one dotted key.
+    lead = f"{where}.{key}" if ":" in where and key else f"{where}: {key}" if key else where
+    meant = {(*first.keys[:-1], *near)}
+    rest = {one.keys for one in found} - {first.keys} - meant
+    others = [keys for keys in rest if first.keys[: len(keys)] != keys]
+    return f"{lead} {text}" + (f" ({len(others)} more below it)" if others else "")
 
 
-def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
-    """Field names of the settings class that `path` leads to; empty where that cannot be told."""
-    current: Any = kind
-    for part in path:
-        fields = getattr(current, "model_fields", {})
-        if part not in fields:
-            continue  # a key of a mapping, or the name of a union's branch
-        annotation = fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if current is None:
-            return []
-    return sorted(one.alias or name for name, one in getattr(current, "model_fields", {}).items())
+def _allowed(one: _Finding) -> str:
+    """What is allowed, in words of YAML."""
+    words = _WORDS.get(one.kind)
+    message = words or one.message.removeprefix("Value error, ").rstrip(".")
+    return message[0].lower() + message[1:]
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written, cut where it is long or nests."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = brief.maxlong = 80
+    shown = brief.repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _fields_at(kind: type[BaseModel], one: _Finding) -> list[str]:
+    """Field names of the settings class in which a key was found; empty where that cannot be told."""
+    current: type[BaseModel] | None = kind
+    for part in one.keys[:-1]:
+        fields: Mapping[str, Any] = current.model_fields if current else {}
+        field = fields.get(part) or next((f for f in fields.values() if f.alias == part), None)
+        if field is None:
+            continue  # a key of a mapping, or the place in a list
+        inside = _models_in(field.annotation)
+        tagged = [m for m in inside if {str(f.default) for f in m.model_fields.values()} & set(one.tags)]
+        inside = inside if len(inside) == 1 else tagged
+        current = inside[0] if len(inside) == 1 else None
+    return sorted(f.alias or name for name, f in current.model_fields.items()) if current else []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The settings classes that an annotation names, at whatever depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

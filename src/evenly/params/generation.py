@@ -120,7 +120,7 @@ def _none_where_unset(value: Any) -> Any:
     if not isinstance(value, dict) or (value.get("base_url") is not None and value.get("model") is not None):
         return value
     given = {name: one for name, one in value.items() if name not in ("base_url", "model")}
-    EngineSettings(base_url="http://unset", model="unset", **given)
+    EngineSettings.model_validate({"base_url": "http://unset", "model": "unset", **given})
     return None
 
 
