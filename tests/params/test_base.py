@@ -184,11 +184,40 @@ def test_a_key_that_is_like_no_other_is_named_with_those_there_are():
         ),
         ({"recipes": 3}, "params.yaml: recipes is 3: it should be a mapping of keys to values."),
         ({"dataset": 3}, "params.yaml: dataset is 3: it should be text; put it in quotes if it is one."),
+        ({"train": None}, "params.yaml: train is null: it should be a mapping of keys to values."),
+        (
+            {"losses": {"focal": {"alpha": {"a": -1}}}},
+            "losses.focal.alpha.a is -1: input should be greater than 0",
+        ),
+        (
+            {"losses": {"focal": {"alpha": 3}}},
+            "'none' or 'inverse_frequency' or a mapping of keys to values.",
+        ),
         ({"llm": {"base_url": None, "timeot": 3}}, "params.yaml: llm.timeot is not a known key"),
     ],
 )
 def test_a_wrong_value_is_told_by_its_key_and_what_is_allowed(values, words):
     assert words in refusal(Params, SHIPPED | values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"url": "ftp://x"}, "m.url is 'ftp://x': it should begin with http:// or https://."),
+        (
+            {"sha256": "x"},
+            "m.sha256 is 'x': it should be 64 hexadecimal digits or a mapping of keys to values.",
+        ),
+        (
+            {"urls": {"trai": "http://x"}},
+            "m.urls.trai is no key that can stand there: input should be 'train'",
+        ),
+        ({"classes": {"a": "words"}}, "m.classes.a is 'words': it should be a mapping of keys to values."),
+        ({"files": {"train": "a"}}, "m.files.test is missing."),
+    ],
+)
+def test_a_wrong_value_of_an_entry_is_told_by_its_key_and_what_is_allowed(values, words):
+    assert words in refusal(DatasetEntry, {"modality": "text", "licence": "x"} | values, "datasets.yaml: m")
 
 
 @pytest.mark.parametrize(

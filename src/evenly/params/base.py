@@ -42,6 +42,8 @@ _WORDS = {
     "none_required": "it should be null",
     "string_type": "it should be text; put it in quotes if it is one",
     "recursion_loop": "it holds itself",
+    r"^https?://": "it should begin with http:// or https://",
+    r"^[0-9a-f]{64}$": "it should be 64 hexadecimal digits",
 }
 
 S = TypeVar("S", bound=Settings)
@@ -140,7 +142,7 @@ def _findings(error: ValidationError, values: Any) -> list[_Finding]:
     """Everything that is wrong, with keys as they are written: without the names of a union's branches."""
     found: list[_Finding] = []
     for one in error.errors(include_url=False):
-        keys, inner = _written_keys(one["loc"], values, one["type"] == "missing")
+        keys, inner = _written_keys(one["loc"], values, one["type"] in ("missing", "extra_forbidden"))
         tags = tuple(str(part) for part in one["loc"] if str(part) not in keys)
         context = one.get("ctx", {})
         cause = context.get("error")
@@ -150,12 +152,14 @@ def _findings(error: ValidationError, values: Any) -> list[_Finding]:
                 for deeper in _findings(cause, inner)
             ]
         else:
-            kind = "key" if one["loc"][-1:] == ("[key]",) else one["type"]
+            kind = one["type"]
+            if one["loc"][-1:] == ("[key]",):
+                kind = "invalid_key" if kind == "string_type" else "key"
             found.append(_Finding(kind, keys, tags, one["msg"], one["input"], context))
     return found
 
 
-def _written_keys(location: Sequence[int | str], values: Any, missing: bool) -> tuple[tuple[str, ...], Any]:
+def _written_keys(location: Sequence[int | str], values: Any, last: bool) -> tuple[tuple[str, ...], Any]:
     """The parts of a location that lead through the values, and what they lead to."""
     keys: list[str] = []
     for k, part in enumerate(location):
@@ -164,7 +168,7 @@ def _written_keys(location: Sequence[int | str], values: Any, missing: bool) -> 
             if written is not None:
                 keys.append(str(part))
                 values = values[written]
-            elif missing and k == len(location) - 1:
+            elif last and k == len(location) - 1:
                 keys.append(str(part))
         elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
             keys.append(str(part))
@@ -200,11 +204,13 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
     elif first.kind == "union_tag_invalid":
         key = f"{key}.{str(first.context['discriminator']).strip(chr(39))}"
         text = f"is {first.context['tag']!r}: input should be one of {first.context['expected_tags']}."
-    elif first.kind in ("key", "invalid_key"):
+    elif first.kind == "key":
+        text = f"is no key that can stand there: {_allowed(first)}."
+    elif first.kind == "invalid_key":
         text = "is a key that YAML does not read as text; put it in quotes."
     else:
         allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
-        allowed = allowed.replace(" or input should be", ", or")
+        allowed = allowed.replace(" or input should be", ", or").replace(" or it should be", " or")
         text = f"is {_shown(first.value)}: {allowed}."
     # Give "file: section" and the key below it as one dotted key.
     lead = f"{where}.{key}" if ":" in where and key else f"{where}: {key}" if key else where
@@ -216,13 +222,15 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
 
 def _allowed(one: _Finding) -> str:
     """What is allowed, in words of YAML."""
-    words = _WORDS.get(one.kind)
+    words = _WORDS.get(str(one.context.get("pattern", one.kind)))
     message = words or one.message.removeprefix("Value error, ").rstrip(".")
     return message[0].lower() + message[1:]
 
 
 def _shown(value: Any) -> str:
     """A value as it is written, cut where it is long or nests."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = brief.maxlong = 80
     shown = brief.repr(value)
