@@ -8,9 +8,10 @@ import pytest
 from evenly.advice.advise import Advice, advise
 from evenly.advice.rules import LEAVE, TRY
 from evenly.advice.shape import DataShape
-from evenly.params.base import read_yaml
+from evenly.params.project import read_params
+from evenly.params.recipes import Recipe
 
-RECIPES = list(read_yaml(Path(__file__).resolve().parents[2] / "params.yaml")["recipes"])
+RECIPES = read_params(Path(__file__).resolve().parents[2] / "params.yaml").recipes
 
 DIGITS = DataShape("image", "small_cnn", {"0": 119, "1": 60, "9": 2}, held_out=25)
 TABLE = DataShape("table", "hist_gradient_boosting", {"a": 400, "b": 60}, held_out=30, dimensions=12)
@@ -123,12 +124,21 @@ def test_what_has_been_run_makes_room() -> None:
 
 
 def test_recipes_that_the_project_does_not_have_are_not_named() -> None:
-    advice = advise(DIGITS, ["none", "smote", "mine"], lambda _: None)
+    recipes = {"none": RECIPES["none"], "smote": RECIPES["smote"], "mine": RECIPES["hard_examples"]}
+    advice = advise(DIGITS, recipes, lambda _: None)
     assert [one.technique for one in advice.first] == ["none"]
     assert {name for warned in advice.leave for name in warned.techniques} == {"smote"}
 
 
 def test_every_rule_speaks_of_recipes_that_exist_and_has_a_source() -> None:
-    for rule in (*TRY, *LEAVE):
-        assert rule.source
-        assert {name.partition("+")[0] for name in rule.techniques} <= set(RECIPES)
+    assert all(rule.source and rule.concerned(RECIPES) for rule in (*TRY, *LEAVE))
+
+
+@pytest.mark.parametrize("shape", [DIGITS, TABLE, TEXT, replace(TEXT, counts={"a": 900, "b": 9})])
+def test_a_renamed_recipe_is_advised_and_warned_of_all_the_same(shape: DataShape) -> None:
+    renamed: dict[str, Recipe] = {f"my_{name}": recipe for name, recipe in RECIPES.items()}
+    advice, before = advise(shape, renamed, lambda _: None), advised(shape)
+    assert [one.technique for one in advice.first] == [f"my_{one.technique}" for one in before.first]
+    assert [warned.techniques for warned in advice.leave] == [
+        tuple(f"my_{name}" for name in warned.techniques) for warned in before.leave
+    ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evenly.advice.costs import Cost
-from evenly.advice.rules import BALANCED_RATIO, LEAVE, SMOTE_FAMILY, TRY, Rule
+from evenly.advice.rules import BALANCED_RATIO, LEAVE, TRY, Rule
 from evenly.advice.shape import DataShape
+from evenly.params.recipes import Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,20 +37,17 @@ class Warned:
     rule: Rule
     because: str
 
+    @property
+    def names(self) -> str:
+        """The techniques, or the first of a family of them."""
+        if self.rule.family and len(self.techniques) > 2:
+            return f"{self.techniques[0]} and its relatives"
+        return ", ".join(self.techniques)
+
 
 @dataclass(frozen=True)
 class Advice:
-    """What to try and what to leave.
-
-    Attributes
-    ----------
-    first
-        At most three techniques, in the order in which to try them.
-    blocked
-        Techniques that would be among them, and why they cannot be run.
-    leave
-        Techniques to leave.
-    """
+    """At most three techniques in their order, those that cannot be run, and those to leave."""
 
     first: tuple[Suggestion, ...]
     blocked: tuple[tuple[Suggestion, str], ...]
@@ -66,27 +64,22 @@ class Advice:
 
 def advise(
     shape: DataShape,
-    recipes: Collection[str],
+    recipes: Mapping[str, Recipe],
     obstacle: Callable[[str], str | None],
     tried: Collection[str] = (),
 ) -> Advice:
-    """Apply the rules.
+    """Apply the rules to the recipes of params.yaml.
 
-    Parameters
-    ----------
-    shape
-        Of the data.
-    recipes
-        Names of those in params.yaml.
-    obstacle
-        Says for a technique why it cannot be run here, None where it can.
-    tried
-        Techniques that have been run, by how they are written on the command line: they are not advised once
-        more.
+    `obstacle` says for a technique why it cannot be run here, None where it can; techniques that have been
+    `tried` are not advised once more.
     """
     needed = shape.ratio > BALANCED_RATIO or shape.smallest_group is not None
-    leave = [_warned(rule, shape, recipes) for rule in LEAVE if needed and rule.holds(shape)]
-    avoided = {name for warned in leave for name in warned.techniques}
+    warnings = [
+        Warned(rule.concerned(recipes), rule, rule.because(shape))
+        for rule in LEAVE
+        if needed and rule.holds(shape)
+    ]
+    out = {*tried, *(name for warned in warnings for name in warned.techniques)}
     first: dict[str, Suggestion] = {}
     blocked: dict[str, tuple[Suggestion, str]] = {}
     for rule in TRY:
@@ -94,23 +87,17 @@ def advise(
             break
         if not rule.holds(shape):
             continue
-        for technique in rule.techniques:
-            known = technique.partition("+")[0] in recipes
-            if not known or technique in {*first, *blocked, *avoided, *tried}:
+        for technique in rule.preferred(recipes):
+            if technique in {*first, *blocked, *out}:
                 continue
             suggestion = Suggestion(technique, rule, rule.because(shape))
-            why = obstacle(technique)
-            if why is None:
+            reason = obstacle(technique)
+            if reason is None:
                 first[technique] = suggestion
                 break
-            blocked[technique] = suggestion, why
-    return Advice(
-        tuple(first.values()), tuple(blocked.values()), tuple(warned for warned in leave if warned.techniques)
-    )
-
-
-def _warned(rule: Rule, shape: DataShape, recipes: Collection[str]) -> Warned:
-    return Warned(tuple(name for name in rule.techniques if name in recipes), rule, rule.because(shape))
+            blocked[technique] = suggestion, reason
+    leave = tuple(warned for warned in warnings if warned.techniques)
+    return Advice(tuple(first.values()), tuple(blocked.values()), leave)
 
 
 def print_advice(
@@ -121,21 +108,7 @@ def print_advice(
     seen: Sequence[str] = (),
     console: Console | None = None,
 ) -> None:
-    """Print what the data are like, what to try and what to leave.
-
-    Parameters
-    ----------
-    title
-        Name of the data set.
-    shape, advice
-        What is told.
-    costs
-        Of one run by technique.
-    seen
-        What runs have shown so far, as sentences.
-    console
-        Where to; None takes the standard output.
-    """
+    """Print what the data are like, what runs have `seen`, what to try at which cost, and what to leave."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -165,7 +138,7 @@ def print_advice(
         console.print("[bold]Leave for now[/bold]")
         table = _grid()
         for warned in advice.leave:
-            table.add_row("•", f"[bold]{escape(_names(warned.techniques))}[/bold]")
+            table.add_row("•", f"[bold]{escape(warned.names)}[/bold]")
             table.add_row("", f"{escape(warned.because)} [dim]{escape(warned.rule.source)}[/dim]")
         console.print(table)
         console.print()
@@ -210,12 +183,6 @@ def _in_all(advice: Advice, costs: Mapping[str, Cost]) -> str:
         return ""
     total = 5 * sum(seconds for seconds in known if seconds is not None)
     return f"   about {_duration(total)}, one run after the other"
-
-
-def _names(techniques: Sequence[str]) -> str:
-    if len(techniques) > 2 and set(techniques) <= set(SMOTE_FAMILY):
-        return "smote and its relatives"
-    return ", ".join(techniques)
 
 
 def _duration(seconds: float) -> str:

@@ -23,15 +23,9 @@ _RUN_S = 17.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run costs.
+    """Wall seconds of one run and their basis (None: `unknown`), and tokens and money of a language model.
 
-    Attributes
-    ----------
-    seconds, basis
-        Wall seconds, and what they are known from: `measured with this technique` or `with other
-        techniques`, `estimated`, or `unknown`; None where nothing is known before the first run.
-    tokens, money
-        Of a language model; money is None where its price is unknown.
+    Money is None where its price is unknown.
     """
 
     seconds: float | None
@@ -49,22 +43,9 @@ def run_cost(
     root: Path,
     journals: Path,
 ) -> Cost:
-    """Estimate what an experiment costs. Nothing is sent anywhere.
+    """Estimate what an experiment costs on its training rows. Nothing is sent anywhere.
 
-    Parameters
-    ----------
-    experiment
-        What would be run.
-    train, entry
-        Its data.
-    params
-        As they are now.
-    keys
-        Names of environment variables to their values: whether the key of an endpoint is there.
-    root
-        The project's folder, in which sweeps have left their measurements.
-    journals
-        Folder of the answers of language models: what is there is not paid for again.
+    Measurements of sweeps lie in the project's folder `root`; an answer in `journals` is not paid for again.
     """
     chosen = params.model_copy(update={"balancing": experiment.technique.recipe})
     plans = make_plans(train.counts, train.schema, chosen, entry, keys)
@@ -88,8 +69,8 @@ def _asking(
     from evenly.llm.preview import plan_estimate
     from evenly.llm.writing.prompts import Prompts
 
-    told = plan_estimate(plans.llm, train, Prompts(root / "prompts"), params.llm, journals)
-    return told.prompt_tokens + told.completion_tokens, told.cost
+    estimate = plan_estimate(plans.llm, train, Prompts(root / "prompts"), params.llm, journals)
+    return estimate.prompt_tokens + estimate.completion_tokens, estimate.cost
 
 
 def _fit_seconds(plans: Plans, train: SampleTable) -> float | None:

@@ -1,16 +1,19 @@
 """The rules: for what data a technique is worth trying early, and for what data it is better left.
 
-Each rule is one entry: when it holds, which techniques it speaks of, why, and where that is known from. Rules
-that recommend stand in the order in which their techniques are to be tried. Nothing is computed here.
+Each rule is one entry: when it holds, which kinds of recipes it speaks of, why, and where that is known from.
+Rules that recommend stand in the order in which their techniques are to be tried. Nothing is computed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from evenly.advice.shape import DataShape
-from evenly.params.generative import MIN_PER_CLASS
+from evenly.params.generative import KINDS, GeneratorKind
+from evenly.params.losses import LossName
+from evenly.params.recipes import Recipe, RecipeTraining
+from evenly.params.resampling import RESAMPLERS, ResamplerSpec
 
 #: Classes this close in size are as good as balanced.
 BALANCED_RATIO = 1.5
@@ -29,42 +32,110 @@ MANY_ROWS, ENOUGH_TO_THIN = 100_000, 1_000
 #: Rows up to which editing texts has been seen to help.
 FEW_TEXTS = 5_000
 
-SMOTE_FAMILY = (
-    "smote",
-    "borderline_smote",
-    "svm_smote",
-    "kmeans_smote",
-    "adasyn",
-    "smote_tomek",
-    "smote_enn",
-)
 _DIGITS = "measured, docs/results/digits_lt.md"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One piece of advice.
+    """One piece of advice: for data of which shape it holds, which recipes it speaks of, why, and its source.
 
-    Attributes
-    ----------
-    name
-        What the rule is about, for tests and for people.
-    techniques
-        Recipes, or recipes with settings as `evenly sweep` takes them. Of a rule that recommends, the first
-        that can be run is taken; a rule that warns speaks of all of them.
-    holds
-        Whether it applies to data of this shape.
-    because
-        Why, in one or two sentences with the numbers of the data.
-    source
-        Where that is known from.
+    A rule that recommends takes its `kinds` in order, and of each the first recipe of params.yaml; a rule that
+    warns speaks of all recipes of its kinds. Those of a `family` can be called by the first of them.
     """
 
     name: str
-    techniques: tuple[str, ...]
+    kinds: tuple[Callable[[Recipe], bool], ...]
     holds: Callable[[DataShape], bool]
     because: Callable[[DataShape], str]
     source: str
+    family: bool = False
+
+    def preferred(self, recipes: Mapping[str, Recipe]) -> list[str]:
+        """The first recipe of each kind."""
+        firsts = (next((name for name, one in recipes.items() if kind(one)), None) for kind in self.kinds)
+        return [name for name in firsts if name is not None]
+
+    def concerned(self, recipes: Mapping[str, Recipe]) -> tuple[str, ...]:
+        """All recipes of its kinds."""
+        return tuple(name for name, recipe in recipes.items() if any(kind(recipe) for kind in self.kinds))
+
+
+# -- kinds of recipes, by what they do -----------------------------------------------------------------------
+
+
+def _only(recipe: Recipe, *producers: str) -> bool:
+    """Whether classes are balanced by these producers and by nothing else, in one round with any model."""
+    return (
+        recipe.producers == producers
+        and recipe.balance_on == "class"
+        and recipe.model is None
+        and recipe.mining is None
+    )
+
+
+def _plain(recipe: Recipe) -> bool:
+    return _only(recipe) and recipe.train == RecipeTraining()
+
+
+def _transforms(recipe: Recipe) -> bool:
+    return _only(recipe, "augment") and recipe.augment is not None and not recipe.augment.copies_of_all
+
+
+def _transforms_batches(recipe: Recipe) -> bool:
+    return _only(recipe) and bool(recipe.train.settings.get("augment"))
+
+
+def _writes(recipe: Recipe) -> bool:
+    return _only(recipe, "llm")
+
+
+def _asks(recipe: Recipe) -> bool:
+    return recipe.llm is not None and recipe.balance_on == "class"
+
+
+def _copies(recipe: Recipe) -> bool:
+    return _only(recipe, "resample") and _method(recipe).rule == "duplicate"
+
+
+def _copies_groups(recipe: Recipe) -> bool:
+    return (
+        recipe.balance_on == "group"
+        and recipe.producers == ("resample",)
+        and _method(recipe).rule == "duplicate"
+    )
+
+
+def _thins(recipe: Recipe) -> bool:
+    return _only(recipe, "resample") and _method(recipe).thins
+
+
+def _interpolates(recipe: Recipe) -> bool:
+    return _only(recipe, "resample") and _method(recipe).interpolates
+
+
+def _interpolates_alone(recipe: Recipe) -> bool:
+    return _interpolates(recipe) and _method(recipe).cleaning is None
+
+
+def _method(recipe: Recipe) -> ResamplerSpec:
+    """What is known of its resampling, where that is a method of our own."""
+    settings = recipe.resample
+    return RESAMPLERS[settings.method] if settings and settings.sampler is None else ResamplerSpec()
+
+
+def _retrains_head_on_groups(recipe: Recipe) -> bool:
+    return not recipe.producers and recipe.train.settings.get("retrain_head") == "group"
+
+
+def _learns_with(loss: LossName) -> Callable[[Recipe], bool]:
+    return lambda recipe: _only(recipe) and recipe.train.loss == loss
+
+
+def _generates_by(kind: GeneratorKind) -> Callable[[Recipe], bool]:
+    return lambda recipe: recipe.generate is not None and recipe.generate.kind == kind
+
+
+# -- the rules -----------------------------------------------------------------------------------------------
 
 
 def _imbalanced(shape: DataShape) -> bool:
@@ -94,14 +165,14 @@ def _reading(shape: DataShape) -> str:
 TRY: tuple[Rule, ...] = (
     Rule(
         "decide differently",
-        ("none",),
+        (_plain,),
         lambda shape: True,
         _reading,
         "Menon et al. 2021; Elor & Averbuch-Elor 2022; +.052 macro F1 measured, docs/results/digits_lt.md",
     ),
     Rule(
         "last layer over groups",
-        ("group_retrain_head",),
+        (_retrains_head_on_groups,),
         lambda shape: shape.smallest_group is not None and shape.network,
         lambda shape: (
             f"The smallest group of class and attribute has {_rows(shape.smallest_group or 0)}: training the "
@@ -111,7 +182,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "copies over groups",
-        ("group_oversampling",),
+        (_copies_groups,),
         lambda shape: shape.smallest_group is not None,
         lambda shape: (
             f"The smallest group of class and attribute has {_rows(shape.smallest_group or 0)}: balancing "
@@ -121,7 +192,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "fewer rows",
-        ("random_undersampling",),
+        (_thins,),
         lambda shape: _imbalanced(shape) and shape.rows >= MANY_ROWS and shape.smallest >= ENOUGH_TO_THIN,
         lambda shape: (
             f"With {shape.rows:,} rows, {shape.smallest:,} of them in the smallest class, most majority rows "
@@ -131,7 +202,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "transforms of images",
-        ("offline_augmentation", "on_the_fly_augmentation"),
+        (_transforms, _transforms_batches),
         lambda shape: _imbalanced(shape) and shape.modality == "image",
         lambda shape: (
             "Transforms keep the label and show the network what it has not seen: the only technique that "
@@ -141,7 +212,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "written rows for scarce texts",
-        ("llm",),
+        (_writes,),
         lambda shape: _imbalanced(shape) and shape.modality == "text" and 2 <= shape.smallest <= FEW_FOR_LLM,
         lambda shape: (
             f"{_classes(shape.below(FEW_FOR_LLM + 1))} at most {FEW_FOR_LLM} rows: rows of a language model "
@@ -151,7 +222,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "prior in the loss",
-        ("logit_adjustment",),
+        (_learns_with("logit_adjusted"),),
         lambda shape: _imbalanced(shape) and shape.network,
         lambda shape: (
             "Free, and consistent for the balanced error: the network learns with the class shares taken "
@@ -161,7 +232,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "weights",
-        ("class_weights",),
+        (_learns_with("weighted"),),
         _imbalanced,
         lambda shape: (
             "Free. "
@@ -177,7 +248,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "rows between rows",
-        ("smote",),
+        (_interpolates_alone,),
         lambda shape: (
             _imbalanced(shape)
             and shape.modality == "table"
@@ -197,7 +268,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "edited texts",
-        ("offline_augmentation",),
+        (_transforms,),
         lambda shape: _imbalanced(shape) and shape.modality == "text" and shape.rows <= FEW_TEXTS,
         lambda shape: (
             f"With {_rows(shape.rows)}, small edits of the texts can help; they say nothing new, so expect "
@@ -207,7 +278,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "copies",
-        ("random_oversampling",),
+        (_copies,),
         _imbalanced,
         lambda shape: (
             "The plainest way of balancing: what any technique that makes rows has to beat, and close to "
@@ -218,7 +289,7 @@ TRY: tuple[Rule, ...] = (
     ),
     Rule(
         "written rows for scarce tables",
-        ("llm",),
+        (_writes,),
         lambda shape: _imbalanced(shape) and shape.modality == "table" and 2 <= shape.smallest <= FEW_FOR_LLM,
         lambda shape: (
             f"The smallest class has {_rows(shape.smallest)}, few enough for rows of a language model to pay "
@@ -233,89 +304,77 @@ def _smote_is_vain(shape: DataShape) -> bool:
     return (shape.dimensions or 0) > MANY_COLUMNS or shape.nominal_share > MOSTLY_NOMINAL
 
 
+def _needs_rows(kind: GeneratorKind) -> Rule:
+    """Leave a generator where classes have too few rows to train it."""
+    spec = KINDS[kind]
+    least = spec.min_per_class
+    return Rule(
+        f"{spec.title} needs rows",
+        (_generates_by(kind),),
+        lambda shape: shape.modality in spec.modalities and bool(shape.below(least)),
+        lambda shape: f"{_classes(shape.below(least))} fewer than {least} rows{spec.with_fewer}.",
+        spec.source,
+    )
+
+
 #: Techniques to leave, for now or for good; a rule here overrules those above.
 LEAVE: tuple[Rule, ...] = (
-    Rule(
-        "a GAN needs rows",
-        ("gan", "hybrid_augment_gan"),
-        lambda shape: shape.modality != "text" and bool(shape.below(MIN_PER_CLASS["gan"])),
-        lambda shape: (
-            f"{_classes(shape.below(MIN_PER_CLASS['gan']))} fewer than {MIN_PER_CLASS['gan']} rows: a GAN "
-            "makes things worse there."
-        ),
-        "arXiv 2603.16134",
-    ),
-    Rule(
-        "a VAE needs rows",
-        ("vae", "hybrid_augment_vae"),
-        lambda shape: shape.modality != "text" and bool(shape.below(MIN_PER_CLASS["vae"])),
-        lambda shape: (
-            f"{_classes(shape.below(MIN_PER_CLASS['vae']))} fewer than {MIN_PER_CLASS['vae']} rows, too few "
-            "to learn a distribution from."
-        ),
-        "docs/recipes.md",
-    ),
-    Rule(
-        "a language model of one's own needs rows",
-        ("language_model",),
-        lambda shape: shape.modality == "text" and bool(shape.below(MIN_PER_CLASS["language_model"])),
-        lambda shape: (
-            f"{_classes(shape.below(MIN_PER_CLASS['language_model']))} fewer than "
-            f"{MIN_PER_CLASS['language_model']} rows; a small model trained on them writes plausible word "
-            "salad."
-        ),
-        "docs/recipes.md",
-    ),
+    *(_needs_rows(kind) for kind in KINDS),
     Rule(
         "SMOTE on pixels",
-        SMOTE_FAMILY,
+        (_interpolates,),
         lambda shape: shape.modality == "image",
         lambda shape: "A mean of two pictures is a double exposure and no picture of the class.",
         f"smote −.012, adasyn −.006 macro F1, neither differs from no balancing, {_DIGITS}",
+        family=True,
     ),
     Rule(
         "SMOTE on texts",
-        SMOTE_FAMILY,
+        (_interpolates,),
         lambda shape: shape.modality == "text",
         lambda shape: (
             "Between the vectors of two texts there is no text, and in hundreds of dimensions such rows say "
             "little that is new."
         ),
         "Blagus & Lusa 2013",
+        family=True,
     ),
     Rule(
         "SMOTE on wide tables",
-        SMOTE_FAMILY,
+        (_interpolates,),
         lambda shape: shape.modality == "table" and (shape.dimensions or 0) > MANY_COLUMNS,
         lambda shape: (
             f"In {shape.dimensions} columns its rows have about two thirds of the real variance and say "
             "little that is new."
         ),
         "Blagus & Lusa 2013",
+        family=True,
     ),
     Rule(
         "SMOTE on categories",
-        SMOTE_FAMILY,
+        (_interpolates,),
         lambda shape: shape.modality == "table" and shape.nominal_share > MOSTLY_NOMINAL,
         lambda shape: (
             f"{shape.nominal_share:.0%} of the features are categories, between which there is nothing: its "
             "rows are copies or mixtures."
         ),
         "Chawla et al. 2002, section 6.1",
+        family=True,
     ),
     Rule(
         "SMOTE on few rows",
-        SMOTE_FAMILY,
+        (_interpolates,),
         lambda shape: shape.modality == "table" and 0 < shape.smallest < ENOUGH_FOR_SMOTE,
         lambda shape: (
             f"The smallest class has {_rows(shape.smallest)} and SMOTE looks for five neighbours: what it "
             "makes there is nearly copies."
         ),
         "imbalanced-learn refuses it; docs/recipes.md",
+        family=True,
     ),
     Rule(
         "undersampling throws away",
-        ("random_undersampling",),
+        (_thins,),
         lambda shape: shape.smallest < ENOUGH_TO_THIN,
         lambda shape: (
             f"It would leave {shape.smallest * len(shape.counts):,} of {shape.rows:,} rows, {shape.smallest} "
@@ -325,7 +384,7 @@ LEAVE: tuple[Rule, ...] = (
     ),
     Rule(
         "written rows are for few rows",
-        ("llm", "llm_smote", "llm_focal", "llm_paraphrase", "llm_boundary"),
+        (_asks,),
         lambda shape: shape.modality != "image" and shape.smallest > FEW_FOR_LLM,
         lambda shape: (
             f"The smallest class has {_rows(shape.smallest)}: a language model's rows pay off with 5 to 20, "
@@ -335,7 +394,7 @@ LEAVE: tuple[Rule, ...] = (
     ),
     Rule(
         "focal loss is for detection",
-        ("focal",),
+        (_learns_with("focal"),),
         lambda shape: shape.network,
         lambda shape: (
             "Made for dense detection; on plain class imbalance gains are small and calibration suffers."

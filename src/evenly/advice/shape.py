@@ -80,15 +80,7 @@ class DataShape:
 
 
 def data_shape(train: SampleTable, validation: SampleTable, params: Params) -> DataShape:
-    """Say what a data set is like.
-
-    Parameters
-    ----------
-    train, validation
-        The splits; test rows are not looked at.
-    params
-        For the model, the tiers, and how many columns a category gets.
-    """
+    """Say what a data set is like, as its training and validation rows, the model and the tiers have it."""
     modality = train.modality
     by_tier = tiers(train.counts, params.tiers)
     features = train.schema.features

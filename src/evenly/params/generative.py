@@ -22,8 +22,29 @@ SamplingMode = Literal["prior", "near", "interpolate"]
 Numbers = Literal["modes", "quantile"]
 Distortion = Literal["colour", "translation", "cutout"]
 
-#: A class with fewer real training rows is left to augmentation, unless the recipe says otherwise.
-MIN_PER_CLASS: Mapping[GeneratorKind, int] = {"gan": 50, "vae": 10, "language_model": 10}
+
+@dataclass(frozen=True)
+class KindSpec:
+    """A kind of generator: for which data, and why it is left where classes have too few rows.
+
+    A class with fewer than `min_per_class` real training rows is left to augmentation, unless the recipe says
+    otherwise.
+    """
+
+    title: str
+    modalities: tuple[Modality, ...]
+    min_per_class: int
+    with_fewer: str
+    source: str = "docs/recipes.md"
+
+
+KINDS: Mapping[GeneratorKind, KindSpec] = {
+    "gan": KindSpec("a GAN", ("image", "table"), 50, ": a GAN makes things worse there", "arXiv 2603.16134"),
+    "vae": KindSpec("a VAE", ("image", "table"), 10, ", too few to learn a distribution from"),
+    "language_model": KindSpec(
+        "a language model", ("text",), 10, "; a small model trained on them writes plausible word salad"
+    ),
+}
 
 
 class GeneratorTraining(Settings):
@@ -46,10 +67,11 @@ class GeneratorTraining(Settings):
         Training stops after so many checkpoints without a better one; null runs all steps.
     hold_out
         Share of the training rows of each class of ten or more that only judge; 0 keeps the last state.
-    modality, criterion
-        Of the data that it learns from, and what it is judged by while it is trained.
+    kind, modality, criterion
+        The kind of a recipe, the data that it learns from, and what it is judged by while it is trained.
     """
 
+    kind: ClassVar[GeneratorKind]
     modality: ClassVar[Modality]
     criterion: ClassVar[str]
 
@@ -80,6 +102,7 @@ class ImageGanSettings(GeneratorTraining):
     """
 
     name: Literal["image_gan"] = "image_gan"
+    kind: ClassVar[GeneratorKind] = "gan"
     modality: ClassVar[Modality] = "image"
     criterion: ClassVar[str] = "mmd"
     steps: PositiveInt = 1500
@@ -109,6 +132,7 @@ class ImageVaeSettings(GeneratorTraining):
     """
 
     name: Literal["image_vae"] = "image_vae"
+    kind: ClassVar[GeneratorKind] = "vae"
     modality: ClassVar[Modality] = "image"
     criterion: ClassVar[str] = "negative_elbo"
     steps: PositiveInt = 1500
@@ -144,6 +168,7 @@ class TableGanSettings(GeneratorTraining):
     """
 
     name: Literal["table_gan"] = "table_gan"
+    kind: ClassVar[GeneratorKind] = "gan"
     modality: ClassVar[Modality] = "table"
     criterion: ClassVar[str] = "mmd"
     steps: PositiveInt = 1500
@@ -166,6 +191,7 @@ class TableVaeSettings(GeneratorTraining):
     """
 
     name: Literal["table_vae"] = "table_vae"
+    kind: ClassVar[GeneratorKind] = "vae"
     modality: ClassVar[Modality] = "table"
     criterion: ClassVar[str] = "negative_elbo"
     steps: PositiveInt = 1500
@@ -203,6 +229,7 @@ class LanguageModelSettings(GeneratorTraining):
     """
 
     name: Literal["language_model"] = "language_model"
+    kind: ClassVar[GeneratorKind] = "language_model"
     modality: ClassVar[Modality] = "text"
     criterion: ClassVar[str] = "nll"
     steps: PositiveInt = 800
@@ -269,7 +296,7 @@ class GenerativeSettings(Settings):
     max_synthetic_share
         Generated rows are at most this share of a class's rows.
     min_per_class
-        A class with fewer real training rows falls back to augmentation; null takes `MIN_PER_CLASS`.
+        A class with fewer real training rows falls back to augmentation; null takes that of `KINDS`.
     sampling
         How the trained generator is sampled.
     image_gan, image_vae, table_gan, table_vae, language_model
@@ -304,14 +331,17 @@ def generator_settings(settings: GenerativeSettings, modality: Modality, where: 
     RecipeError
         When there is none.
     """
-    if (settings.kind == "language_model") != (modality == "text"):
-        fitting = "language_model" if modality == "text" else "gan or vae"
+    if modality not in KINDS[settings.kind].modalities:
+        fitting = " or ".join(name for name, kind in KINDS.items() if modality in kind.modalities)
         raise RecipeError(
             f"params.yaml: {where}.kind is {settings.kind!r}, but {modality} data takes {fitting}."
         )
-    name = settings.kind if modality == "text" else f"{modality}_{settings.kind}"
-    chosen: GeneratorSettings = getattr(settings, name)
-    return chosen
+    fields = (getattr(settings, name) for name in GenerativeSettings.model_fields)
+    return next(
+        one
+        for one in fields
+        if isinstance(one, GeneratorTraining) and (one.kind, one.modality) == (settings.kind, modality)
+    )
 
 
 @dataclass(frozen=True)
@@ -345,14 +375,14 @@ def gated_counts(asked: Mapping[str, int], real: Mapping[str, int], settings: Ge
     settings
         Of the recipe.
     """
-    least = settings.min_per_class or MIN_PER_CLASS[settings.kind]
+    kind = KINDS[settings.kind]
+    least = settings.min_per_class or kind.min_per_class
     refused = [name for name, count in asked.items() if count and real[name] < least]
-    title = {"gan": "a GAN", "vae": "a VAE", "language_model": "a language model"}[settings.kind]
     return Gated(
         counts={name: 0 if name in refused else count for name, count in asked.items()},
         fallbacks={name: asked[name] for name in refused},
         reasons={
-            name: f"Class {name!r} has {real[name]} training rows and {title} needs {least} "
+            name: f"Class {name!r} has {real[name]} training rows and {kind.title} needs {least} "
             f"(generate.min_per_class): its {asked[name]} rows are left to augmentation."
             for name in refused
         },

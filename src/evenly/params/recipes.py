@@ -116,6 +116,10 @@ class RecipeModel(Settings):
         return type(entry).model_validate(entry.model_dump() | self.settings)
 
 
+#: In the order in which they fill up.
+PRODUCERS = ("llm", "augment", "generate", "resample")
+
+
 class Recipe(Settings):
     """One balancing technique: any of the producers, what to train how, and whether there is a second round.
 
@@ -137,6 +141,11 @@ class Recipe(Settings):
     train: RecipeTraining = RecipeTraining()
     mining: MiningSettings | None = None
     finetune: FinetuneSettings | None = None
+
+    @property
+    def producers(self) -> tuple[str, ...]:
+        """Which producers it has, in the order in which they fill up."""
+        return tuple(name for name in PRODUCERS if getattr(self, name) is not None)
 
     @model_validator(mode="after")
     def _finetune_needs_hard_rows(self) -> Recipe:
