@@ -37,10 +37,10 @@ _DIGITS = "measured, docs/results/digits_lt.md"
 
 @dataclass(frozen=True)
 class Rule:
-    """One piece of advice: for data of which shape it holds, which recipes it speaks of, why, and its source.
+    """One piece of advice: the data for which it holds, the recipes that it speaks of, why, and its source.
 
-    A rule that recommends takes its `kinds` in order, and of each the first recipe of params.yaml; a rule that
-    warns speaks of all recipes of its kinds. Those of a `family` can be called by the first of them.
+    A rule that recommends takes its `kinds` in order, and of each the first recipe of params.yaml; one
+    that warns speaks of all recipes of its kinds. Those of a `family` can be called by the first of them.
     """
 
     name: str
