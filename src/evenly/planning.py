@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from evenly.errors import RecipeError
@@ -92,34 +92,99 @@ def find_recipe(params: Params) -> Recipe:
     raise RecipeError(f"params.yaml: balancing is {params.balancing!r}, which is no entry of recipes{hint}")
 
 
+@dataclass
+class _Case:
+    """A recipe, the data set that it is for, and the rows that its producers are planned to make so far.
+
+    `counts` are the real training rows, by group where the recipe balances groups.
+    """
+
+    params: Params
+    entry: DatasetEntry
+    keys: Mapping[str, str]
+    modality: Modality
+    counts: Counts = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.recipe = find_recipe(self.params)
+        self.where = f"recipes.{self.params.balancing}"
+        self.planned = dict(self.counts)
+        self.expected = {"train": dict(self.counts)}
+
+    def goal(self, targets: Targets, section: str) -> dict[str, int]:
+        """The number of rows that each class is brought to by the producer `section`."""
+        class_tiers = tiers(self.counts, self.params.tiers)
+        where = f"{self.where}.{section}.targets"
+        # The quota of a language model depends on real rows alone, whatever other producers make.
+        present = self.counts if section == "llm" else self.planned
+        return target_counts(targets, self.counts, present, class_tiers, where)
+
+    def add(self, step: str, rows: Counts) -> None:
+        """Count the new rows of a producer."""
+        self.planned = {name: n + rows.get(name, 0) for name, n in self.planned.items()}
+        self.expected[step] = dict(self.planned)
+
+    def policy(self, name: str, section: str = "augment") -> Policy:
+        """The policy of this name, without mirror images that would change a label."""
+        resolved = DEFAULT_POLICY[self.modality] if name == "auto" else name
+        policies, where = self.params.policies, f"params.yaml: {self.where}.{section}.policy"
+        if resolved not in policies:
+            raise RecipeError(f"{where} is {name!r}; policies are {', '.join(policies)}.")
+        policy = policies[resolved]
+        if policy.modality != self.modality:
+            fitting = ", ".join(n for n, p in policies.items() if p.modality == self.modality)
+            raise RecipeError(
+                f"{where} {resolved!r} is for {policy.modality} data, "
+                f"but {self.params.dataset!r} is {self.modality} data; choose one of {fitting}."
+            )
+        return policy.restricted_to_flips(self.entry.flip)
+
+    def endpoint(self) -> EngineSettings:
+        """The endpoint that the recipe asks."""
+        without = [name for name, recipe in self.params.recipes.items() if recipe.llm is None]
+        return require_endpoint(self.params.llm, self.keys, self.params.balancing, without)
+
+    def required(self, groups: Counts | None, key: str) -> Counts:
+        """The rows of each group, where there are groups."""
+        if not groups:
+            raise RecipeError(
+                f"params.yaml: {self.where}.{key} is group, but the data set {self.params.dataset!r} has no "
+                "spurious attribute; name its column in datasets.yaml (columns: attribute), or say class."
+            )
+        return groups
+
+    def check_judge_and_sampler(self) -> None:
+        """Refuse a judge without an endpoint (images are not shown to one), and a sampler that cannot be."""
+        recipe, params = self.recipe, self.params
+        generates = recipe.llm is not None or recipe.generate is not None
+        if params.filter.judge is not None and params.llm is None and generates and self.modality != "image":
+            raise RecipeError(JUDGE_WITHOUT_ENDPOINT)
+        if recipe.resample is not None and recipe.resample.sampler is not None:
+            made_sampler(recipe.resample.sampler, recipe.resample.options, seed=0)
+
+
 def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str]) -> None:
     """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest.
-
-    Parameters
-    ----------
-    params, entry, keys
-        As for `make_plans`.
 
     Raises
     ------
     RecipeError
         When recipe, model, loss and data set do not go together.
     """
-    recipe = find_recipe(params)
-    where = f"recipes.{params.balancing}"
+    case = _Case(params, entry, keys, entry.modality)
+    recipe = case.recipe
     if recipe.llm is not None:
-        resolved_mode(recipe.llm.mode, entry.modality, f"{where}.llm")
-        _endpoint(params, keys)
+        resolved_mode(recipe.llm.mode, entry.modality, f"{case.where}.llm")
+        case.endpoint()
     if recipe.augment is not None:
-        _policy(recipe.augment.policy, entry.modality, params, where)
+        case.policy(recipe.augment.policy)
     if recipe.generate is not None:
-        generator_settings(recipe.generate, entry.modality, f"{where}.generate")
-    _check_judge(recipe, entry.modality, params)
-    _check_sampler(recipe)
-    train = _train_plan(recipe, entry.modality, params, entry, where)
-    grouped = recipe.balance_on == "group", train.training.retrain_head == "group"
-    if any(grouped) and entry.columns.attribute is None:
-        _required(None, f"{where}.{'balance_on' if grouped[0] else 'train.retrain_head'}", params)
+        generator_settings(recipe.generate, entry.modality, f"{case.where}.generate")
+    case.check_judge_and_sampler()
+    train = _train_plan(case)
+    by_group = recipe.balance_on == "group"
+    if (by_group or train.training.retrain_head == "group") and entry.columns.attribute is None:
+        case.required(None, "balance_on" if by_group else "train.retrain_head")
 
 
 def make_plans(
@@ -157,52 +222,22 @@ def make_plans(
     RecipeError
         When recipe, model, loss and data set do not go together.
     """
-    recipe = find_recipe(params)
-    where = f"recipes.{params.balancing}"
-    by = recipe.balance_on
+    case = _Case(params, entry, keys, schema.modality, counts)
+    recipe, by = case.recipe, case.recipe.balance_on
     if by == "group":
-        counts = _required(groups, f"{where}.balance_on", params)
-    _check_judge(recipe, schema.modality, params)
-    _check_sampler(recipe)
-    class_tiers = tiers(counts, params.tiers)
-    planned = dict(counts)
-    expected = {"train": dict(counts)}
-
-    llm = None
-    if recipe.llm is not None:
-        asked = _llm_counts(recipe.llm, counts, class_tiers, f"{where}.llm")
-        llm = _llm_plan(recipe.llm, asked, by, schema, params, entry, keys)
-        planned = {name: planned[name] + asked[name] for name in planned}
-        expected["llm"] = dict(planned)
-
-    augment = None
-    if recipe.augment is not None:
-        augment = _augment_plan(recipe.augment, counts, planned, class_tiers, schema, params, entry, where)
-        planned = {name: planned[name] + augment.counts.get(name, 0) for name in planned}
-        expected["augment"] = dict(planned)
-
+        case = replace(case, counts=case.required(groups, "balance_on"))
+    case.check_judge_and_sampler()
+    # In the order in which producers fill up: each counts what those before it are asked for.
+    llm = None if recipe.llm is None else _llm_plan(recipe.llm, case)
+    augment = None if recipe.augment is None else _augment_plan(recipe.augment, case)
     generate = None
     if recipe.generate is not None:
-        generate, left = _generate_plan(recipe.generate, counts, planned, class_tiers, schema, params, where)
-        if any(left.values()):
-            augment = _with_fallbacks(augment, left, schema, params, entry, where)
-            planned = {name: planned[name] + left.get(name, 0) for name in planned}
-            expected["augment"] = dict(planned)
-        planned = {name: planned[name] + generate.counts.get(name, 0) for name in planned}
-        expected["generate"] = dict(planned)
-
-    resample = None
-    if recipe.resample is not None:
-        resample = _resample_plan(recipe.resample, counts, planned, class_tiers, params, where)
-        if recipe.resample.spec.thins:
-            planned = {name: min(n, resample.targets.get(name, n)) for name, n in planned.items()}
-        else:
-            planned = {name: max(n, resample.targets.get(name, n)) for name, n in planned.items()}
-        expected["resample"] = dict(planned)
-
-    train = _train_plan(recipe, schema.modality, params, entry, where)
+        generate, augment = _generate_plan(recipe.generate, augment, case)
+    resample = None if recipe.resample is None else _resample_plan(recipe.resample, case)
+    train = _train_plan(case)
     if train.training.retrain_head == "group":
-        _required(groups, f"{where}.train.retrain_head", params)
+        case.required(groups, "train.retrain_head")
+    expected = case.expected
     by_class = {step: class_totals(n, schema.classes) if by == "group" else n for step, n in expected.items()}
     return Plans(
         llm=llm,
@@ -215,30 +250,6 @@ def make_plans(
         expected=by_class,
         groups=expected if by == "group" else {"train": dict(groups)} if groups else {},
     )
-
-
-def _check_judge(recipe: Recipe, modality: Modality, params: Params) -> None:
-    """Refuse a judge of generated rows without an endpoint; images are not shown to one."""
-    generates = recipe.llm is not None or recipe.generate is not None
-    if params.filter.judge is not None and params.llm is None and generates and modality != "image":
-        raise RecipeError(JUDGE_WITHOUT_ENDPOINT)
-
-
-def _check_sampler(recipe: Recipe) -> None:
-    """Refuse a sampler of imbalanced-learn that there is not, or that does not take its options."""
-    settings = recipe.resample
-    if settings is not None and settings.sampler is not None:
-        made_sampler(settings.sampler, settings.options, seed=0)
-
-
-def _required(groups: Counts | None, where: str, params: Params) -> Counts:
-    """The rows of each group, where there are groups."""
-    if not groups:
-        raise RecipeError(
-            f"params.yaml: {where} is group, but the data set {params.dataset!r} has no spurious attribute; "
-            "name its column in datasets.yaml (columns: attribute), or say class."
-        )
-    return groups
 
 
 R = TypeVar("R", bound=RowsPlan)
@@ -277,143 +288,80 @@ def target_counts(
     return by_rule | targets.classes
 
 
-def _llm_counts(
-    settings: LlmRecipe, counts: Counts, class_tiers: Mapping[str, Tier], where: str
-) -> dict[str, int]:
-    """New rows of each class or group; they depend on real rows alone, whatever other producers make."""
-    goal = target_counts(settings.targets, counts, counts, class_tiers, f"{where}.targets")
-    return {name: max(0, goal[name] - counts[name]) for name in counts}
-
-
-def _llm_plan(
-    settings: LlmRecipe,
-    asked: Counts,
-    by: BalanceOn,
-    schema: Schema,
-    params: Params,
-    entry: DatasetEntry,
-    keys: Mapping[str, str],
-) -> LlmPlan:
+def _llm_plan(settings: LlmRecipe, case: _Case) -> LlmPlan:
     """What the endpoint is asked for: so many rows of each class, or of each group."""
-    where = f"recipes.{params.balancing}.llm"
-    mode = resolved_mode(settings.mode, schema.modality, where)
-    engine = _endpoint(params, keys)
-    asking = {name: getattr(settings, name) for name in AskingSettings.model_fields}
-    return LlmPlan(
-        mode=mode,
-        counts=dict(asked) if by == "class" else {},
-        group_counts=nested(asked) if by == "group" else {},
-        attribute=entry.columns.attribute if by == "group" else None,
-        notes=entry.classes,
-        asking=AskingSettings(**asking),
-        model=AskedModel.of(engine),
-        seed=params.seed,
+    goal = case.goal(settings.targets, "llm")
+    rows = {name: max(0, goal[name] - n) for name, n in case.counts.items()}
+    grouped = case.recipe.balance_on == "group"
+    plan = LlmPlan(
+        mode=resolved_mode(settings.mode, case.modality, f"{case.where}.llm"),
+        counts={} if grouped else rows,
+        group_counts=nested(rows) if grouped else {},
+        attribute=case.entry.columns.attribute if grouped else None,
+        notes=case.entry.classes,
+        asking=AskingSettings(**{name: getattr(settings, name) for name in AskingSettings.model_fields}),
+        model=AskedModel.of(case.endpoint()),
+        seed=case.params.seed,
     )
+    case.add("llm", rows)
+    return plan
 
 
-def _endpoint(params: Params, keys: Mapping[str, str]) -> EngineSettings:
-    without = [name for name, recipe in params.recipes.items() if recipe.llm is None]
-    return require_endpoint(params.llm, keys, params.balancing, without)
-
-
-def _augment_plan(
-    settings: AugmentSettings,
-    counts: Counts,
-    planned: Counts,
-    class_tiers: Mapping[str, Tier],
-    schema: Schema,
-    params: Params,
-    entry: DatasetEntry,
-    where: str,
-) -> AugmentPlan:
-    policy = _policy(settings.policy, schema.modality, params, where).restricted_to_flips(entry.flip)
-    goal = target_counts(settings.targets, counts, planned, class_tiers, f"{where}.augment.targets")
-    made = {
-        name: max(0, goal[name] - planned[name], settings.copies_of_all * counts[name]) for name in planned
+def _augment_plan(settings: AugmentSettings, case: _Case) -> AugmentPlan:
+    policy = case.policy(settings.policy)
+    goal = case.goal(settings.targets, "augment")
+    rows = {
+        name: max(0, goal[name] - n, settings.copies_of_all * case.counts[name])
+        for name, n in case.planned.items()
     }
-    return AugmentPlan(policy=policy, counts=made, seed=params.seed)
+    case.add("augment", rows)
+    return AugmentPlan(policy=policy, counts=rows, seed=case.params.seed)
 
 
 def _generate_plan(
-    settings: GenerateRecipe,
-    counts: Counts,
-    planned: Counts,
-    class_tiers: Mapping[str, Tier],
-    schema: Schema,
-    params: Params,
-    where: str,
-) -> tuple[GeneratePlan, dict[str, int]]:
-    """The generator's plan, and the rows of classes too small for it, which augmentation makes instead."""
-    where = f"{where}.generate"
-    generator = generator_settings(settings, schema.modality, where)
-    goal = target_counts(settings.targets, counts, planned, class_tiers, f"{where}.targets")
-    asked = {name: max(0, goal[name] - planned[name]) for name in planned}
-    gated = gated_counts(asked, counts, settings)
+    settings: GenerateRecipe, augment: AugmentPlan | None, case: _Case
+) -> tuple[GeneratePlan, AugmentPlan | None]:
+    """The generator's plan, and that of augmentation with the rows of classes too small for the generator."""
+    generator = generator_settings(settings, case.modality, f"{case.where}.generate")
+    goal = case.goal(settings.targets, "generate")
+    gated = gated_counts(
+        {name: max(0, goal[name] - n) for name, n in case.planned.items()}, case.counts, settings
+    )
     plan = GeneratePlan(
         kind=settings.kind,
-        counts=share_capped(gated.counts, planned, settings.max_synthetic_share),
+        counts=share_capped(gated.counts, case.planned, settings.max_synthetic_share),
         generator=generator,
         sampling=settings.sampling,
         fallbacks=gated.reasons,
-        seed=params.seed,
-        threads=params.threads,
+        seed=case.params.seed,
+        threads=case.params.threads,
     )
-    return plan, gated.fallbacks
+    left = gated.fallbacks
+    if any(left.values()):
+        if augment is None:
+            augment = AugmentPlan(policy=case.policy("auto"), counts=left, seed=case.params.seed)
+        else:
+            rows = {name: n + left.get(name, 0) for name, n in augment.counts.items()}
+            augment = augment.model_copy(update={"counts": left | rows})
+        case.add("augment", left)
+    case.add("generate", plan.counts)
+    return plan, augment
 
 
-def _with_fallbacks(
-    plan: AugmentPlan | None,
-    left: Counts,
-    schema: Schema,
-    params: Params,
-    entry: DatasetEntry,
-    where: str,
-) -> AugmentPlan:
-    """The augmentation plan with the rows of classes that a generator was refused for."""
-    if plan is None:
-        policy = _policy("auto", schema.modality, params, where).restricted_to_flips(entry.flip)
-        return AugmentPlan(policy=policy, counts=dict(left), seed=params.seed)
-    names = [*plan.counts, *(name for name in left if name not in plan.counts)]
-    added = {name: plan.counts.get(name, 0) + left.get(name, 0) for name in names}
-    return plan.model_copy(update={"counts": added})
-
-
-def _policy(name: str, modality: Modality, params: Params, where: str) -> Policy:
-    resolved = DEFAULT_POLICY[modality] if name == "auto" else name
-    if resolved not in params.policies:
-        raise RecipeError(
-            f"params.yaml: {where}.augment.policy is {name!r}; policies are {', '.join(params.policies)}."
-        )
-    policy = params.policies[resolved]
-    if policy.modality != modality:
-        fitting = ", ".join(n for n, p in params.policies.items() if p.modality == modality)
-        raise RecipeError(
-            f"params.yaml: {where}.augment.policy {resolved!r} is for {policy.modality} data, "
-            f"but {params.dataset!r} is {modality} data; choose one of {fitting}."
-        )
-    return policy
-
-
-def _resample_plan(
-    settings: ResampleSettings,
-    counts: Counts,
-    planned: Counts,
-    class_tiers: Mapping[str, Tier],
-    params: Params,
-    where: str,
-) -> ResamplePlan:
+def _resample_plan(settings: ResampleSettings, case: _Case) -> ResamplePlan:
     goal: dict[str, int] = {}
     default = settings.spec.default_targets
     if default is not None:
-        goal = target_counts(
-            settings.targets or default, counts, planned, class_tiers, f"{where}.resample.targets"
-        )
+        goal = case.goal(settings.targets or default, "resample")
     elif settings.targets is not None:
         raise RecipeError(
-            f"params.yaml: {where}.resample.targets has no meaning with "
+            f"params.yaml: {case.where}.resample.targets has no meaning with "
             f"{settings.sampler or settings.method!r}, which removes "
             "the rows that it finds; take the key out."
         )
+    bound = min if settings.spec.thins else max
+    case.planned = {name: bound(n, goal.get(name, n)) for name, n in case.planned.items()}
+    case.expected["resample"] = dict(case.planned)
     return ResamplePlan(
         method=settings.method,
         targets=goal,
@@ -423,17 +371,16 @@ def _resample_plan(
         sampler=settings.sampler,
         options=settings.options,
         thins=settings.sampler is not None and settings.spec.thins,
-        seed=params.seed,
+        seed=case.params.seed,
     )
 
 
-def _train_plan(
-    recipe: Recipe, modality: Modality, params: Params, entry: DatasetEntry, where: str
-) -> TrainPlan:
+def _train_plan(case: _Case) -> TrainPlan:
     """The resolved model, loss and optimisation; what this model and loss do not read stays at its default.
 
     Without that, editing the settings of one loss or of the networks would train every model again.
     """
+    recipe, modality, params = case.recipe, case.modality, case.params
     model, settings = resolved_model(recipe, modality, params)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
@@ -443,8 +390,7 @@ def _train_plan(
     if network:
         training = resolved_training(params.train, settings, recipe.train.settings)
     if modality == "image" and training.augment is not None:
-        policy = _policy(training.augment, modality, params, f"{where}.train")
-        augment = policy.restricted_to_flips(entry.flip)
+        augment = case.policy(training.augment, "train.augment")
     sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
@@ -455,7 +401,7 @@ def _train_plan(
         and recipe.resample.spec.interpolates
     ):
         raise RecipeError(
-            f"params.yaml: {where}.resample makes rows that are vectors without a text, which the model "
+            f"params.yaml: {case.where}.resample makes rows that are vectors without a text, which the model "
             f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."
         )
     return TrainPlan(

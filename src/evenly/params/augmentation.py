@@ -25,6 +25,12 @@ FlipAxes = Literal["none", "horizontal", "vertical", "both"]
 # -- images: lengths are shares of the picture's side, so that one policy serves 8 and 800 pixels ----------
 
 
+class Transform(Settings):
+    """What every transform but the mirror images has: the probability with which it is drawn."""
+
+    probability: Probability = 1.0
+
+
 class Flip(Settings):
     """Mirror images, each direction with its own probability."""
 
@@ -32,26 +38,23 @@ class Flip(Settings):
     vertical: Probability = 0.0
 
 
-class Rotate(Settings):
+class Rotate(Transform):
     """Rotation about the centre by an angle uniform in ± `degrees`."""
 
     degrees: Annotated[float, Field(ge=0, le=180)]
-    probability: Probability = 1.0
 
 
-class Shift(Settings):
+class Shift(Transform):
     """Translation, each direction uniform in ± `share` of the side."""
 
     share: Annotated[float, Field(ge=0, le=0.5)]
-    probability: Probability = 1.0
 
 
-class Scale(Settings):
+class Scale(Transform):
     """Zoom about the centre by a factor log-uniform between `low` and `high` (above 1 enlarges)."""
 
     low: Annotated[float, Field(ge=0.1, le=10)]
     high: Annotated[float, Field(ge=0.1, le=10)]
-    probability: Probability = 1.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Scale:
@@ -60,73 +63,64 @@ class Scale(Settings):
         return self
 
 
-class Shear(Settings):
+class Shear(Transform):
     """Slant of the vertical lines by an angle uniform in ± `degrees`."""
 
     degrees: Annotated[float, Field(ge=0, le=60)]
-    probability: Probability = 1.0
 
 
-class Crop(Settings):
+class Crop(Transform):
     """A window that leaves out up to `share` of each side, anywhere, brought back to full size."""
 
     share: Annotated[float, Field(ge=0, le=0.9)]
-    probability: Probability = 1.0
 
 
-class Brightness(Settings):
+class Brightness(Transform):
     """All values raised or lowered by a share of the full range, uniform in ± `strength`."""
 
     strength: Annotated[float, Field(ge=0, le=1)]
-    probability: Probability = 1.0
 
 
-class Contrast(Settings):
+class Contrast(Transform):
     """Values stretched about the picture's mean level by a factor uniform in 1 ± `strength`."""
 
     strength: Annotated[float, Field(ge=0, le=1)]
-    probability: Probability = 1.0
 
 
-class Hue(Settings):
+class Hue(Transform):
     """Colours turned about the grey axis by an angle uniform in ± `degrees`; grey pictures stay grey."""
 
     degrees: Annotated[float, Field(ge=0, le=180)]
-    probability: Probability = 1.0
 
 
-class Saturation(Settings):
+class Saturation(Transform):
     """Distance from grey multiplied by a factor uniform in 1 ± `strength`; grey pictures stay grey."""
 
     strength: Annotated[float, Field(ge=0, le=1)]
-    probability: Probability = 1.0
 
 
-class Blur(Settings):
+class Blur(Transform):
     """Gaussian blur with a standard deviation uniform up to `share` of the shorter side."""
 
     share: Annotated[float, Field(ge=0, le=0.2)]
-    probability: Probability = 1.0
 
 
-class Noise(Settings):
+class Noise(Transform):
     """Independent Gaussian noise with a standard deviation uniform up to `strength` of the full range."""
 
     strength: Annotated[float, Field(ge=0, le=1)]
-    probability: Probability = 1.0
 
 
-class Cutout(Settings):
+class Cutout(Transform):
     """One rectangle, its sides up to `share` of the picture's, painted over (DeVries & Taylor 2017).
 
     It takes the border value where the border is `constant`, and the picture's mean colour otherwise.
     """
 
     share: Annotated[float, Field(ge=0, le=1)]
-    probability: Probability = 1.0
 
 
-class Elastic(Settings):
+class Elastic(Transform):
     """Smooth local distortion (Simard et al. 2003): a `cells` × `cells` grid of nodes, moved at random.
 
     A node moves by a Gaussian with a standard deviation uniform up to `share` of the side; between nodes the
@@ -135,23 +129,21 @@ class Elastic(Settings):
 
     share: Annotated[float, Field(ge=0, le=0.2)]
     cells: Annotated[int, Field(ge=2, le=16)] = 4
-    probability: Probability = 1.0
 
 
 # -- text --------------------------------------------------------------------------------------------------
 
 
-class TokenEdit(Settings):
+class TokenEdit(Transform):
     """An edit of up to `share` of a text's tokens, at least one (α of Wei & Zou 2019)."""
 
     share: Annotated[float, Field(gt=0, le=0.5)]
-    probability: Probability = 1.0
 
 
 # -- tables ------------------------------------------------------------------------------------------------
 
 
-class Jitter(Settings):
+class Jitter(Transform):
     """Gaussian noise on numbers, `noise` standard deviations wide, and exchanged booleans and categories.
 
     The standard deviation is that of the row's class, or of all training rows (`spread: overall`). Each
@@ -161,43 +153,13 @@ class Jitter(Settings):
 
     noise: NonNegativeFloat = 0.1
     spread: Literal["class", "overall"] = "class"
-    probability: Probability = 1.0
     replace: Probability = 0.0
 
 
 # -- the policy --------------------------------------------------------------------------------------------
 
-_IMAGE_KEYS = (
-    "border",
-    "border_value",
-    "flip",
-    "rotate",
-    "shift",
-    "scale",
-    "shear",
-    "crop",
-    "elastic",
-    "brightness",
-    "contrast",
-    "hue",
-    "saturation",
-    "blur",
-    "noise",
-    "cutout",
-)
-_TEXT_KEYS = ("delete", "duplicate", "swap", "punctuate")
-_KEYS = {"image": _IMAGE_KEYS, "text": _TEXT_KEYS, "table": ("jitter",)}
 
-
-class Policy(Settings):
-    """A distribution over label-preserving transforms for one modality. A transform left out is never drawn.
-
-    `border` says what a warped picture shows beyond its edge: its mirror image, its last pixel, or the grey
-    level `border_value`.
-    """
-
-    modality: Literal["image", "text", "table"]
-
+class _ImagePolicy(Settings):
     border: Border = "reflect"
     border_value: Annotated[int, Field(ge=0, le=255)] = 0
     flip: Flip | None = None
@@ -215,12 +177,33 @@ class Policy(Settings):
     noise: Noise | None = None
     cutout: Cutout | None = None
 
+
+class _TextPolicy(Settings):
     delete: TokenEdit | None = None
     duplicate: TokenEdit | None = None
     swap: TokenEdit | None = None
     punctuate: TokenEdit | None = None
 
+
+class _TablePolicy(Settings):
     jitter: Jitter | None = None
+
+
+_KEYS = {
+    "image": tuple(_ImagePolicy.model_fields),
+    "text": tuple(_TextPolicy.model_fields),
+    "table": tuple(_TablePolicy.model_fields),
+}
+
+
+class Policy(_TablePolicy, _TextPolicy, _ImagePolicy):
+    """A distribution over label-preserving transforms for one modality. A transform left out is never drawn.
+
+    `border` says what a warped picture shows beyond its edge: its mirror image, its last pixel, or the grey
+    level `border_value`.
+    """
+
+    modality: Literal["image", "text", "table"]
 
     @model_validator(mode="after")
     def _of_one_modality(self) -> Policy:

@@ -7,9 +7,9 @@ Counts are turned into plans in `evenly.planning`; the generators live in `evenl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -336,13 +336,9 @@ def generator_settings(settings: GenerativeSettings, modality: Modality, where: 
         raise RecipeError(
             f"params.yaml: {where}.kind is {settings.kind!r}, but {modality} data takes {fitting}."
         )
-    fields: Iterator[Any] = (getattr(settings, name) for name in GenerativeSettings.model_fields)
-    chosen: GeneratorSettings = next(
-        one
-        for one in fields
-        if isinstance(one, GeneratorTraining) and (one.kind, one.modality) == (settings.kind, modality)
-    )
-    return chosen
+    generators = [one for _, one in settings if isinstance(one, GeneratorTraining)]
+    chosen = next(one for one in generators if (one.kind, one.modality) == (settings.kind, modality))
+    return cast(GeneratorSettings, chosen)
 
 
 @dataclass(frozen=True)
