@@ -58,9 +58,13 @@ def test_a_missing_label_in_parquet_names_its_row(write, refusal):
     assert "d.parquet, row 2 has no label" in refusal("d.parquet")
 
 
-def test_labels_called_none_or_null_are_classes(write, split):
-    write("d.csv", csv_lines([(f"{k}", ("None", "null")[k % 2]) for k in range(8)]))
-    assert split("d.csv").train.classes == ("None", "null")
+@pytest.mark.parametrize("word", ["NA", "None", "null", "NULL", "n/a", "<NA>"])
+def test_words_for_a_missing_value_are_classes_only_where_the_entry_names_them(word, write, split, refusal):
+    write("d.csv", csv_lines([(f"{k}", (word, "other")[k % 2]) for k in range(8)]))
+    message = refusal("d.csv")
+    assert f"d.csv, line 2 has the label {word!r} in column 'label'" in message
+    assert "under `classes`" in message
+    assert word in split("d.csv", classes={word: {}}).train.classes
 
 
 def test_a_single_class_is_refused(write, refusal):

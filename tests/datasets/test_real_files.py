@@ -27,10 +27,10 @@ LABELS = ["ab"[k % 2] for k in range(12)]
 def table(write, split):
     """Split a csv of the columns given, each a list of 12 values, and the label."""
 
-    def table(columns, labels=LABELS, **values):
-        rows = list(zip(*columns.values(), labels, strict=True))
+    def table(cells, labels=LABELS, **values):
+        rows = list(zip(*cells.values(), labels, strict=True))
         quoted = [[json.dumps(v) if "," in str(v) else v for v in row] for row in rows]
-        write("t.csv", csv_lines(quoted, [*columns, "label"]))
+        write("t.csv", csv_lines(quoted, [*cells, "label"]))
         return split("t.csv", modality="table", **values)
 
     return table
@@ -68,7 +68,10 @@ def test_the_nameless_index_of_a_pandas_frame_is_no_feature(write, split):
 
 
 def test_an_index_with_a_name_is_a_column_as_any_other(write, split):
-    write("t.parquet", packed(pd.DataFrame({"f": range(12), "label": LABELS})[::-1].set_index("f")))
+    write(
+        "t.parquet",
+        packed(pd.DataFrame({"f": range(12), "label": LABELS}).sample(frac=1, random_state=0).set_index("f")),
+    )
     assert features(split("t.parquet", modality="table")) == {"f": "integer"}
 
 
@@ -169,6 +172,78 @@ def test_a_zip_that_unfolds_to_far_more_than_its_size_is_refused(write, split, m
     assert split("d.zip").report.rows_read == 12
     monkeypatch.setattr(sources, "MOST_UNFOLDED", 10**5)
     assert "more than 100,000 and more than 100 times its size" in refused(split, "d.zip")
+
+
+# -- numbers and labels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("?", "11 of 12 values are numbers, but t.csv, line 5 holds '?'"),
+        ("unknown", "11 of 12 values are numbers, but t.csv, line 5 holds 'unknown'"),
+        ("3,5", "1 have a decimal comma; t.csv, line 5 holds '3,5': set `decimal: ','`"),
+        ("3 kg", "1 have a unit or currency beside them; t.csv, line 5 holds '3 kg'"),
+        ("€3", "1 have a unit or currency beside them; t.csv, line 5 holds '€3'"),
+        ("3 500", "1 have a sign between thousands; t.csv, line 5 holds '3 500'"),
+    ],
+)
+def test_one_odd_cell_makes_no_category_of_a_numeric_column(cell, words, table):
+    values = [k / 2 for k in range(12)]
+    values[3] = cell
+    message = refused(table, {"x": values})
+    assert words in message
+    assert "columns.categorical" in message
+    assert features(table({"x": values}, columns={"categorical": ["x"]})) == {"x": "category"}
+
+
+def test_a_column_with_decimal_commas_says_how_to_read_it(table):
+    values = [f"{k},5" for k in range(12)]
+    assert "12 have a decimal comma" in refused(table, {"x": values})
+    points = [f"{k}.25" for k in range(12)]
+    assert features(table({"x": values, "y": points}, decimal=",")) == {"x": "number", "y": "number"}
+    thousands = [f"{k + 1}.000" for k in range(12)]
+    assert "may be thousands or decimals" in refused(table, {"x": values, "y": thousands}, decimal=",")
+
+
+@pytest.mark.parametrize("form", ["{:02}.12.2024", "12/{:02}/2024", "2024/12/{:02}"])
+def test_dates_in_another_order_are_no_categories(form, table):
+    message = refused(table, {"x": [form.format(k + 1) for k in range(12)]})
+    assert "12 of 12 values are dates" in message
+    assert "write dates as 2024-12-31" in message
+
+
+def test_codes_with_some_numbers_stay_categories(table):
+    assert features(table({"x": ["1", "A2", "B3", "7c"] * 3, "f": range(12)})) == {
+        "x": "category",
+        "f": "integer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "named"),
+    [
+        ("Spam", "spam", "'Spam' (6 rows) and 'spam' (6 rows)"),
+        ("1", "1.0", "'1' (6 rows) and '1.0' (6 rows)"),
+        ("a b", "a  b", "'a  b' (6 rows) and 'a b' (6 rows)"),
+        ("caf\u00e9", "cafe\u0301", "'cafe\\u0301' (6 rows)"),
+    ],
+)
+def test_labels_that_look_alike_get_one_warning_that_names_them(one, other, named, table):
+    warnings = table({"x": range(12)}, labels=[one, other] * 6).report.warnings
+    (warning,) = (w for w in warnings if "Labels that differ only" in w)
+    assert named in warning
+
+
+def test_copies_that_leave_a_given_test_set_are_told_with_the_key_that_keeps_them(write, split):
+    write("d/train.csv", csv_lines(texts(a=20, b=20)))
+    write("d/test.csv", csv_lines([("t1", "a"), ("t1", "a"), ("t2", "b")]))
+    files = {"train": "train.csv", "test": "test.csv"}
+    assert any(
+        "1 rows of the given" in w and "`duplicates: keep`" in w
+        for w in split("d", files=files).report.warnings
+    )
+    assert len(split("d", files=files, duplicates="keep").test) == 3
 
 
 # -- any bytes -----------------------------------------------------------------------------------------------

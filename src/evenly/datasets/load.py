@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from evenly.datasets.rows import Rows
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
 from evenly.samples import Modality, SampleTable, Schema, natural_order
-from evenly.wording import first_names
+from evenly.wording import counted, first_names
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,14 @@ class _Splitter:
             for feature in rows.features
             if len(feature.categories) > max(20, len(rows) // 2)
         ]
+        warnings += _alike_labels(self.classes, self.sizes)
+        held_out = sum(self.copies.dropped[part] for part in PARTS[1:])
+        if rows.given is not None and held_out:
+            warnings.append(
+                f"{held_out} rows of the given validation or test part were dropped as copies of rows of the "
+                "same or a later part, so scores are not those of the whole benchmark; `duplicates: keep` in "
+                "datasets.yaml keeps them."
+            )
         if self.copies.leaks_kept:
             warnings.append(
                 f"{self.copies.leaks_kept} rows of train or validation are identical to rows of a later "
@@ -294,6 +304,25 @@ class _Splitter:
                     "than new data will be."
                 )
         return warnings
+
+
+def _alike_labels(classes: Sequence[str], sizes: np.ndarray) -> list[str]:
+    """One warning about labels that differ only in case, spaces, Unicode form or as 1 and 1.0; or none."""
+    alike: dict[str, list[str]] = {}
+    for label, size in zip(classes, sizes.tolist(), strict=True):
+        plain = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) != "Cf")
+        key = " ".join(plain.casefold().split())
+        if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]*)?", key):
+            key = str(float(key))
+        form = repr(label) if plain == label else ascii(label)
+        alike.setdefault(key, []).append(f"{form} ({counted(size, 'row')})")
+    groups = [" and ".join(labels) for labels in alike.values() if len(labels) > 1]
+    if not groups:
+        return []
+    return [
+        "Labels that differ only in case, spaces, Unicode form, or as 1 and 1.0, are different classes: "
+        f"{first_names(groups, 5)}; make them the same in the file if they mean the same."
+    ]
 
 
 def _canonical(rows: Rows) -> tuple[Rows, np.ndarray]:

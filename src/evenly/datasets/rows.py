@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: What stands for a missing value in a category, besides null; csv numbers know the same words.
+_LABELS_MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")
 MISSING_WORDS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null")
 
 #: How the parts of given splits may be called in the column `columns.split`.
@@ -70,6 +71,7 @@ def rows_from_columns(
     """Checked rows from raw columns under the names that `entry.columns` gives them."""
     names = entry.columns
     labels = filled(columns[names.label], names.label, "label", where)
+    _refuse_missing_labels(labels, entry, where)
     _check_classes(labels, names.label, where)
     described = {
         key: filled(columns[name], name, key, where)
@@ -116,6 +118,22 @@ def filled(
             f"{where(row)} has no {what} (column {name!r} is empty there); fill it in or remove the row."
         )
     return trimmed if trim else values
+
+
+def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Callable[[int], str]) -> None:
+    """Refuse the usual words for a missing value as labels, unless the entry's `classes` names them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = [word for word in pc.unique(labels).to_pylist() if word.lower() in _LABELS_MISSING]
+    words = [word for word in words if word not in entry.classes]
+    row = pc.index(pc.is_in(labels, value_set=pa.array(words, pa.string())), True).as_py()
+    if row >= 0:
+        raise DataError(
+            f"{where(row)} has the label {labels[row].as_py()!r} in column {entry.columns.label!r}, which, "
+            "like NA, NaN, None, null and nothing, stands for a missing one; fill it in or remove the row, "
+            f"or, if it is a class, name it in datasets.yaml under `classes` ({labels[row].as_py()!r}: {{}})."
+        )
 
 
 def _check_classes(labels: pa.Array, name: str, where: Callable[[int], str]) -> None:
@@ -208,7 +226,10 @@ def _typed_feature(
     if column.null_count == len(column):
         raise DataError(f"Column {name!r} is empty in every row; put it in columns.drop of datasets.yaml.")
     kind = column.type
-    if categorical or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_time(kind):
+    written = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if written and not categorical:
+        _refuse_odd_numbers(name, category_values(column), where)
+    if categorical or written or pa.types.is_time(kind):
         return _category(name, column)
     if pa.types.is_boolean(kind):
         return Feature(name, "boolean"), column
@@ -223,6 +244,68 @@ def _typed_feature(
     if not (dated or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"Column {name!r} is of type {kind}, which is no feature; put it in columns.drop.")
     return Feature(name, "number"), numbers(name, column, where)
+
+
+_DIGITS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_PLAIN = rf"^[+-]?{_DIGITS}$"
+_DAY = r"^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}([ T].*)?$"
+_ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?$"
+_GROUPED = r"^[+-]?[1-9][0-9]{0,2}(?:[ ',_\x{a0}\x{202f}’][0-9]{3})+(?:\.[0-9]+)?$"
+_COMMA = r"^[+-]?(?:[0-9]+(?:[. ][0-9]{3})*)?,[0-9]+(?:[eE][+-]?[0-9]+)?$"
+_UNIT = rf"^[$€£¥]? ?[+-]?{_DIGITS} ?(?:%|°?\pL{{1,4}}|[$€£¥])?$"
+
+
+def _refuse_odd_numbers(name: str, values: pa.Array, where: Callable[[int], str]) -> None:
+    """Refuse words of which most are numbers or dates but not all are, or all in a form that is not read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    present = values.drop_null()
+    total = len(present)
+    least = total // 2 + 1
+    end = "; or, if it is a category, name it in columns.categorical."
+    plain, days = (_matches(present, pattern) for pattern in (_PLAIN, _DAY))
+    if days >= least and _matches(present, _ISO) < total:
+        row = next(
+            r for r, v in enumerate(values) if v.is_valid and not _matches(pa.array([v.as_py()]), _ISO)
+        )
+        raise DataError(
+            f"Column {name!r}: {days:,} of {total:,} values are dates, but {where(row)} holds "
+            f"{values[row].as_py()!r}; write dates as 2024-12-31 and leave unknown ones empty{end}"
+        )
+    if plain == total or not total:  # numbers that were kept as text: a form with types says so on purpose
+        return
+    for pattern, what, remedy in (
+        (_GROUPED, "a sign between thousands", "write numbers without a sign between thousands"),
+        (_COMMA, "a decimal comma", "set `decimal: ','` in datasets.yaml for csv files, or write a point"),
+        (_UNIT, "a unit or currency beside them", "write the numbers alone"),
+    ):
+        odd = pc.and_(_mask(values, pattern), pc.invert(_mask(values, _PLAIN)))
+        count = pc.sum(odd).as_py() or 0
+        if count and plain + count >= least and (pattern != _UNIT or plain >= least):
+            row = pc.index(odd, True).as_py()
+            raise DataError(
+                f"Column {name!r}: {plain:,} of {total:,} values are numbers and {count:,} have {what}; "
+                f"{where(row)} holds {values[row].as_py()!r}: {remedy}{end}"
+            )
+    if plain >= least:
+        row = pc.index(pc.invert(_mask(values, _PLAIN)), True).as_py()
+        raise DataError(
+            f"Column {name!r}: {plain:,} of {total:,} values are numbers, but {where(row)} holds "
+            f"{values[row].as_py()!r}; correct it, or leave it empty if it stands for a missing value{end}"
+        )
+
+
+def _mask(values: pa.Array, pattern: str) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(values, pattern)
+
+
+def _matches(values: pa.Array, pattern: str) -> int:
+    import pyarrow.compute as pc
+
+    return pc.sum(_mask(values, pattern)).as_py() or 0
 
 
 def numbers(name: str, column: pa.Array, where: Callable[[int], str]) -> pa.Array:

@@ -200,12 +200,36 @@ def _read_delimited(
     ):  # Arrow would turn 09:30 into 09:30:00, and integers beyond 2^64 into floats that are equal
         return _read_delimited(data, title, dialect, wanted, [*text, *as_written])
 
+    if dialect.decimal == ",":
+        table = _with_points(table, title, text)
+
     def where(row: int) -> str:
         records = dialect.records(data.decode("utf-8-sig"))
         next(records)
         return f"{title}, line {next(line for k, (line, _) in enumerate(records) if k == row)}"
 
     return RawTable(table, title, where, tuple(warnings))
+
+
+def _with_points(table: pa.Table, title: str, text: Collection[str]) -> pa.Table:
+    """A table read with decimal commas whose columns with decimal points throughout are numbers too."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for k, field in enumerate(table.schema):
+        column = table.column(k)
+        if field.name in text or not pa.types.is_string(field.type):
+            continue
+        plain = pc.all(pc.match_substring_regex(column, r"^[+-]?[0-9]*\.?[0-9]+$")).as_py()
+        if not plain or column.null_count == len(column):
+            continue
+        if pc.all(pc.match_substring_regex(column, r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$")).as_py():
+            raise DataError(
+                f"{title}: points in column {field.name!r}, as in {column.drop_null()[0].as_py()!r}, may be "
+                "thousands or decimals where `decimal: ','` is set; write these numbers without points."
+            )
+        table = table.set_column(k, field.name, column.cast(pa.float64()))
+    return table
 
 
 def _loses_digits(column: pa.ChunkedArray) -> bool:
