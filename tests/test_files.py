@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evenly.files import atomic_folder, atomic_write, read_json, write_json
+from evenly.files import atomic_folder, atomic_write, read_json, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -36,3 +36,9 @@ def test_json_is_canonical_and_refuses_nan(tmp_path: Path) -> None:
     assert read_json(tmp_path / "x.json") == {"a": "类", "b": 1}
     with pytest.raises(ValueError, match="Out of range float"):
         write_json({"a": float("nan")}, tmp_path / "x.json")
+
+
+def test_text_of_a_guarded_file_is_no_formula_and_numbers_stay_numbers(tmp_path):
+    rows = [["=1+1", "-x", -0.5, "-5", "@a", "\tb", "plain", None]]
+    write_csv(tmp_path / "t.csv", [*"abcdefg", "=h"], rows, guarded=True)
+    assert (tmp_path / "t.csv").read_text() == "a,b,c,d,e,f,g,'=h\n'=1+1,'-x,-0.5,-5,'@a,'\tb,plain,\n"

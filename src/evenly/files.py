@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.errors import EvenlyError
-from evenly.wording import csv_cell
+from evenly.wording import csv_cell, guarded_cell
 
 #: Of folders that carry the checksums of their files: models and featurizers.
 SEALED_FORMAT = 2
@@ -151,10 +151,18 @@ def _content_digest(content: Mapping[str, Any]) -> str:
 
 
 def write_csv(
-    path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], encoding: str = "utf-8"
+    path: str | Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    encoding: str = "utf-8",
+    guarded: bool = False,
 ) -> None:
-    """Write a CSV file atomically, cells as `csv_cell` gives them; spreadsheets read `utf-8-sig` best."""
+    """Write a CSV file atomically, cells as `csv_cell` gives them; spreadsheets read `utf-8-sig` best.
+
+    `guarded` is for files that people open and no stage reads: no text in them is taken for a formula.
+    """
+    cell = guarded_cell if guarded else csv_cell
     with atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(map(csv_cell, row) for row in rows)
+        writer.writerow(map(cell, columns))
+        writer.writerows(map(cell, row) for row in rows)

@@ -16,9 +16,6 @@ from evenly.samples import SampleTable
 
 Form = Literal["plain", "chat"]
 
-#: A spreadsheet would calculate a cell that begins so.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
 
 def payloads(samples: SampleTable) -> list[str]:
     """Texts as they are, table rows as JSON, images as addresses that a browser shows."""
@@ -35,11 +32,6 @@ def feature_rows(samples: SampleTable) -> list[dict[str, Any]]:
     """Feature values of each row of a table by column, None where there is no finite value."""
     rows: list[dict[str, Any]] = samples.table.select([f.name for f in samples.schema.features]).to_pylist()
     return [{name: None if _no_number(value) else value for name, value in row.items()} for row in rows]
-
-
-def spreadsheet_cell(value: str) -> str:
-    """A cell that is shown as it is, with an apostrophe before what would be calculated."""
-    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 @dataclass(frozen=True)

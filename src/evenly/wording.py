@@ -11,6 +11,8 @@ from typing import Any
 _ESCAPES = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
+#: A spreadsheet would calculate a cell that begins so.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _BARE_PIPE = re.compile(r"(?<!\\)\|")
 
 
@@ -54,6 +56,18 @@ def signed_decimal(value: float) -> str:
 def csv_cell(value: Any) -> Any:
     """Give a value for a CSV file: floats with six significant digits, None empty, all else as it is."""
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def spreadsheet_cell(value: str) -> str:
+    """A cell that is shown as it is, with an apostrophe before what would be calculated."""
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
+def guarded_cell(value: Any) -> Any:
+    """Give a cell for a file that people open in a spreadsheet: text is shown, numbers stay numbers."""
+    if not isinstance(value, str) or re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
+        return csv_cell(value)
+    return spreadsheet_cell(value)
 
 
 def markdown_table(

@@ -89,6 +89,7 @@ def predict(
         output,
         ["id", *prediction_columns(classes)],
         ([name, *row] for name, row in zip(rows.ids, cells, strict=True)),
+        guarded=True,
     )
     typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, probabilities)}.")
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from evenly.errors import DataError
 from evenly.files import write_csv
-from evenly.payloads import FORMULA, payloads, spreadsheet_cell
+from evenly.payloads import payloads
 from evenly.samples import SampleTable
 from evenly.screening import REVIEW_COLUMNS, SOURCES
-from evenly.wording import first_names
+from evenly.wording import FORMULA, first_names, spreadsheet_cell
 
 Verdict = Literal["keep", "drop", "relabel"]
 _LONGEST_CELL = 30_000
