@@ -72,10 +72,10 @@ def main() -> None:
         for kind in kinds:
             wall, cpu = seconds(train, kind, 1000, threads)
             budget = BUDGETS.get((name, kind))
-            told = f"   budget {budget:.0f} s: {'kept' if wall <= budget else 'MISSED'}" if budget else ""
+            verdict = f"   budget {budget:.0f} s: {'kept' if wall <= budget else 'MISSED'}" if budget else ""
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
             print(
-                f"{name:<12} {kind:<4} {wall:6.1f} s wall {cpu:6.1f} s CPU, peak {peak:,.0f} MiB{told}",
+                f"{name:<12} {kind:<4} {wall:6.1f} s wall {cpu:6.1f} s CPU, peak {peak:,.0f} MiB{verdict}",
                 flush=True,
             )
 

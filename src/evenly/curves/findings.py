@@ -144,12 +144,12 @@ def _share(
             shares[f"{SOURCE_LABELS[source]}{suffix}"] = sign * (mean - raw) / gain
     alone = float(curves.of(strong)[0].mean[0])
     shares["the regularised classifier without any row"] = sign * (alone - raw) / gain
-    told = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0]
+    some = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0]
     none = [name for name, share in shares.items() if share <= 0]
     yield (
         f"{plain.model}: {ours.steps[-1]} rows of the run bring {decimal(gain)}. Of that, at no cost, "
-        + (f"{sentence_list(told)}" if told else "nothing")
-        + (f"; none of it: {sentence_list(none)}." if told and none else ".")
+        + (sentence_list(some) if some else "nothing")
+        + (f"; none of it: {sentence_list(none)}." if some and none else ".")
     )
 
 

@@ -29,16 +29,10 @@ from evenly.generators.sampling import (
     hold_out_rows,
     made_rows,
 )
-from evenly.generators.subjects import Subject, image_subject, table_subject
+from evenly.generators.subjects import Subject, latent_subject
 from evenly.groups import by_class, by_group
 from evenly.params.features import FeatureSettings
-from evenly.params.generative import (
-    ImageGanSettings,
-    ImageVaeSettings,
-    LanguageModelSettings,
-    TableGanSettings,
-    TableVaeSettings,
-)
+from evenly.params.generative import LanguageModelSettings
 from evenly.plans import GeneratePlan
 from evenly.samples import SampleTable, concatenate, samples_from_columns
 
@@ -149,7 +143,7 @@ def _latent(
     """Images and tables, by GAN or VAE."""
     started = time.perf_counter()
     features = featurizer or fit_featurizer(real, FeatureSettings(), plan.seed)
-    subject = _subject(real, plan, features, sheets)
+    subject = latent_subject(real, plan, features, sheets)
     fit = fit_generator(subject.model, plan.generator, log, subject.watch)
     trained = time.perf_counter()
     classifier = _classifier(real, features)
@@ -158,16 +152,6 @@ def _latent(
     outcomes = class_outcomes(samples, real, features, classifier)
     metrics = generation_metrics(plan, real, samples.counts, fit, len(subject.held_out), outcomes)
     return Generated(samples, metrics, _seconds(started, trained))
-
-
-def _subject(real: SampleTable, plan: GeneratePlan, features: Featurizer, sheets: Path | None) -> Subject:
-    match plan.generator:
-        case ImageGanSettings() | ImageVaeSettings() as settings:
-            return image_subject(real, settings, plan.seed, sheets)
-        case TableGanSettings() | TableVaeSettings() as settings:
-            return table_subject(real, settings, features, plan.seed)
-        case other:
-            raise TypeError(f"{other.name} has no latent vectors")
 
 
 def _class_table(

@@ -24,6 +24,7 @@ from evenly.generators.table_transform import fit_transform
 from evenly.generators.vae import ImageVae, TableVae
 from evenly.params.features import ImageFeatures
 from evenly.params.generative import ImageGanSettings, ImageVaeSettings, TableGanSettings, TableVaeSettings
+from evenly.plans import GeneratePlan
 from evenly.samples import SampleTable
 
 #: Real rows of a class that say how varied it is while training, at most.
@@ -66,7 +67,20 @@ class Subject:
     watch: Callable[[int], None]
 
 
-def image_subject(
+def latent_subject(
+    real: SampleTable, plan: GeneratePlan, featurizer: Featurizer, sheets: Path | None
+) -> Subject:
+    """The subject of a plan whose generator decodes latent vectors."""
+    match plan.generator:
+        case ImageGanSettings() | ImageVaeSettings() as settings:
+            return _image_subject(real, settings, plan.seed, sheets)
+        case TableGanSettings() | TableVaeSettings() as settings:
+            return _table_subject(real, settings, featurizer, plan.seed)
+        case other:
+            raise TypeError(f"{other.name} has no latent vectors")
+
+
+def _image_subject(
     real: SampleTable, settings: ImageGanSettings | ImageVaeSettings, seed: int, sheets: Path | None
 ) -> Subject:
     """Decode the images, at the shape that their features have by default, and make the generator."""
@@ -96,7 +110,7 @@ def image_subject(
     )
 
 
-def table_subject(
+def _table_subject(
     real: SampleTable, settings: TableGanSettings | TableVaeSettings, featurizer: Featurizer, seed: int
 ) -> Subject:
     """Fit the transform, and make the generator."""

@@ -1,7 +1,6 @@
 """Causal language models that write texts of a class: trained from scratch, or pretrained and fine-tuned.
 
-Both see a text as a prompt that names the class, the text, and an end. Training them is told in
-`language_model`.
+Both see a text as a prompt that names the class, the text, and an end; `language_model` trains them.
 """
 
 from __future__ import annotations
