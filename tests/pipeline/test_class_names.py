@@ -21,7 +21,6 @@ HOSTILE = [
     "<script>alert(1)</script>",
     "=cmd()",
     "{x} | $y$ % # ${seed}",
-    "null",
     "-",
 ]
 

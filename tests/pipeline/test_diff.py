@@ -15,6 +15,7 @@ def report(project: Project, path: Path, *revisions: str) -> str:
 
 
 def test_a_report_tells_what_an_experiment_changes(team: Team, tmp_path: Path) -> None:
+    (tmp_path / "review").mkdir()
     written = report(team.author, tmp_path / "review" / "diff.md", "main", "colleague")
     assert written.startswith("# `colleague` against `main`\n\n- Macro F1 falls (−")
     assert "over the same 359 test rows" in written
