@@ -34,7 +34,7 @@ from evenly.params.project import Params
 from evenly.params.recipes import AugmentSettings, GenerateRecipe, LlmRecipe, Recipe
 from evenly.params.resampling import BalanceOn, ResampleSettings, Targets, Tier, made_sampler
 from evenly.params.screening import JUDGE_WITHOUT_ENDPOINT
-from evenly.params.training import SamplerName, TrainingSettings, finetune_training
+from evenly.params.training import TrainingSettings, finetune_training
 from evenly.plans import (
     AskedModel,
     AugmentPlan,
@@ -52,11 +52,7 @@ from evenly.wording import first_names, nearest_names
 Counts = Mapping[str, int]
 
 #: What `policy: auto` means.
-DEFAULT_POLICY: dict[Modality, str] = {
-    "image": "image_standard",
-    "text": "text_light",
-    "table": "table_light",
-}
+DEFAULT_POLICY = {"image": "image_standard", "text": "text_light", "table": "table_light"}
 
 
 @dataclass(frozen=True)
@@ -79,17 +75,11 @@ class Plans:
 
 
 def find_recipe(params: Params) -> Recipe:
-    """The recipe that `balancing` names.
-
-    Raises
-    ------
-    RecipeError
-        Naming the recipes there are.
-    """
+    """The recipe that `balancing` names."""
     if params.balancing in params.recipes:
         return params.recipes[params.balancing]
-    hint = f"; {nearest_names(params.balancing, params.recipes)}"
-    raise RecipeError(f"params.yaml: balancing is {params.balancing!r}, which is no entry of recipes{hint}")
+    hint = nearest_names(params.balancing, params.recipes)
+    raise RecipeError(f"params.yaml: balancing is {params.balancing!r}, which is no entry of recipes; {hint}")
 
 
 @dataclass
@@ -164,13 +154,7 @@ class _Case:
 
 
 def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str]) -> None:
-    """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest.
-
-    Raises
-    ------
-    RecipeError
-        When recipe, model, loss and data set do not go together.
-    """
+    """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest."""
     case = _Case(params, entry, keys, entry.modality)
     recipe = case.recipe
     if recipe.llm is not None:
@@ -206,7 +190,7 @@ def make_plans(
     params
         All settings; `params.balancing` names the recipe.
     entry
-        The data set's entry, which knows which mirror images keep a label and what classes are about.
+        That of the data set.
     keys
         Names of environment variables to their values: whether the key of an endpoint is there.
     groups
@@ -277,19 +261,14 @@ def target_counts(
     elif targets.per_tier is not None:
         by_rule = {name: targets.per_tier.get(class_tiers[name], planned[name]) for name in planned}
     elif targets.to is not None:
-        reference = {
-            "match_majority": sizes[-1],
-            "match_median": sizes[len(sizes) // 2],
-            "match_minority": sizes[0],
-        }[targets.to]
-        by_rule = dict.fromkeys(planned, reference)
+        place = {"match_majority": -1, "match_median": len(sizes) // 2, "match_minority": 0}[targets.to]
+        by_rule = dict.fromkeys(planned, sizes[place])
     if targets.max_ratio is not None:
         by_rule = {name: min(n, math.floor(targets.max_ratio * counts[name])) for name, n in by_rule.items()}
     return by_rule | targets.classes
 
 
 def _llm_plan(settings: LlmRecipe, case: _Case) -> LlmPlan:
-    """What the endpoint is asked for: so many rows of each class, or of each group."""
     goal = case.goal(settings.targets, "llm")
     rows = {name: max(0, goal[name] - n) for name, n in case.counts.items()}
     grouped = case.recipe.balance_on == "group"
@@ -363,13 +342,8 @@ def _resample_plan(settings: ResampleSettings, case: _Case) -> ResamplePlan:
     case.planned = {name: bound(n, goal.get(name, n)) for name, n in case.planned.items()}
     case.expected["resample"] = dict(case.planned)
     return ResamplePlan(
-        method=settings.method,
+        **{name: value for name, value in settings if name != "targets"},
         targets=goal,
-        k_neighbors=settings.k_neighbors,
-        clean_neighbors=settings.clean_neighbors,
-        clean=settings.clean,
-        sampler=settings.sampler,
-        options=settings.options,
         thins=settings.sampler is not None and settings.spec.thins,
         seed=case.params.seed,
     )
@@ -384,14 +358,12 @@ def _train_plan(case: _Case) -> TrainPlan:
     model, settings = resolved_model(recipe, modality, params)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
-    network = MODELS[model].is_network
-    training = TrainingSettings()
-    augment = None
-    if network:
+    training, augment = TrainingSettings(), None
+    if MODELS[model].is_network:
         training = resolved_training(params.train, settings, recipe.train.settings)
     if modality == "image" and training.augment is not None:
         augment = case.policy(training.augment, "train.augment")
-    sampler: SamplerName = recipe.train.sampler or (training.sampler if network else "uniform")
+    sampler = recipe.train.sampler or training.sampler
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
     if (
@@ -421,11 +393,9 @@ def _train_plan(case: _Case) -> TrainPlan:
 def resolved_model(recipe: Recipe, modality: Modality, params: Params) -> tuple[ModelName, ModelSettings]:
     """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
     own = recipe.model
-    name: ModelName = own.name if own else default_model(modality)
-    if params.model != "auto":
-        name = params.model
-    if own is not None and own.name == name:
-        return name, own.changed_settings(params.models)
+    if own is not None and params.model in ("auto", own.name):
+        return own.name, own.changed_settings(params.models)
+    name: ModelName = default_model(modality) if params.model == "auto" else params.model
     return name, getattr(params.models, name)
 
 
@@ -439,11 +409,6 @@ def _finetune_plan(recipe: Recipe, train: TrainPlan) -> FinetunePlan | None:
     """The second round; its training settings are derived from those of the first."""
     if recipe.finetune is None:
         return None
-    return FinetunePlan(
-        ratio=recipe.finetune.ratio,
-        originals=recipe.finetune.originals,
-        keep=recipe.finetune.keep,
-        training=finetune_training(recipe.finetune, train.training),
-        seed=train.seed,
-        threads=train.threads,
-    )
+    training = finetune_training(recipe.finetune, train.training)
+    mixed = {name: getattr(recipe.finetune, name) for name in ("ratio", "originals", "keep")}
+    return FinetunePlan(**mixed, training=training, seed=train.seed, threads=train.threads)

@@ -37,9 +37,7 @@ class RowsPlan(Settings):
 
 
 class AugmentPlan(RowsPlan):
-    """For `offline_augment`: `counts[class]` new rows by `policy`, each a transform of a real row of that
-    class (or group).
-    """
+    """For `offline_augment`: so many transforms by `policy` of real rows of each class (or group)."""
 
     policy: Policy
     counts: dict[str, NonNegativeInt]
@@ -47,9 +45,7 @@ class AugmentPlan(RowsPlan):
 
 
 class AskedModel(Settings):
-    """Who is asked, how answers are sampled, and what they may cost: the engine's settings that change a
-    result.
-    """
+    """The engine's settings that change a result: who is asked, how answers are sampled, the cost at most."""
 
     endpoints: tuple[EndpointSettings, ...]
     temperature: NonNegativeFloat | None
@@ -65,52 +61,29 @@ class AskedModel(Settings):
     def of(cls, engine: EngineSettings) -> AskedModel:
         """What of the engine's settings changes a result; limits, patience and streaming are left behind."""
         named = {endpoint.model for endpoint in engine.endpoints}
-        return cls(
-            endpoints=tuple(
-                EndpointSettings(**{name: getattr(one, name) for name in EndpointSettings.model_fields})
-                for one in engine.endpoints
-            ),
-            prices={model: price for model, price in engine.prices.items() if model in named},
-            **{name: getattr(engine, name) for name in _SAMPLING_AND_CAPS},
-        )
+        values = {name: value for name, value in engine if name in cls.model_fields}
+        values["prices"] = {model: price for model, price in engine.prices.items() if model in named}
+        values["endpoints"] = [
+            EndpointSettings(**{name: getattr(one, name) for name in EndpointSettings.model_fields})
+            for one in engine.endpoints
+        ]
+        return cls(**values)
 
     def applied_to(self, engine: EngineSettings | None) -> EngineSettings:
         """These settings with the limits and the patience of `engine` (None: the defaults)."""
         first, *fallbacks = self.endpoints
-        tracked = dict(first) | {"fallbacks": fallbacks, "prices": self.prices}
-        tracked |= {name: getattr(self, name) for name in _SAMPLING_AND_CAPS}
-        return EngineSettings(**((dict(engine) if engine else {}) | tracked))
-
-
-_SAMPLING_AND_CAPS = (
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "seed",
-    "max_cost",
-    "max_tokens_total",
-    "max_calls",
-)
+        own = {name: value for name, value in self if name != "endpoints"}
+        return EngineSettings(**{**dict(engine or ()), **dict(first), **own, "fallbacks": fallbacks})
 
 
 class LlmPlan(Settings):
-    """For `llm_generate`: so many new samples of each class, or of each class and value of the attribute.
-
-    Attributes
-    ----------
-    counts
-        New samples per class.
-    group_counts
-        New samples per class and value of the spurious attribute, `group_counts[class][value]`.
-    attribute
-        What the spurious attribute is called, where there are `group_counts`.
-    notes
-        Descriptions and keywords of the classes.
-    """
+    """For `llm_generate`: so many new samples of each class, or of each class and value of the attribute."""
 
     mode: Mode
     counts: dict[str, NonNegativeInt]
+    #: New samples per class and value of the spurious attribute, `group_counts[class][value]`.
     group_counts: dict[str, dict[str, NonNegativeInt]] = Field(default_factory=dict)
+    #: What the spurious attribute is called, where there are `group_counts`.
     attribute: str | None = None
     notes: dict[str, ClassNote]
     asking: AskingSettings
@@ -127,22 +100,15 @@ class LlmPlan(Settings):
 
 
 class GeneratePlan(RowsPlan):
-    """For `generate`: a generator trained on the real training rows, and so many rows of it per class.
-
-    Attributes
-    ----------
-    counts
-        New rows per class, or per group: the generator is then conditioned on groups.
-    generator
-        Settings of the generator that kind and modality come to.
-    fallbacks
-        Classes refused for having too few rows, each with the sentence that says so.
-    """
+    """For `generate`: a generator trained on the real training rows, and so many rows of it per class."""
 
     kind: GeneratorKind
+    #: New rows per class, or per group: the generator is then conditioned on groups.
     counts: dict[str, NonNegativeInt]
+    #: Settings of the generator that kind and modality come to.
     generator: GeneratorSettings
     sampling: SamplingSettings
+    #: Classes refused for having too few rows, each with the sentence that says so.
     fallbacks: dict[str, str] = Field(default_factory=dict)
     seed: int
     threads: PositiveInt
@@ -166,15 +132,7 @@ class ResamplePlan(RowsPlan):
 
 
 class TrainPlan(Settings):
-    """For `train`: the model, its settings, the loss and everything about the optimisation, all resolved.
-
-    Attributes
-    ----------
-    augment
-        Transforms drawn anew for every batch; None draws none.
-    synthetic_weight
-        What a row counts that is neither real nor a copy of a real one.
-    """
+    """For `train`: the model, its settings, the loss and everything about the optimisation, all resolved."""
 
     model: ModelName
     settings: ModelSettings
@@ -182,7 +140,9 @@ class TrainPlan(Settings):
     losses: LossSettings
     sampler: SamplerName
     training: TrainingSettings
+    #: Transforms drawn anew for every batch; None draws none.
     augment: Policy | None = None
+    #: What a row counts that is neither real nor a copy of a real one.
     synthetic_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
     seed: int
     threads: PositiveInt
@@ -215,13 +175,7 @@ def write_plan(plan: Settings | None, path: str | Path) -> None:
 
 
 def read_plan(kind: type[P], path: str | Path) -> P | None:
-    """The plan in a file, or None where it is empty.
-
-    Raises
-    ------
-    DataError
-        When there is no such file.
-    """
+    """The plan in a file, or None where it is empty."""
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

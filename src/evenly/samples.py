@@ -39,20 +39,13 @@ _EMPTY_TABLE = Path(__file__).with_name("empty.parquet")
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature column of a table.
+    """One feature column of a table."""
 
-    Attributes
-    ----------
-    name
-        Column name.
-    kind
-        `number` (float64, NaN where missing), `integer` (int64), `boolean`, or `category` (string).
-    categories
-        For `category`, the values seen when the data set was read, sorted; empty otherwise.
-    """
-
+    #: Column name.
     name: str
+    #: `number` (float64, NaN where missing), `integer` (int64), `boolean`, or `category` (string).
     kind: FeatureKind
+    #: For `category`, the values seen when the data set was read, sorted; empty otherwise.
     categories: tuple[str, ...] = ()
 
 
@@ -91,18 +84,6 @@ class Schema:
 class SampleTable:
     """Samples of one modality, immutable.
 
-    Attributes
-    ----------
-    table
-        Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit),
-        `attribute` (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of
-        real rows), `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON
-        text). Payload: `text` (string), or `image` (binary, an encoded PNG or JPEG), or one column per
-        feature; and `vector` (fixed-size list of float32) where a row exists in feature space only
-        (interpolated text).
-    schema
-        Modality, classes and features.
-
     Raises
     ------
     DataError
@@ -110,7 +91,14 @@ class SampleTable:
         classes.
     """
 
+    #: Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit),
+    #: `attribute` (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of
+    #: real rows), `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON
+    #: text). Payload: `text` (string), or `image` (binary, an encoded PNG or JPEG), or one column per
+    #: feature; and `vector` (fixed-size list of float32) where a row exists in feature space only
+    #: (interpolated text).
     table: pa.Table
+    #: Modality, classes and features.
     schema: Schema
 
     def __post_init__(self) -> None:

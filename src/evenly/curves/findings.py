@@ -32,24 +32,16 @@ _CHEAP: tuple[SourceName, ...] = ("fair_duplication", "duplication", "smote")
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores of one classifier with rows of one source.
+    """Scores of one classifier with rows of one source."""
 
-    Attributes
-    ----------
-    variant, source
-        Which.
-    seeds
-        In order.
-    steps
-        Synthetic rows of each column; the first is 0.
-    values
-        Float64 (seeds, steps).
-    """
-
+    #: Which.
     variant: Variant
     source: SourceName
+    #: In order.
     seeds: tuple[int, ...]
+    #: Synthetic rows of each column; the first is 0.
     steps: tuple[int, ...]
+    #: Float64 (seeds, steps).
     values: np.ndarray
 
     @property

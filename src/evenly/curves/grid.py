@@ -38,26 +38,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a fit works on.
+    """Everything that a fit works on."""
 
-    Attributes
-    ----------
-    train, validation, test
-        Rows as vectors: validation rows say when boosting stops, test rows what came of it.
-    groups
-        Group of each test row (class and spurious attribute) as an integer, int64 (n,), −1 where it has none;
-        None without an attribute.
-    classes
-        Number of classes.
-    models
-        Settings of params.yaml.
-    """
-
+    #: Rows as vectors: validation rows say when boosting stops, test rows what came of it.
     train: VectorRows
     validation: VectorRows
     test: VectorRows
+    #: Group of each test row (class and spurious attribute) as an integer, int64 (n,), −1 where it has none;
+    #: None without an attribute.
     groups: np.ndarray | None
+    #: Number of classes.
     classes: int
+    #: Settings of params.yaml.
     models: ModelsSettings
 
 

@@ -34,29 +34,19 @@ MOST: dict[str, int] = {"trees": 100, "rounds": 80}
 
 
 class CurveSettings(Settings):
-    """What to draw.
+    """What to draw."""
 
-    Attributes
-    ----------
-    sources
-        Where the rows that are added come from; `run` are the kept rows of the run's producers.
-    models
-        Each is fitted plain, with the settings of params.yaml, and regularised.
-    steps
-        Steps after the first, which is no synthetic row.
-    most
-        Rows of the last step; None takes those of the run, or what it takes to balance the classes.
-    seeds
-        Each draws other synthetic rows and seeds the classifier anew.
-    metric
-        On test rows.
-    """
-
+    #: Where the rows that are added come from; `run` are the kept rows of the run's producers.
     sources: tuple[SourceName, ...]
+    #: Each is fitted plain, with the settings of params.yaml, and regularised.
     models: tuple[CurveModel, ...]
+    #: Steps after the first, which is no synthetic row.
     steps: PositiveInt = 4
+    #: Rows of the last step; None takes those of the run, or what it takes to balance the classes.
     most: PositiveInt | None = None
+    #: Each draws other synthetic rows and seeds the classifier anew.
     seeds: tuple[NonNegativeInt, ...]
+    #: On test rows.
     metric: MetricName = "balanced_error"
 
 
@@ -145,21 +135,14 @@ def vector_rows(samples: SampleTable, featurizer: Featurizer) -> VectorRows:
 
 @dataclass(frozen=True)
 class Pool:
-    """What sources draw from.
+    """What sources draw from."""
 
-    Attributes
-    ----------
-    samples, rows
-        The training rows, ordered by id, as a table and as vectors.
-    made
-        Rows that the run's producers have made and its screening has kept.
-    featurizer
-        Fitted on the training rows.
-    """
-
+    #: The training rows, ordered by id, as a table and as vectors.
     samples: SampleTable
     rows: VectorRows
+    #: Rows that the run's producers have made and its screening has kept.
     made: VectorRows
+    #: Fitted on the training rows.
     featurizer: Featurizer
 
     def to_balance(self) -> int:

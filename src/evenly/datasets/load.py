@@ -30,37 +30,26 @@ from evenly.wording import counted, first_names
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What splitting found and did.
-
-    Attributes
-    ----------
-    rows_read
-        Rows of the data set before anything was dropped.
-    counts
-        Rows per part and class.
-    duplicates
-        How many rows were dropped from each part because an identical one stays, and examples.
-    conflicts
-        How many rows share their payload with a row of another label, how many of those were dropped, and
-        examples.
-    imbalance
-        For an induced long tail, the training rows per class before; None otherwise.
-    sha256
-        Of the source; None for built-in sets.
-    warnings
-        What the user should know.
-    """
+    """What splitting found and did."""
 
     dataset: str
     modality: Modality
     licence: str
     strategy: str
+    #: Rows of the data set before anything was dropped.
     rows_read: int
+    #: Rows per part and class.
     counts: dict[str, dict[str, int]]
+    #: How many rows were dropped from each part because an identical one stays, and examples.
     duplicates: dict[str, Any]
+    #: How many rows share their payload with a row of another label, how many of those were dropped, and
+    #: examples.
     conflicts: dict[str, Any]
+    #: For an induced long tail, the training rows per class before; None otherwise.
     imbalance: dict[str, Any] | None
+    #: Of the source; None for built-in sets.
     sha256: str | dict[str, str] | None
+    #: What the user should know.
     warnings: tuple[str, ...] = ()
 
     def summary(self) -> str:

@@ -30,32 +30,22 @@ PART_NAMES = (
 
 @dataclass(frozen=True)
 class Rows:
-    """Every row of a data set, checked, in the order of its files.
-
-    Attributes
-    ----------
-    labels, ids
-        String arrays (n,), never null or empty; without ids, these are made from the content.
-    payload
-        `text` (string), or `image` (encoded bytes), or one array per feature; each (n,).
-    fingerprints
-        uint64 (n,): equal where the payload is equal.
-    described
-        `group` and `attribute` where the data set has them; string arrays (n,).
-    given
-        0, 1 or 2 for train, validation and test, int8 (n,); None where the rows are still to be split.
-    where
-        Names file and line of a row, for messages.
-    """
+    """Every row of a data set, checked, in the order of its files."""
 
     modality: Modality
+    #: String arrays (n,), never null or empty; without ids, these are made from the content.
     labels: pa.Array
+    #: `text` (string), or `image` (encoded bytes), or one array per feature; each (n,).
     payload: dict[str, pa.Array]
     features: tuple[Feature, ...]
+    #: uint64 (n,): equal where the payload is equal.
     fingerprints: np.ndarray
+    #: `group` and `attribute` where the data set has them; string arrays (n,).
     described: dict[str, pa.Array]
     ids: pa.Array | None
+    #: 0, 1 or 2 for train, validation and test, int8 (n,); None where the rows are still to be split.
     given: np.ndarray | None
+    #: Names file and line of a row, for messages.
     where: Callable[[int], str]
 
     def __len__(self) -> int:

@@ -11,23 +11,15 @@ Status = Literal["ok", "warning", "broken"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes
-    ----------
-    area
-        What it is about, in a word or two.
-    status
-        Whether it works, may surprise, or stops work.
-    says
-        What was found, in one sentence without a full stop.
-    fix
-        What mends it; empty where there is nothing to mend, or `says` says so already.
-    """
-
+    #: What it is about, in a word or two.
     area: str
+    #: Whether it works, may surprise, or stops work.
     status: Status
+    #: What was found, in one sentence without a full stop.
     says: str
+    #: What mends it; empty where there is nothing to mend, or `says` says so already.
     fix: str = ""
 
     def json(self) -> dict[str, str]:

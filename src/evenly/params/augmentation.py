@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from evenly.params.base import Settings
 
@@ -75,14 +69,8 @@ class Crop(Transform):
     share: Annotated[float, Field(ge=0, le=0.9)]
 
 
-class Brightness(Transform):
-    """All values raised or lowered by a share of the full range, uniform in ± `strength`."""
-
-    strength: Annotated[float, Field(ge=0, le=1)]
-
-
-class Contrast(Transform):
-    """Values stretched about the picture's mean level by a factor uniform in 1 ± `strength`."""
+class Strength(Transform):
+    """A change of levels or colours by up to `strength`; the policy says of what."""
 
     strength: Annotated[float, Field(ge=0, le=1)]
 
@@ -93,22 +81,10 @@ class Hue(Transform):
     degrees: Annotated[float, Field(ge=0, le=180)]
 
 
-class Saturation(Transform):
-    """Distance from grey multiplied by a factor uniform in 1 ± `strength`; grey pictures stay grey."""
-
-    strength: Annotated[float, Field(ge=0, le=1)]
-
-
 class Blur(Transform):
     """Gaussian blur with a standard deviation uniform up to `share` of the shorter side."""
 
     share: Annotated[float, Field(ge=0, le=0.2)]
-
-
-class Noise(Transform):
-    """Independent Gaussian noise with a standard deviation uniform up to `strength` of the full range."""
-
-    strength: Annotated[float, Field(ge=0, le=1)]
 
 
 class Cutout(Transform):
@@ -169,12 +145,16 @@ class _ImagePolicy(Settings):
     shear: Shear | None = None
     crop: Crop | None = None
     elastic: Elastic | None = None
-    brightness: Brightness | None = None
-    contrast: Contrast | None = None
+    #: All values raised or lowered by a share of the full range, uniform in ± `strength`.
+    brightness: Strength | None = None
+    #: Values stretched about the picture's mean level by a factor uniform in 1 ± `strength`.
+    contrast: Strength | None = None
     hue: Hue | None = None
-    saturation: Saturation | None = None
+    #: Distance from grey multiplied by a factor uniform in 1 ± `strength`; grey pictures stay grey.
+    saturation: Strength | None = None
     blur: Blur | None = None
-    noise: Noise | None = None
+    #: Independent Gaussian noise with a standard deviation uniform up to `strength` of the full range.
+    noise: Strength | None = None
     cutout: Cutout | None = None
 
 

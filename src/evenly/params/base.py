@@ -25,8 +25,7 @@ class Settings(BaseModel):
 
 
 #: How deep settings may nest, and how many values they may have when aliases are unfolded.
-_DEEPEST = 40
-_MOST_VALUES = 100_000
+_DEEPEST, _MOST_VALUES = 40, 100_000
 _TOO_DEEP = f"nests deeper than {_DEEPEST} levels; settings are a few levels of keys and values."
 #: How alike a key must be to one that exists to be taken for it.
 _NEAR = 0.7
@@ -50,13 +49,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML 1.2 file as DVC writes it (`1e-05` is a number, `off` is a word).
-
-    Raises
-    ------
-    ParameterError
-        When the file is missing, is not YAML, or is not a mapping.
-    """
+    """Read a mapping from YAML 1.2 as DVC writes it (`1e-05` is a number, `off` is a word)."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -86,11 +79,9 @@ def _check_extent(content: Any, path: Path) -> None:
     waiting, seen = [(content, 1)], 0
     while waiting:
         value, depth = waiting.pop()
-        inner: Collection[Any] = ()
+        inner: Collection[Any] = value if isinstance(value, list | tuple | set) else ()
         if isinstance(value, dict):
             inner = value.values()
-        elif isinstance(value, list | tuple | set):
-            inner = value
         seen += len(inner)
         if depth > _DEEPEST:
             raise ParameterError(f"{path} {_TOO_DEEP}")
@@ -102,21 +93,9 @@ def _check_extent(content: Any, path: Path) -> None:
 
 
 def settings_from(kind: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Validated settings from plain values.
+    """Validated settings from plain values, which messages call `where`: a file, or `params.yaml: train`.
 
-    Parameters
-    ----------
-    kind
-        The settings class.
-    values
-        As read from YAML.
-    where
-        What to call the values in messages: a file, or a file and a key (`params.yaml: train`).
-
-    Raises
-    ------
-    ParameterError
-        Naming the first wrong key, the value found, and what is allowed.
+    A `ParameterError` names the first wrong key, the value found, and what is allowed.
     """
     try:
         return kind.model_validate(dict(values))
@@ -187,22 +166,18 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
     same = [one for one in found if one.keys == first.keys]
     near: list[str] = []
     key = ".".join(first.keys)
+    if first.kind.startswith("union_tag"):
+        key += "." + str(first.context["discriminator"]).strip("'")
     if first.kind == "extra_forbidden":
         known = _fields_at(kind, first)
         given = _written_keys(first.keys[:-1], values, False)[1]
         free = [name for name in known if not (isinstance(given, Mapping) and name in given)]
         near = difflib.get_close_matches(first.keys[-1] if first.keys else "", free, n=1, cutoff=_NEAR)
-        text = "is not a known key"
-        text += (
-            f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(known)}." if known else "."
-        )
-    elif first.kind == "missing":
-        text = "is missing."
-    elif first.kind == "union_tag_not_found":
-        key = f"{key}.{str(first.context['discriminator']).strip(chr(39))}"
+        hint = f"; allowed are {', '.join(known)}." if known else "."
+        text = f"is not a known key; did you mean {near[0]!r}?" if near else f"is not a known key{hint}"
+    elif first.kind in ("missing", "union_tag_not_found"):
         text = "is missing."
     elif first.kind == "union_tag_invalid":
-        key = f"{key}.{str(first.context['discriminator']).strip(chr(39))}"
         text = f"is {first.context['tag']!r}: input should be one of {first.context['expected_tags']}."
     elif first.kind == "key":
         text = f"is no key that can stand there: {_allowed(first)}."
@@ -211,7 +186,7 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
     else:
         allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
         allowed = allowed.replace(" or input should be", ", or").replace(" or it should be", " or")
-        text = f"is {_shown(first.value)}: {allowed}."
+        text = f"is {_as_written(first.value)}: {allowed}."
     # Give "file: section" and the key below it as one dotted key.
     lead = f"{where}.{key}" if ":" in where and key else f"{where}: {key}" if key else where
     meant = {(*first.keys[:-1], *near)}
@@ -227,14 +202,14 @@ def _allowed(one: _Finding) -> str:
     return message[0].lower() + message[1:]
 
 
-def _shown(value: Any) -> str:
-    """A value as it is written, cut where it is long or nests."""
+def _as_written(value: Any) -> str:
+    """A value as YAML has it, cut where it is long or nests."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = brief.maxlong = 80
-    shown = brief.repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    text = brief.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _fields_at(kind: type[BaseModel], one: _Finding) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
@@ -97,46 +97,34 @@ class ClassNote(Settings):
 
 
 class DatasetEntry(Settings):
-    """One entry of datasets.yaml.
-
-    Attributes
-    ----------
-    path
-        A file, a folder or a zip; relative to the project. Empty in an entry that waits for its data.
-    url, urls, sha256
-        Where `evenly fetch` finds the data, and the checksum that is verified there and at every split. With
-        `files`, `urls` and `sha256` may be mappings with the same keys.
-    quoting
-        Whether `"` encloses fields. Left out: yes for csv; for tsv only where the whole file is well formed
-        so.
-    decimal
-        The sign before the decimals of csv and tsv files: a point where it is left out, or a comma.
-    duplicates
-        `drop` keeps one of several identical rows, and never one in train that is also in validation or test;
-        `keep` is for tables of few discrete values, where equal rows are different observations.
-    limit
-        About this many rows, stratified, for a quick try.
-    flip
-        Which mirror images keep the label.
-    """
+    """One entry of datasets.yaml."""
 
     modality: Modality
     licence: str
     source: str = ""
     builtin: BuiltinName | None = None
+    #: A file, a folder or a zip; relative to the project. Empty in an entry that waits for its data.
     path: str | None = None
     files: Files | None = None
+    #: Where `evenly fetch` finds the data, and the checksum that is verified there and at every split. With
+    #: `files`, `urls` and `sha256` may be mappings with the same keys.
     url: Url | None = None
     urls: dict[Part, Url] | None = None
     sha256: Sha256 | dict[Part, Sha256] | None = None
     format: Format | None = None
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    #: Whether `"` encloses fields. Left out: yes for csv; for tsv only where the whole file is well formed
+    #: so.
     quoting: bool | None = None
+    #: The sign before the decimals of csv and tsv files: a point where it is left out, or a comma.
     decimal: Literal[".", ","] | None = None
     columns: Columns = Columns()
     split: SplitSettings = SplitSettings()
     imbalance: InducedImbalance | None = None
+    #: `drop` keeps one of several identical rows, and never one in train that is also in validation or test;
+    #: `keep` is for tables of few discrete values, where equal rows are different observations.
     duplicates: Literal["drop", "keep"] = "drop"
+    #: About this many rows, stratified, for a quick try.
     limit: PositiveInt | None = None
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     classes: dict[str, ClassNote] = Field(default_factory=dict)
@@ -214,7 +202,7 @@ def read_entry(name: str, path: str | Path = DATASETS_FILE) -> DatasetEntry:
     return _entry(name, entries[name], path)
 
 
-def _entry(name: str, value: object, path: str | Path) -> DatasetEntry:
+def _entry(name: str, value: Any, path: str | Path) -> DatasetEntry:
     if not isinstance(value, dict):
         raise ParameterError(f"{path}: {name} must be a mapping of keys to values.")
     return settings_from(DatasetEntry, value, f"{path}: {name}")

@@ -25,11 +25,7 @@ Distortion = Literal["colour", "translation", "cutout"]
 
 @dataclass(frozen=True)
 class KindSpec:
-    """A kind of generator: for which data, and why it is left where classes have too few rows.
-
-    A class with fewer than `min_per_class` real training rows is left to augmentation, unless the recipe says
-    otherwise.
-    """
+    """A kind of generator: for which data, and below how many real training rows it is left, and why."""
 
     title: str
     modalities: tuple[Modality, ...]
@@ -48,139 +44,86 @@ KINDS: Mapping[GeneratorKind, KindSpec] = {
 
 
 class GeneratorTraining(Settings):
-    """What the training of every generator has.
+    """What the training of every generator has, by Adam; `latent` is the length of a latent vector."""
 
-    Attributes
-    ----------
-    steps
-        Optimisation steps at most.
-    batch_size
-        Rows a step.
-    learning_rate
-        Of Adam.
-    balance
-        How evenly classes share a batch: 0 as in the training rows, 1 all alike, between them a class of n
-        rows counts n^(1 − balance).
-    checkpoints
-        How often, evenly spaced, the generator is judged on held-out training rows; the best state is kept.
-    patience
-        Training stops after so many checkpoints without a better one; null runs all steps.
-    hold_out
-        Share of the training rows of each class of ten or more that only judge; 0 keeps the last state.
-    kind, modality, criterion
-        The kind of a recipe, the data that it learns from, and what it is judged by while it is trained.
-    """
-
+    #: The kind of a recipe, the data that it learns from, and what it is judged by while it is trained.
     kind: ClassVar[GeneratorKind]
     modality: ClassVar[Modality]
     criterion: ClassVar[str]
 
-    steps: PositiveInt
+    steps: PositiveInt = 1500
     batch_size: PositiveInt
     learning_rate: PositiveFloat
+    #: How evenly classes share a batch: 0 as in the training rows, 1 all alike, between them a class of n
+    #: rows counts n^(1 − balance).
     balance: Annotated[float, Field(ge=0, le=1)] = 1.0
+    #: How often, evenly spaced, the generator is judged on held-out training rows; the best state is kept.
     checkpoints: PositiveInt = 10
-    patience: PositiveInt | None = None
+    #: Training stops after so many checkpoints without a better one; null runs all steps.
+    patience: PositiveInt | None = 3
+    #: Share of the training rows of each class of ten or more that only judge; 0 keeps the last state.
     hold_out: Annotated[float, Field(ge=0, le=0.5)] = 0.15
 
 
 class ImageGanSettings(GeneratorTraining):
-    """A conditional DCGAN with a projection discriminator.
-
-    Attributes
-    ----------
-    latent
-        Length of the latent vector.
-    width
-        Channels at the coarsest grid of about 4×4, halved with every doubling of the side.
-    distortions
-        Differentiable augmentations of what the discriminator sees, real and made.
-    diversity
-        Weight of a reward for the difference between two images of one class.
-    average
-        Decay of the moving average of the generator's weights that is sampled.
-    """
+    """A conditional DCGAN with a projection discriminator."""
 
     name: Literal["image_gan"] = "image_gan"
-    kind: ClassVar[GeneratorKind] = "gan"
-    modality: ClassVar[Modality] = "image"
-    criterion: ClassVar[str] = "mmd"
-    steps: PositiveInt = 1500
+    kind = "gan"
+    modality = "image"
+    criterion = "mmd"
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 5e-4
-    patience: PositiveInt | None = 3
     latent: PositiveInt = 64
+    #: Channels at the coarsest grid of about 4×4, halved with every doubling of the side.
     width: Annotated[int, Field(ge=16, le=1024)] = 64
+    #: Differentiable augmentations of what the discriminator sees, real and made.
     distortions: tuple[Distortion, ...] = ("colour", "translation", "cutout")
+    #: Weight of a reward for the difference between two images of one class.
     diversity: NonNegativeFloat = 1.0
+    #: Decay of the moving average of the generator's weights that is sampled.
     average: Annotated[float, Field(ge=0, lt=1)] = 0.995
 
 
 class ImageVaeSettings(GeneratorTraining):
-    """A conditional variational autoencoder of images.
-
-    Attributes
-    ----------
-    latent
-        Length of the latent vector.
-    hidden
-        Units of both hidden layers (images of up to 16 pixels a side), or channels at the coarsest grid of
-        the convolutional network that larger ones get.
-    sigma
-        Standard deviation of the decoder on pixels in −1..1: larger leaves more to the label and less to the
-        latent vector.
-    """
+    """A conditional variational autoencoder of images."""
 
     name: Literal["image_vae"] = "image_vae"
-    kind: ClassVar[GeneratorKind] = "vae"
-    modality: ClassVar[Modality] = "image"
-    criterion: ClassVar[str] = "negative_elbo"
-    steps: PositiveInt = 1500
+    kind = "vae"
+    modality = "image"
+    criterion = "negative_elbo"
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-3
-    patience: PositiveInt | None = 3
     latent: PositiveInt = 16
+    #: Units of both hidden layers (images of up to 16 pixels a side), or channels at the coarsest grid of the
+    #: convolutional network that larger ones get.
     hidden: Annotated[int, Field(ge=16, le=2048)] = 256
+    #: Standard deviation of the decoder on pixels in −1..1: larger leaves more to the label and less to the
+    #: latent vector.
     sigma: PositiveFloat = 0.6
 
 
 class TableGanSettings(GeneratorTraining):
-    """A conditional Wasserstein GAN with gradient penalty for tables.
-
-    Attributes
-    ----------
-    latent
-        Length of the latent vector.
-    hidden
-        Units of each of the two hidden layers of generator and critic.
-    critic_steps
-        Steps of the critic for each of the generator.
-    gradient_penalty
-        Its weight.
-    temperature
-        Of the Gumbel-softmax that draws categories.
-    numbers
-        How numbers are normalised: by their quantiles, or by the modes of a Gaussian mixture. On
-        breast_cancer and wine quantiles kept correlations better (mean error .08 against .13) in less than
-        half of the time.
-    max_modes
-        Components of the mixture at most.
-    """
+    """A conditional Wasserstein GAN with gradient penalty for tables."""
 
     name: Literal["table_gan"] = "table_gan"
-    kind: ClassVar[GeneratorKind] = "gan"
-    modality: ClassVar[Modality] = "table"
-    criterion: ClassVar[str] = "mmd"
-    steps: PositiveInt = 1500
+    kind = "gan"
+    modality = "table"
+    criterion = "mmd"
     batch_size: PositiveInt = 128
     learning_rate: PositiveFloat = 5e-4
-    patience: PositiveInt | None = 3
     latent: PositiveInt = 64
+    #: Units of each of the two hidden layers of generator and critic.
     hidden: PositiveInt = 256
+    #: Steps of the critic for each of the generator, and the weight of its penalty.
     critic_steps: PositiveInt = 2
     gradient_penalty: NonNegativeFloat = 10.0
+    #: Of the Gumbel-softmax that draws categories.
     temperature: PositiveFloat = 0.2
+    #: How numbers are normalised: by their quantiles, or by the modes of a Gaussian mixture. On breast_cancer
+    #: and wine quantiles kept correlations better (mean error .08 against .13) in less than half of the time.
     numbers: Numbers = "quantile"
+    #: Components of the mixture at most.
     max_modes: PositiveInt = 10
 
 
@@ -191,13 +134,11 @@ class TableVaeSettings(GeneratorTraining):
     """
 
     name: Literal["table_vae"] = "table_vae"
-    kind: ClassVar[GeneratorKind] = "vae"
-    modality: ClassVar[Modality] = "table"
-    criterion: ClassVar[str] = "negative_elbo"
-    steps: PositiveInt = 1500
+    kind = "vae"
+    modality = "table"
+    criterion = "negative_elbo"
     batch_size: PositiveInt = 256
     learning_rate: PositiveFloat = 1e-3
-    patience: PositiveInt | None = 3
     latent: PositiveInt = 16
     hidden: PositiveInt = 128
     numbers: Numbers = "quantile"
@@ -205,45 +146,29 @@ class TableVaeSettings(GeneratorTraining):
 
 
 class LanguageModelSettings(GeneratorTraining):
-    """A causal language model on texts that begin with their label.
-
-    Attributes
-    ----------
-    model
-        Hub id or folder of a pretrained causal model to fine-tune; null trains a small transformer from
-        scratch, whose shape the next five settings give.
-    vocabulary
-        Entries of the byte-pair vocabulary, learned on the training texts.
-    layers, width, heads
-        Blocks, their width, and attention heads.
-    dropout
-        While training.
-    context
-        Tokens of a text at most; longer ones are cut.
-    top_p
-        Nucleus: tokens are drawn from the fewest that together have this probability.
-    temperature
-        Divides the logits.
-    learning_rate
-        Null takes 1e-3 from scratch and 5e-5 for fine-tuning.
-    """
+    """A causal language model on texts that begin with their label."""
 
     name: Literal["language_model"] = "language_model"
-    kind: ClassVar[GeneratorKind] = "language_model"
-    modality: ClassVar[Modality] = "text"
-    criterion: ClassVar[str] = "nll"
+    kind = "language_model"
+    modality = "text"
+    criterion = "nll"
     steps: PositiveInt = 800
     batch_size: PositiveInt = 32
+    #: Null takes 1e-3 from scratch and 5e-5 for fine-tuning.
     learning_rate: PositiveFloat | None = None  # type: ignore[assignment]
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    patience: PositiveInt | None = 3
+    #: Hub id or folder of a pretrained causal model to fine-tune; null trains a small transformer from
+    #: scratch, whose shape the next five settings give.
     model: str | None = None
+    #: Entries of the byte-pair vocabulary, learned on the training texts.
     vocabulary: Annotated[int, Field(ge=256, le=32_000)] = 2000
     layers: PositiveInt = 3
     width: PositiveInt = 128
     heads: PositiveInt = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    #: Tokens of a text at most; longer ones are cut.
     context: Annotated[int, Field(ge=8, le=4096)] = 64
+    #: Nucleus: tokens are drawn from the fewest that together have this probability.
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     temperature: PositiveFloat = 1.0
 
@@ -261,52 +186,33 @@ GeneratorSettings = Annotated[
 
 
 class SamplingSettings(Settings):
-    """How a trained generator is sampled.
+    """How a trained generator is sampled."""
 
-    Attributes
-    ----------
-    mode
-        `prior` draws latent vectors from the normal prior. With a VAE also `near`, about the latent vector of
-        a real row, and `interpolate`, between those of a real row and one of its nearest of the same class.
-    spread
-        Standard deviations: of the prior, or for `near` of what the encoder says about the row.
-    k_neighbors
-        `interpolate`: the partner is one of so many nearest rows.
-    hard
-        This share of a class's rows is taken for lying near the decision boundary of a classifier of the real
-        training rows, the others as they come.
-    candidates_factor
-        So many times the rows asked for are drawn where `hard` is above 0, to choose from.
-    """
-
+    #: `prior` draws latent vectors from the normal prior. With a VAE also `near`, about the latent vector of
+    #: a real row, and `interpolate`, between those of a real row and one of its nearest of the same class.
     mode: SamplingMode = "prior"
+    #: Standard deviations: of the prior, or for `near` of what the encoder says about the row.
     spread: PositiveFloat = 1.0
+    #: `interpolate`: the partner is one of so many nearest rows.
     k_neighbors: PositiveInt = 5
+    #: This share of a class's rows is taken for lying near the decision boundary of a classifier of the real
+    #: training rows, the others as they come.
     hard: Annotated[float, Field(ge=0, le=1)] = 0.0
+    #: So many times the rows asked for are drawn where `hard` is above 0, to choose from.
     candidates_factor: Annotated[float, Field(ge=1, le=100)] = 4.0
 
 
 class GenerativeSettings(Settings):
-    """The `generate` block of a recipe, but for its targets.
+    """The `generate` block of a recipe, but for its targets."""
 
-    Attributes
-    ----------
-    kind
-        `gan` and `vae` for images and tables, `language_model` for texts.
-    max_synthetic_share
-        Generated rows are at most this share of a class's rows.
-    min_per_class
-        A class with fewer real training rows falls back to augmentation; null takes that of `KINDS`.
-    sampling
-        How the trained generator is sampled.
-    image_gan, image_vae, table_gan, table_vae, language_model
-        Settings of each generator; a plan keeps those of the one that it uses.
-    """
-
+    #: `gan` and `vae` for images and tables, `language_model` for texts.
     kind: GeneratorKind
+    #: Generated rows are at most this share of a class's rows.
     max_synthetic_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    #: A class with fewer real training rows falls back to augmentation; null takes that of `KINDS`.
     min_per_class: PositiveInt | None = None
     sampling: SamplingSettings = SamplingSettings()
+    #: Settings of each generator; a plan keeps those of the one that it uses.
     image_gan: ImageGanSettings = ImageGanSettings()
     image_vae: ImageVaeSettings = ImageVaeSettings()
     table_gan: TableGanSettings = TableGanSettings()
@@ -324,13 +230,7 @@ class GenerativeSettings(Settings):
 
 
 def generator_settings(settings: GenerativeSettings, modality: Modality, where: str) -> GeneratorSettings:
-    """Settings of the one generator that a recipe means for a modality.
-
-    Raises
-    ------
-    RecipeError
-        When there is none.
-    """
+    """Settings of the one generator that a recipe means for a modality; refused where there is none."""
     if modality not in KINDS[settings.kind].modalities:
         fitting = " or ".join(name for name, kind in KINDS.items() if modality in kind.modalities)
         raise RecipeError(
@@ -343,62 +243,35 @@ def generator_settings(settings: GenerativeSettings, modality: Modality, where: 
 
 @dataclass(frozen=True)
 class Gated:
-    """Which rows a generator makes, and which are left to augmentation.
+    """Which rows a generator makes, and which are left to augmentation."""
 
-    Attributes
-    ----------
-    counts
-        New rows per class from the generator.
-    fallbacks
-        New rows per class that augmentation is to make instead.
-    reasons
-        For each class of `fallbacks`, one sentence.
-    """
-
+    #: New rows per class from the generator.
     counts: dict[str, NonNegativeInt]
+    #: New rows per class that augmentation is to make instead.
     fallbacks: dict[str, NonNegativeInt]
+    #: For each class of `fallbacks`, one sentence.
     reasons: dict[str, str]
 
 
-def gated_counts(asked: Mapping[str, int], real: Mapping[str, int], settings: GenerativeSettings) -> Gated:
-    """Refuse a generator for classes too small to learn from.
-
-    Parameters
-    ----------
-    asked
-        New rows per class.
-    real
-        Real training rows per class.
-    settings
-        Of the recipe.
-    """
+def gated_counts(wanted: Mapping[str, int], real: Mapping[str, int], settings: GenerativeSettings) -> Gated:
+    """The new rows `wanted` of each class, but of a generator none for classes too small to learn from."""
     kind = KINDS[settings.kind]
     least = settings.min_per_class or kind.min_per_class
-    refused = [name for name, count in asked.items() if count and real[name] < least]
+    refused = [name for name, count in wanted.items() if count and real[name] < least]
     return Gated(
-        counts={name: 0 if name in refused else count for name, count in asked.items()},
-        fallbacks={name: asked[name] for name in refused},
+        counts={name: 0 if name in refused else count for name, count in wanted.items()},
+        fallbacks={name: wanted[name] for name in refused},
         reasons={
             name: f"Class {name!r} has {real[name]} training rows and {kind.title} needs {least} "
-            f"(generate.min_per_class): its {asked[name]} rows are left to augmentation."
+            f"(generate.min_per_class): its {wanted[name]} rows are left to augmentation."
             for name in refused
         },
     )
 
 
-def share_capped(asked: Mapping[str, int], others: Mapping[str, int], share: float) -> dict[str, int]:
-    """Cap new rows so that they are at most a share of all rows of their class.
-
-    Parameters
-    ----------
-    asked
-        New rows per class.
-    others
-        All other rows that the class will have.
-    share
-        In (0, 1]; 1 caps nothing.
-    """
+def share_capped(wanted: Mapping[str, int], others: Mapping[str, int], share: float) -> dict[str, int]:
+    """New rows of each class, at most the share in (0, 1] of all its rows, of which there are `others`."""
     if share >= 1:
-        return dict(asked)
+        return dict(wanted)
     # m ≤ share · (m + n); the tiny addition keeps 0.3 / 0.7 · 70 from falling just below 30.
-    return {name: min(m, math.floor(share / (1 - share) * others[name] + 1e-9)) for name, m in asked.items()}
+    return {name: min(m, math.floor(share / (1 - share) * others[name] + 1e-9)) for name, m in wanted.items()}

@@ -44,11 +44,5 @@ class Params(Settings):
 
 
 def read_params(path: str | Path = PARAMS_FILE) -> Params:
-    """All settings of a project.
-
-    Raises
-    ------
-    ParameterError
-        Naming the key that is wrong, and what is allowed there.
-    """
+    """All settings of a project."""
     return settings_from(Params, read_yaml(path), str(path))

@@ -60,26 +60,17 @@ class Targets(Settings):
 
 @dataclass(frozen=True)
 class ResamplerSpec:
-    """A method of resampling: what planning, search and advice must know of it.
+    """A method of resampling: what planning, search and advice must know of it."""
 
-    Attributes
-    ----------
-    rule
-        How rows are made: `duplicate`, or a rule of `evenly.resampling.selection`; None where none are made.
-    cleaning
-        How rows next to other classes are removed: by `tomek` links or edited neighbours (`enn`).
-    thins
-        Whether classes above their target lose rows by lot.
-    settings
-        Keys of `ResampleSettings` that it reads, with the values that a search tries.
-    searched
-        Whether a search tries it in the place of another method that makes rows.
-    """
-
+    #: How rows are made: `duplicate`, or a rule of `evenly.resampling.selection`; None where none are made.
     rule: str | None = None
+    #: How rows next to other classes are removed: by `tomek` links or edited neighbours (`enn`).
     cleaning: Literal["tomek", "enn"] | None = None
+    #: Whether classes above their target lose rows by lot.
     thins: bool = False
+    #: Keys of `ResampleSettings` that it reads, with the values that a search tries.
     settings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    #: Whether a search tries it in the place of another method that makes rows.
     searched: bool = False
 
     @property
@@ -136,8 +127,7 @@ class ResampleSettings(Settings):
     targets: Targets | None = None
     k_neighbors: PositiveInt = 5
     clean_neighbors: PositiveInt = 3
-    #: Classes that the cleaning methods may remove rows from: all but the smallest, all, or the majority
-    #: alone.
+    #: Classes that the cleaning methods may remove rows from: all but the smallest, all, the largest alone.
     clean: Literal["majority", "not_minority", "all"] = "not_minority"
     sampler: str | None = Field(default=None, alias="class")
     options: dict[str, Any] = Field(default_factory=dict)
@@ -176,13 +166,7 @@ def library_spec(name: str, options: Mapping[str, Any]) -> ResamplerSpec:
 
 
 def library_sampler(name: str) -> Any:
-    """The class of imbalanced-learn of this name, or the one that a dotted path leads to.
-
-    Raises
-    ------
-    RecipeError
-        When there is none, or it is no sampler.
-    """
+    """The class of imbalanced-learn of this name, or the one that a dotted path leads to."""
     module, _, last = name.rpartition(".")
     if module:
         try:
@@ -206,13 +190,7 @@ def library_sampler(name: str) -> Any:
 def made_sampler(
     name: str, options: Mapping[str, Any], seed: int, targets: Mapping[int, int] | None = None
 ) -> Any:
-    """A sampler with its options, the seed, and the rows that classes are brought to, where it takes them.
-
-    Raises
-    ------
-    RecipeError
-        When it does not take the options.
-    """
+    """A sampler with its options, the seed, and the rows that classes are brought to, where it takes them."""
     kind = library_sampler(name)
     known = inspect.signature(kind).parameters
     own = {"random_state": seed, "sampling_strategy": dict(targets) if targets else None}

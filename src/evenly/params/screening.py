@@ -9,22 +9,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from evenly.params.base import Settings
 
 CheckName = Literal[
-    "format",
-    "length",
-    "script",
-    "keywords",
-    "schema",
-    "constraints",
-    "duplicate",
-    "near_duplicate",
-    "closeness",
-    "memorised",
-    "collapse",
-    "agreement",
-    "outlier",
-    "realism",
-    "judge",
-]
+    "format", "length", "script", "keywords", "schema", "constraints", "duplicate", "near_duplicate",
+    "closeness", "memorised", "collapse", "agreement", "outlier", "realism", "judge",
+]  # fmt: skip
 Share = Annotated[float, Field(ge=0, le=1)]
 Similarity = Annotated[float, Field(gt=0, le=1)]
 

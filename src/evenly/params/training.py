@@ -19,24 +19,18 @@ class UnfreezeSettings(Settings):
 
     Frozen layers neither drop out nor update their statistics. Patience is counted from the epoch in which
     everything is trained.
-
-    Attributes
-    ----------
-    method
-        `all`: everything from the start. `gradual`: the head first, then one layer group more from the top
-        at a time (1801.06146). `probe_then_finetune`: the head alone for `probe_epochs`, then everything
-        (2202.10054). `auto`: the latter for pretrained networks, else `all`.
-    by, every, patience
-        `gradual` takes the next group every so many epochs (`by: epoch`), or whenever so many brought nothing
-        better on validation (`by: metric`).
-    probe_epochs
-        Of `probe_then_finetune`. They are cheap: the frozen part of the network is computed once.
     """
 
+    #: `all`: everything from the start. `gradual`: the head first, then one layer group more from the top at
+    #: a time (1801.06146). `probe_then_finetune`: the head alone for `probe_epochs`, then everything
+    #: (2202.10054). `auto`: the latter for pretrained networks, else `all`.
     method: Literal["auto", "all", "gradual", "probe_then_finetune"] = "auto"
+    #: `gradual` takes the next group every so many epochs (`by: epoch`), or whenever so many brought nothing
+    #: better on validation (`by: metric`).
     by: Literal["epoch", "metric"] = "epoch"
     every: PositiveInt = 4
     patience: PositiveInt = 2
+    #: Of `probe_then_finetune`. They are cheap: the frozen part of the network is computed once.
     probe_epochs: PositiveInt = 3
 
     @model_validator(mode="before")
@@ -139,30 +133,21 @@ RATE_SHARE = 0.1
 
 
 class FinetuneSettings(Settings):
-    """A second round on the hard rows and some of the original ones, from the model of the first.
+    """A second round on the hard rows and some of the original ones, from the model of the first."""
 
-    Attributes
-    ----------
-    ratio
-        Original rows to one hard row.
-    originals
-        Whether every epoch draws its original rows `anew`, or they are drawn `once`.
-    learning_rate, head_learning_rate, batch_size
-        Null takes a tenth of the rates of `train`, and its batch size.
-    epochs, patience
-        The most epochs, and how many without a better one end the round.
-    keep
-        `better`: the new model, if it is better on the validation rows, and worse in at most a tenth of the
-        resamples of these rows; else that of the first round. `always`: the new model.
-    """
-
+    #: Original rows to one hard row.
     ratio: PositiveFloat = 1.0
+    #: Whether every epoch draws its original rows `anew`, or they are drawn `once`.
     originals: Literal["anew", "once"] = "anew"
+    #: Null takes a tenth of the rates of `train`, and its batch size.
     learning_rate: PositiveFloat | None = None
     head_learning_rate: PositiveFloat | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None
+    #: The most epochs, and how many without a better one end the round.
     epochs: PositiveInt = 10
     patience: PositiveInt | None = 3
+    #: `better`: the new model, if it is better on the validation rows, and worse in at most a tenth of the
+    #: resamples of these rows; else that of the first round. `always`: the new model.
     keep: Literal["better", "always"] = "better"
 
 
