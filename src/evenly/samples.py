@@ -261,13 +261,7 @@ def samples_from_columns(columns: Mapping[str, Iterable[Any]], schema: Schema) -
 
 
 def concatenate(tables: Sequence[SampleTable]) -> SampleTable:
-    """All rows in order; columns that only some tables have are null in the others, empty tables pass.
-
-    Raises
-    ------
-    DataError
-        When the schemas differ, or an id occurs in two tables.
-    """
+    """All rows in order; columns that only some tables have are null in the others, empty tables pass."""
     import pyarrow as pa
 
     filled = [table for table in tables if len(table)] or list(tables[:1])
@@ -298,32 +292,16 @@ def write_no_samples(path: str | Path) -> None:
 
 
 def has_no_samples(path: str | Path) -> bool:
-    """Whether a file is the one of `write_no_samples`, by its bytes, importing nothing.
-
-    Raises
-    ------
-    DataError
-        When the file is missing.
-    """
+    """Whether a file is the one of `write_no_samples`, by its bytes, importing nothing."""
     path = _existing(path)
     empty = _EMPTY_TABLE.read_bytes()
     return path.stat().st_size == len(empty) and path.read_bytes() == empty
 
 
 def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
-    """Read one sample table.
+    """Read one sample table, written by `write_samples` or `write_no_samples`.
 
-    Parameters
-    ----------
-    path
-        Parquet file written by `write_samples` or `write_no_samples`.
-    schema
-        What an empty table takes over, since the file of `write_no_samples` knows no classes.
-
-    Raises
-    ------
-    DataError
-        When the file is missing, no Parquet, or no sample table.
+    An empty table takes over `schema`, since the file of `write_no_samples` knows no classes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

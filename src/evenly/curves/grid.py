@@ -195,17 +195,7 @@ _KEPT = "data/filtered/kept.parquet"
 def read_material(revision: Revision, vector_cache: Path) -> tuple[Pool, Material]:
     """Read splits and kept rows of a revision, and turn them into vectors as its `featurize` has done.
 
-    Parameters
-    ----------
-    revision
-        The workspace, an experiment, a branch, …
-    vector_cache
-        Folder for vectors of text encoders.
-
-    Raises
-    ------
-    DataError
-        When the revision has no split, or DVC's cache does not hold it.
+    `vector_cache` is a folder for vectors of text encoders.
     """
     params = settings_from(Params, revision.yaml(PARAMS_FILE), f"{PARAMS_FILE} of {revision.name}")
     train, validation, test = (_table(revision, _SPLIT.format(part)) for part in ("train", "val", "test"))

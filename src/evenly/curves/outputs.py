@@ -34,15 +34,6 @@ def write_curves(curves: Curves, folder: str | Path, heading: str) -> None:
 
     `table.csv` has a row for each seed, then mean and standard deviation, and a column for each step. The
     other two are tidy, a row for each point: `curve.csv` of every seed, `means.csv` of mean and spread.
-
-    Parameters
-    ----------
-    curves
-        What to write.
-    folder
-        Where to.
-    heading
-        What the curves are of.
     """
     steps = sorted({step for curve in curves.curves for step in curve.steps})
     with atomic_folder(folder) as temporary:
@@ -144,19 +135,7 @@ def _which(curve: Curve) -> list[str]:
 
 
 def print_curves(curves: Curves, heading: str, brief: bool = False, console: Console | None = None) -> None:
-    """Print a table for each classifier, rows = seeds with mean and standard deviation, columns = steps.
-
-    Parameters
-    ----------
-    curves
-        What to print.
-    heading
-        What the curves are of, and what varies.
-    brief
-        Means and deviations only.
-    console
-        Where to; None takes the standard output.
-    """
+    """Print a table for each classifier, seeds (not if `brief`), means and deviations by step."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -88,13 +88,7 @@ def variants(models: tuple[CurveModel, ...]) -> list[Variant]:
 
 
 def named_choices(text: str, kind: Any, option: str) -> tuple[Any, ...]:
-    """Read `a,b,c`, each of them one of a `Literal`.
-
-    Raises
-    ------
-    ParameterError
-        Naming what is allowed.
-    """
+    """Read `a,b,c`, each of them one of a `Literal`."""
     allowed = get_args(kind)
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in names:

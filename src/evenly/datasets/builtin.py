@@ -9,13 +9,12 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
 
 from evenly.params.datasets import BuiltinName, DatasetEntry
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 #: Rows of each set, for lists that should not load them.
 BUILTIN_ROWS: dict[BuiltinName, int] = {
@@ -56,7 +55,6 @@ def builtin_columns(name: BuiltinName, entry: DatasetEntry) -> dict[str, pa.Arra
 def _digits(entry: DatasetEntry) -> dict[str, pa.Array]:
     """The 1,797 handwritten digits (Alpaydin & Kaynak 1998) as 8×8 greyscale PNG, 0..16 made 0..255."""
     import cv2
-    import pyarrow as pa
 
     images, labels = _digit_arrays()
     return {
@@ -68,8 +66,6 @@ def _digits(entry: DatasetEntry) -> dict[str, pa.Array]:
 
 def _digit_arrays() -> tuple[np.ndarray, np.ndarray]:
     """Give pixels, uint8 (1797, 8, 8), 0..16 made 0..255, and labels (1797,)."""
-    import numpy as np
-
     # scikit-learn's own file, read directly: importing scikit-learn would cost more than the whole split.
     spec = importlib.util.find_spec("sklearn")
     assert spec is not None and spec.origin is not None  # a dependency of evenly
@@ -79,7 +75,6 @@ def _digit_arrays() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(name: Literal["breast_cancer", "wine"], entry: DatasetEntry) -> dict[str, pa.Array]:
-    import pyarrow as pa
     from sklearn.datasets import load_breast_cancer, load_wine
 
     bunch = {"breast_cancer": load_breast_cancer, "wine": load_wine}[name]()
@@ -100,9 +95,6 @@ def _shortcut(entry: DatasetEntry) -> dict[str, pa.Array]:
     attribute and a small σ, and noise. The best classifier that ignores the place errs on 13% of all rows,
     whatever their group.
     """
-    import numpy as np
-    import pyarrow as pa
-
     pairs = list(SHORTCUT_GROUPS)
     rng = np.random.default_rng(_SEED)
     which = rng.permutation(np.repeat(np.arange(len(pairs)), list(SHORTCUT_GROUPS.values())))
@@ -126,8 +118,6 @@ def _coloured_digits(entry: DatasetEntry) -> dict[str, pa.Array]:
     its wrong labels.
     """
     import cv2
-    import numpy as np
-    import pyarrow as pa
 
     pixels, digits = _digit_arrays()
     high = digits > 4

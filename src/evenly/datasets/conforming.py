@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.datasets.rows import category_values, numbers
 from evenly.datasets.tabular import LARGEST_EXACT, RawTable
 from evenly.errors import DataError
 from evenly.samples import Feature, Schema
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def conforming_features(raw: RawTable, schema: Schema) -> tuple[dict[str, pa.Array], Schema]:
@@ -39,9 +39,6 @@ def conforming_features(raw: RawTable, schema: Schema) -> tuple[dict[str, pa.Arr
 
 def _typed(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> tuple[Feature, pa.Array]:
     """A number, integer or boolean feature of these rows; an integer one with fractions is a number."""
-    import numpy as np
-    import pyarrow as pa
-
     values = _numeric(feature, column, where)
     if feature.kind == "number":
         return feature, values
@@ -60,8 +57,6 @@ def _typed(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> t
 
 def _numeric(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
     """The column as float64, NaN where missing; numbers written as text are taken for what they say."""
-    import pyarrow as pa
-
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = _parsed(feature, category_values(column), where)
@@ -77,8 +72,6 @@ def _numeric(feature: Feature, column: pa.Array, where: Callable[[int], str]) ->
 
 
 def _parsed(feature: Feature, values: pa.Array, where: Callable[[int], str]) -> pa.Array:
-    import pyarrow as pa
-
     kind = pa.bool_() if feature.kind == "boolean" else pa.float64()
     try:
         return values.cast(kind)
@@ -102,9 +95,6 @@ def _unfit(feature: Feature, where: str, value: object) -> DataError:
 
 def unseen_values(columns: Mapping[str, pa.Array], schema: Schema) -> Iterator[str]:
     """Sentences about categories with values that were not in the data of the model."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     for feature in schema.features:
         if feature.kind != "category":
             continue

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.params.datasets import PARTS
 from evenly.samples import Feature
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: How many rows a report lists as examples.
 EXAMPLES = 10
@@ -33,9 +32,6 @@ def content_ids(fingerprints: np.ndarray, labels: pa.Array, others: Sequence[pa.
     An id is the fingerprint in hexadecimal, followed by `-1`, `-2`, … for further copies of the same payload,
     which are numbered in the order of their label and then of `others`.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     keys = [pa.array(fingerprints), labels, *others]
     table = pa.table(keys, names=[str(k) for k in range(len(keys))])
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names]).to_numpy()
@@ -52,9 +48,6 @@ def content_ids(fingerprints: np.ndarray, labels: pa.Array, others: Sequence[pa.
 
 def _table_fingerprints(payload: Mapping[str, pa.Array], features: Sequence[Feature]) -> np.ndarray:
     """Hashes of feature rows: of the numbers as float64 with one NaN and one zero, then of the categories."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     numeric = [payload[f.name] for f in features if f.kind != "category"]
     words = [payload[f.name].cast(pa.large_string()) for f in features if f.kind == "category"]
     rows = len(next(iter(payload.values())))
@@ -67,14 +60,12 @@ def _table_fingerprints(payload: Mapping[str, pa.Array], features: Sequence[Feat
     matrix += 0.0  # turns -0.0 into 0.0
     width = 8 * len(numeric)
     numbers = matrix.tobytes()
-    if not words:
-        return _hashed([numbers[k * width : (k + 1) * width] for k in range(rows)])
-    joined = pc.binary_join_element_wise(
-        *words, pa.scalar("\x1f", pa.large_string()), null_handling="replace", null_replacement="\x00"
-    )
-    return _hashed(
-        [numbers[k * width : (k + 1) * width] + text.encode() for k, text in enumerate(joined.to_pylist())]
-    )
+    texts = [""] * rows
+    if words:
+        sign = pa.scalar("\x1f", pa.large_string())
+        joined = pc.binary_join_element_wise(*words, sign, null_handling="replace", null_replacement="\x00")
+        texts = joined.to_pylist()
+    return _hashed([numbers[k * width : (k + 1) * width] + text.encode() for k, text in enumerate(texts)])
 
 
 def _hashed(values: Sequence[bytes]) -> np.ndarray:
@@ -112,14 +103,9 @@ def leaked_copies(fingerprints: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 def conflicting(fingerprints: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Mask of rows whose payload also occurs with another label; bool (n,)."""
-    _, inverse = np.unique(fingerprints, return_inverse=True)
-    size = int(inverse.max(initial=-1)) + 1
-    least = np.full(size, np.iinfo(np.int64).max)
-    most = np.full(size, -1)
-    np.minimum.at(least, inverse, codes)
-    np.maximum.at(most, inverse, codes)
-    mask: np.ndarray = (least != most)[inverse]
-    return mask
+    _, payload = np.unique(fingerprints, return_inverse=True)
+    pairs = np.unique(np.stack([payload, codes]), axis=1)
+    return np.asarray((np.bincount(pairs[0]) > 1)[payload])
 
 
 @dataclass

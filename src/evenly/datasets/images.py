@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from evenly.datasets.sources import FileTree
 from evenly.errors import DataError
 from evenly.wording import counted, first_names
@@ -16,29 +18,10 @@ from evenly.wording import counted, first_names
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
 
 #: Endings of pictures that are not read; a class that has nothing else is refused.
-_UNREAD = frozenset(
-    [
-        ".avif",
-        ".cr2",
-        ".dng",
-        ".emf",
-        ".eps",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".ico",
-        ".jfif",
-        ".jp2",
-        ".jxl",
-        ".nef",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-        ".psd",
-        ".svg",
-        ".tga",
-    ]
-)
+_UNREAD = frozenset((
+    ".avif", ".cr2", ".dng", ".emf", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif",
+    ".jp2", ".jxl", ".nef", ".pbm", ".pgm", ".ppm", ".psd", ".svg", ".tga",
+))  # fmt: skip
 #: Pixels above which a picture is refused before it is decoded: a small file can unfold to gigabytes.
 MOST_PIXELS = 100_000_000
 
@@ -100,8 +83,7 @@ def manifest_names(
     tree: FileTree, manifest: str, paths: Sequence[str], where: Callable[[int], str]
 ) -> list[str]:
     """Names in the tree of the images that a manifest lists, relative to itself or to the top of the tree."""
-    known = set(tree.names)
-    beside = PurePosixPath(manifest).parent
+    known, beside = set(tree.names), PurePosixPath(manifest).parent
     found: list[str] = []
     for row, path in enumerate(paths):
         listed = path.replace("\\", "/")
@@ -128,7 +110,6 @@ def checked_images(read: Callable[[int], bytes], count: int, where: Callable[[in
 
 def _checked(data: bytes, row: int, where: Callable[[int], str]) -> bytes:
     import cv2
-    import numpy as np
 
     kept = data.startswith((_PNG, _JPEG))
     width, height = stated_size(data) or (0, 0)
@@ -210,11 +191,9 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
     """From the tags 256 and 257 of the first directory, as short or long integers."""
     start = struct.unpack_from(f"{order}I", data, 4)[0]
-    found: dict[int, int] = {}
-    for k in range(struct.unpack_from(f"{order}H", data, start)[0]):
-        tag, kind = struct.unpack_from(f"{order}HH", data, start + 2 + 12 * k)
+    sides: dict[int, int] = {}
+    for at in range(start + 2, start + 2 + 12 * struct.unpack_from(f"{order}H", data, start)[0], 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, at)
         if tag in (256, 257):
-            found[tag] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, start + 10 + 12 * k)[
-                0
-            ]
-    return (found[256], found[257]) if len(found) == 2 else None
+            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)
+    return (sides[256], sides[257]) if len(sides) == 2 else None

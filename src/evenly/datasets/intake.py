@@ -44,26 +44,11 @@ def downloads(entry: DatasetEntry, name: str) -> list[tuple[str, str, str]]:
 
 
 def fetch(url: str, target: Path, sha256: str, partial: Path, progress: Progress | None = None) -> bool:
-    """Download one file to `target`, going on where an interrupted download stopped.
+    """Download one file to `target`, going on where an interrupted download stopped; False if it was there.
 
-    Parameters
-    ----------
-    partial
-        Folder for the half-done file `SHA256.part`. `target` itself appears only when it is whole and
-        verified.
-    progress
-        Called with the file's name, the bytes here so far, and the bytes in all (None where the server does
-        not say).
-
-    Returns
-    -------
-    False where the verified file was there already.
-
-    Raises
-    ------
-    DataError
-        When the server cannot be reached or breaks off (what has come is kept), or the checksum differs
-        (nothing is kept).
+    What has come so far waits as `SHA256.part` in the folder `partial`; `target` appears only when it is
+    whole and verified. `progress` takes the file's name, the bytes here so far, and those in all, None where
+    unknown.
     """
     if target.exists():
         actual = checksum(target)
@@ -147,11 +132,6 @@ def bring_in(source: Path, name: str, values: Mapping[str, Any], root: Path) -> 
     """Copy data to data/raw, set keys of their entry of datasets.yaml, put them under DVC; give their path.
 
     Whatever fails, data/raw and datasets.yaml are left as they were.
-
-    Raises
-    ------
-    DataError, ParameterError
-        When the data cannot be copied, the entry cannot be written, or DVC refuses.
     """
     relative = _place(source, name, root)
     target = root / relative

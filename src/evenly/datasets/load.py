@@ -10,15 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from evenly.datasets.identity import (
-    EXAMPLES,
-    Copies,
-    conflicting,
-    content_ids,
-    first_copies,
-    leaked_copies,
-)
+from evenly.datasets.identity import EXAMPLES, Copies, conflicting, content_ids, first_copies, leaked_copies
 from evenly.datasets.partition import TRAIN, draws, grouped, limited, long_tail, stratified
 from evenly.datasets.reading import Source, read_source
 from evenly.datasets.rows import Rows
@@ -222,8 +217,6 @@ class _Splitter:
                 )
 
     def _samples(self, positions: np.ndarray) -> SampleTable:
-        import pyarrow as pa
-
         rows = self.rows
         index = pa.array(positions, pa.int64())
         columns: dict[str, pa.Array] = {
@@ -316,9 +309,6 @@ def _alike_labels(classes: Sequence[str], sizes: np.ndarray) -> list[str]:
 
 def _canonical(rows: Rows) -> tuple[Rows, np.ndarray]:
     """The rows ordered by id, and their ids, object array (n,); where there are none, made from content."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     ids = rows.ids
     if ids is None:
         others = list(rows.described.values())

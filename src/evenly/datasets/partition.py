@@ -139,23 +139,13 @@ def limited(strata: np.ndarray, drawn: np.ndarray, limit: int) -> np.ndarray:
 
 
 def long_tail_counts(available: np.ndarray, sizes: np.ndarray, imbalance: InducedImbalance) -> np.ndarray:
-    """Training rows that each class keeps.
+    """Training rows that each class keeps of the `available` ones, int64 (classes,).
 
-    Parameters
-    ----------
-    available
-        Training rows of each class, int64 (classes,).
-    sizes
-        Rows of each class in the whole data set, which rank the classes from head to tail (equal sizes: by
-        position), so that the tail consists of the same classes whatever the split.
-    imbalance
-        With K classes, ratio r and head size n: the class of rank i keeps n·r^(−i/(K−1)) rows (`exponential`;
-        Cui et al. 2019, section 5.1), or n where i < K/2 and n/r from there on (`step`; Buda et al. 2018),
-        rounded half up, at least one, at most what it has.
-
-    Returns
-    -------
-    int64 (classes,).
+    `sizes` are the rows of each class in the whole data set. They rank the classes from head to tail (equal
+    sizes: by position), so that the tail consists of the same classes whatever the split. With K classes,
+    ratio r and head size n, the class of rank i keeps n·r^(−i/(K−1)) rows (`exponential`; Cui et al. 2019,
+    section 5.1), or n where i < K/2 and n/r from there on (`step`; Buda et al. 2018): rounded half up, at
+    least one.
     """
     ranked = np.argsort(-np.asarray(sizes), kind="stable")
     rank = np.empty(len(ranked), dtype=np.int64)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
 
 from evenly.datasets.builtin import BUILTIN_ROWS, builtin_columns
 from evenly.datasets.images import checked_images, folder_images, is_image, left_out, manifest_names
@@ -14,9 +16,6 @@ from evenly.datasets.sources import FileTree, find_source, is_tracked, open_tree
 from evenly.datasets.tabular import RawTable, read_table, table_format
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,6 @@ def count_rows(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> int:
 
 
 def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, list[str]]:
-    import numpy as np
-
     if entry.modality == "image" and not entry.columns.image:
         branches = _part_folders(tree, entry, name)
         parts = [_read_folder(branch, entry) for branch in branches]
@@ -92,8 +89,6 @@ def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, li
 
 
 def _joined(parts: Sequence[RawTable]) -> pa.Table:
-    import pyarrow as pa
-
     for other in parts[1:]:
         only = set(parts[0].table.column_names) ^ set(other.table.column_names)
         if only:
@@ -111,8 +106,6 @@ def _joined(parts: Sequence[RawTable]) -> pa.Table:
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    import pyarrow as pa
-
     whole = column.combine_chunks()
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
@@ -171,8 +164,6 @@ def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
 
 def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
     """The manifest with the images themselves in the place of their paths."""
-    import pyarrow as pa
-
     column = entry.columns.image or "image"
     values = raw.table.column(column)
     missing = next(
@@ -223,8 +214,6 @@ def _part_folders(tree: FileTree, entry: DatasetEntry, name: str) -> list[FileTr
 
 
 def _read_folder(tree: FileTree, entry: DatasetEntry) -> RawTable:
-    import pyarrow as pa
-
     names, labels = folder_images(tree)
     where: Callable[[int], str] = lambda row: tree.title_of(names[row])  # noqa: E731
     images = checked_images(lambda row: tree.read(names[row]), len(names), where)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.datasets.identity import fingerprints_of
 from evenly.datasets.tabular import LARGEST_EXACT
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
 from evenly.samples import RESERVED_COLUMNS, Feature, Modality
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 #: What stands for a missing value in a category, besides null; csv numbers know the same words.
 _LABELS_MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")
@@ -94,9 +93,6 @@ def filled(
     column: pa.Array, name: str, what: str, where: Callable[[int], str], trim: bool = True
 ) -> pa.Array:
     """The column as text without surrounding spaces, after refusing the first value that is missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     values = column.cast(pa.string())
     trimmed = pc.utf8_trim_whitespace(values)
     missing = pc.fill_null(pc.equal(trimmed, ""), True)
@@ -112,9 +108,6 @@ def filled(
 
 def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Callable[[int], str]) -> None:
     """Refuse the usual words for a missing value as labels, unless the entry's `classes` names them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     words = [word for word in pc.unique(labels).to_pylist() if word.lower() in _LABELS_MISSING]
     words = [word for word in words if word not in entry.classes]
     row = pc.index(pc.is_in(labels, value_set=pa.array(words, pa.string())), True).as_py()
@@ -127,8 +120,6 @@ def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Callabl
 
 
 def _check_classes(labels: pa.Array, name: str, where: Callable[[int], str]) -> None:
-    import pyarrow.compute as pc
-
     classes = pc.unique(labels)
     if len(classes) == 1:
         raise DataError(
@@ -144,8 +135,6 @@ def _check_classes(labels: pa.Array, name: str, where: Callable[[int], str]) -> 
 
 
 def _check_unique(ids: pa.Array, where: Callable[[int], str]) -> None:
-    import pyarrow.compute as pc
-
     counts = pc.value_counts(ids)
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
@@ -158,8 +147,6 @@ def _check_unique(ids: pa.Array, where: Callable[[int], str]) -> None:
 
 
 def _given_parts(values: pa.Array, name: str, where: Callable[[int], str]) -> np.ndarray:
-    import numpy as np
-
     words = values.to_pylist()
     for row, word in enumerate(words):
         if word.lower() not in PART_NAMES:
@@ -210,9 +197,6 @@ def _typed_feature(
     Booleans, integers and numbers keep their kind; dates become numbers (days since 1970-01-01); text becomes
     a category whose missing-value words are null; so do `categorical` columns.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if column.null_count == len(column):
         raise DataError(f"Column {name!r} is empty in every row; put it in columns.drop of datasets.yaml.")
     kind = column.type
@@ -247,9 +231,6 @@ _UNIT = rf"^[$€£¥]? ?[+-]?{_DIGITS} ?(?:%|°?\pL{{1,4}}|[$€£¥])?$"
 
 def _refuse_odd_numbers(name: str, values: pa.Array, where: Callable[[int], str]) -> None:
     """Refuse words of which most are numbers or dates but not all are, or all in a form that is not read."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     present = values.drop_null()
     total = len(present)
     least = total // 2 + 1
@@ -265,12 +246,13 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Callable[[int], str]
         )
     if plain == total or not total:  # numbers that were kept as text: a form with types says so on purpose
         return
+    other = pc.invert(pc.match_substring_regex(values, _PLAIN))
     for pattern, what, remedy in (
         (_GROUPED, "a sign between thousands", "write numbers without a sign between thousands"),
         (_COMMA, "a decimal comma", "set `decimal: ','` in datasets.yaml for csv files, or write a point"),
         (_UNIT, "a unit or currency beside them", "write the numbers alone"),
     ):
-        odd = pc.and_(_mask(values, pattern), pc.invert(_mask(values, _PLAIN)))
+        odd = pc.and_(pc.match_substring_regex(values, pattern), other)
         count = pc.sum(odd).as_py() or 0
         if count and plain + count >= least and (pattern != _UNIT or plain >= least):
             row = pc.index(odd, True).as_py()
@@ -279,30 +261,19 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Callable[[int], str]
                 f"{where(row)} holds {values[row].as_py()!r}: {remedy}{end}"
             )
     if plain >= least:
-        row = pc.index(pc.invert(_mask(values, _PLAIN)), True).as_py()
+        row = pc.index(other, True).as_py()
         raise DataError(
             f"Column {name!r}: {plain:,} of {total:,} values are numbers, but {where(row)} holds "
             f"{values[row].as_py()!r}; correct it, or leave it empty if it stands for a missing value{end}"
         )
 
 
-def _mask(values: pa.Array, pattern: str) -> pa.Array:
-    import pyarrow.compute as pc
-
-    return pc.match_substring_regex(values, pattern)
-
-
 def _matches(values: pa.Array, pattern: str) -> int:
-    import pyarrow.compute as pc
-
-    return pc.sum(_mask(values, pattern)).as_py() or 0
+    return pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
 
 
 def numbers(name: str, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
     """Numbers or dates as float64 (n,), NaN where missing, none infinite; dates as days since 1970-01-01."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         seconds = column.cast(pa.timestamp("s", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
@@ -318,17 +289,12 @@ def numbers(name: str, column: pa.Array, where: Callable[[int], str]) -> pa.Arra
 
 def category_values(column: pa.Array) -> pa.Array:
     """Values of a category as text (n,) without surrounding spaces, null where missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     values = pc.utf8_trim_whitespace(column.cast(pa.string()))
     missing = pc.is_in(values, value_set=pa.array(MISSING_WORDS, pa.string()))
     return pc.if_else(missing, pa.scalar(None, pa.string()), values)
 
 
 def _category(name: str, column: pa.Array) -> tuple[Feature, pa.Array]:
-    import pyarrow.compute as pc
-
     values = category_values(column)
     found = sorted(pc.unique(values).drop_null().to_pylist())
     if not found:

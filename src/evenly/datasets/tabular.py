@@ -14,16 +14,17 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 
 from evenly.errors import DataError
 from evenly.params.datasets import DatasetEntry, Format
 from evenly.wording import counted, first_names
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
 #: File name endings that are read as tables where the entry names no format.
 SUFFIXES: dict[str, Format] = {
@@ -65,26 +66,11 @@ def read_table(
     wanted: Collection[str] | None,
     text: Collection[str],
 ) -> RawTable:
-    """One file as Arrow columns.
+    """One file (UTF-8, except for Parquet) as Arrow columns: those of `wanted`, or all.
 
-    Parameters
-    ----------
-    data
-        The bytes of the file; UTF-8, with or without a byte order mark, except for Parquet.
-    title
-        What messages call the file.
-    wanted
-        Columns to keep, None for all.
-    text
-        Columns to read as text whatever they look like. The others of a csv or tsv get the type that all of
-        their values have; empty fields and the usual words for a missing value (`NA`, `nan`, …) are null in
-        them.
-
-    Raises
-    ------
-    DataError
-        Naming file and line: not UTF-8, ragged rows, quotes that do not close, broken JSON, a column that is
-        not there.
+    Columns of `text` are read as text whatever they look like. The others of a csv or tsv get the type that
+    all of their values have; empty fields and the usual words for a missing value (`NA`, `nan`, …) are null
+    in them.
     """
     if kind == "parquet":
         return _read_parquet(data, title, wanted, text)
@@ -164,9 +150,6 @@ def _read_delimited(
     data: bytes, title: str, dialect: _Dialect, wanted: Collection[str] | None, text: Collection[str]
 ) -> RawTable:
     """A csv or tsv file in UTF-8 as Arrow columns."""
-    import pyarrow as pa
-    import pyarrow.csv as pacsv
-
     content = data.decode("utf-8-sig")
     header, begins, warnings = _header(content, title, dialect)
     named = [name for name in header if name]
@@ -213,9 +196,6 @@ def _read_delimited(
 
 def _with_points(table: pa.Table, title: str, text: Collection[str]) -> pa.Table:
     """A table read with decimal commas whose columns with decimal points throughout are numbers too."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     for k, field in enumerate(table.schema):
         column = table.column(k)
         if field.name in text or not pa.types.is_string(field.type):
@@ -234,9 +214,6 @@ def _with_points(table: pa.Table, title: str, text: Collection[str]) -> pa.Table
 
 def _loses_digits(column: pa.ChunkedArray) -> bool:
     """Whether a column of a csv, as Arrow types it, may no longer tell what the file says."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if not pa.types.is_floating(column.type):
         return bool(pa.types.is_time(column.type))
     largest = pc.max(pc.abs(pc.if_else(pc.is_finite(column), column, 0.0))).as_py()
@@ -273,8 +250,6 @@ def _dialect(
 
 def _quotes_are_plain_to_see(data: bytes, delimiter: str) -> bool:
     """Whether each quote, by its neighbours, opens a field, closes one, or is doubled inside one."""
-    import numpy as np
-
     codes: np.ndarray = np.frombuffer(data.removeprefix(b"\xef\xbb\xbf"), dtype=np.uint8)
     quotes = np.flatnonzero(codes == _QUOTE)
     if len(quotes) % 2 or len(delimiter.encode()) > 1:
@@ -335,8 +310,6 @@ def _refuse_ragged(content: str, title: str, dialect: _Dialect, expected: int) -
 
 
 def _read_jsonl(content: str, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
-    import pyarrow as pa
-
     lines: list[int] = []
     columns: dict[str, list[Any]] = {}
     if not content.strip():
@@ -412,8 +385,6 @@ def _refuse_half_characters(row: dict[str, Any], where: str) -> None:
 
 
 def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int], str]) -> pa.Array:
-    import pyarrow as pa
-
     nested = next((row for row, value in enumerate(values) if isinstance(value, dict | list)), None)
     if nested is not None:
         raise DataError(
@@ -443,8 +414,6 @@ _PARQUET_DAMAGE = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeErr
 
 
 def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
-    import pyarrow as pa
-
     file = _parquet_file(data, title)
     names = _parquet_names(file, title)
     _require_columns(names, wanted, text, title)
@@ -472,8 +441,6 @@ def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text:
 
 
 def _parquet_file(data: bytes, title: str) -> pq.ParquetFile:
-    import pyarrow.parquet as pq
-
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         _ = file.schema_arrow
@@ -506,9 +473,6 @@ def _one_line(error: Exception) -> str:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A dictionary-encoded column (pandas categories) as text, a struct with `bytes` as those."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type).cast(pa.string())
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from evenly.datasets.conforming import conforming_features, unseen_values
 from evenly.datasets.images import checked_images, is_image, left_out
@@ -20,9 +21,6 @@ from evenly.errors import DataError
 from evenly.params.base import settings_from
 from evenly.params.datasets import DatasetEntry, Format
 from evenly.samples import SampleTable, Schema
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: The payload of rows from a position up to another.
 Payload = Callable[[int, int], dict[str, "pa.Array"]]
@@ -65,8 +63,6 @@ class Unlabelled:
         A sample table has a label in every row. Here it is the first class throughout and means nothing:
         what asks for predictions must not read it.
         """
-        import pyarrow as pa
-
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
             columns = {"id": self.ids[start:stop], "label": [self.schema.classes[0]] * (stop - start)}
@@ -110,8 +106,6 @@ def open_unlabelled(path: Path, schema: Schema, how: InputFile = InputFile()) ->
 
 def _image_files(tree: FileTree, schema: Schema, how: InputFile) -> Unlabelled:
     """All images of a tree, whatever folders they lie in; ids are their names."""
-    import pyarrow as pa
-
     if how != InputFile():
         raise DataError(
             f"{tree.title} is read as image files, which have no columns; give the file that lists the "
@@ -215,8 +209,6 @@ def _ids(raw: RawTable, name: str | None) -> Sequence[str]:
 
 
 def _texts(raw: RawTable, name: str) -> dict[str, pa.Array]:
-    import pyarrow as pa
-
     vectors = raw.table.column("vector") if "vector" in raw.table.column_names else None
     if vectors is not None and pa.types.is_fixed_size_list(vectors.type):
         return {"text": raw.table.column(name), "vector": vectors}
@@ -225,8 +217,6 @@ def _texts(raw: RawTable, name: str) -> dict[str, pa.Array]:
 
 def _listed_images(raw: RawTable, name: str, folder: Path) -> Payload:
     """Images of a column: encoded, or as paths, absolute or relative to `folder`."""
-    import pyarrow as pa
-
     column = raw.table.column(name)
     if not pa.types.is_string(column.type):
         missing = next((row for row, value in enumerate(column) if not value.is_valid), None)

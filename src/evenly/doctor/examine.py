@@ -20,14 +20,7 @@ from evenly.doctor.project import (
 def examine(root: Path, environment: Mapping[str, str], *, llm: bool = False) -> list[Finding]:
     """Look at everything that a run needs, in the order in which one would mend it.
 
-    Parameters
-    ----------
-    root
-        The project's folder.
-    environment
-        Environment variables.
-    llm
-        Look at the endpoint of the language model even where the recipe asks none.
+    With `llm`, at the endpoint of the language model even where the recipe asks none.
     """
     found = list(installation_findings(root, environment))
     if not (root / "dvc.yaml").is_file():

@@ -29,14 +29,8 @@ _MOST = 40
 def model_card(stored: StoredRun, code: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
     """Give the model card as Markdown with YAML front matter.
 
-    Parameters
-    ----------
-    stored
-        The run.
-    code
-        `commit`, `base` and `patch` of the code that made it.
-    analysis
-        The content of `balancing_analysis.json`.
+    `code` holds `commit`, `base` and `patch` of the code that made the run, `analysis` what
+    `balancing_analysis.json` does.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -34,22 +34,7 @@ _BINS = 10
 
 
 def export_run(root: Path, name: str, target: Path) -> StoredRun:
-    """Write the experiment folder of a run, whole or not at all.
-
-    Parameters
-    ----------
-    root
-        The project's folder.
-    name
-        An experiment, branch, tag or commit, or `workspace`.
-    target
-        A folder that does not exist, or is empty.
-
-    Raises
-    ------
-    DataError
-        When the target is taken, the run is unknown, or its outputs cannot be had.
-    """
+    """Write the experiment folder of a run or of `workspace` into a new or empty folder, all or nothing."""
     _check_target(target)
     stored = read_stored_run(root, name)
     write_experiment_folder(stored, target)

@@ -99,11 +99,7 @@ class StoredRun:
 def read_stored_run(root: Path, name: str) -> StoredRun:
     """Read a finished run: an experiment, branch, tag or commit, or `workspace`.
 
-    Raises
-    ------
-    DataError
-        When there is no such run, its outputs were made with other settings than it has now, or DVC's cache
-        does not hold them.
+    One whose outputs were made with other settings than it has now is refused.
     """
     revision = find_revisions(root, [name])[0]
     run = read_run(revision)

@@ -50,32 +50,10 @@ class Record:
 
 
 def track_run(root: Path, name: str, tracker: Tracker, project: str, uri: str | None) -> str:
-    """Send a finished run to a tracker; a run that it has already is not sent twice.
+    """Send a finished run to a tracker, and say where it is now; a run that it has already is not sent twice.
 
-    Parameters
-    ----------
-    root
-        The project's folder.
-    name
-        An experiment, branch, tag or commit, or `workspace`.
-    tracker
-        Which.
-    project
-        The experiment of MLflow, the project of Weights & Biases.
-    uri
-        MLflow's tracking URI; None for a database under `.cache/trackers/`.
-
-    Returns
-    -------
-    str
-        Where the run is now.
-
-    Raises
-    ------
-    RecipeError
-        When the tracker's extra is not installed.
-    DataError
-        When the run is unknown, its outputs cannot be had, or the tracker does not take it.
+    `project` is the experiment of MLflow, or the project of Weights & Biases; `uri` is MLflow's tracking URI,
+    None for a database under `.cache/trackers/`.
     """
     if importlib.util.find_spec(tracker) is None:
         raise RecipeError(f"{tracker} is not installed: `pip install 'evenly[{tracker}]'` adds it.")
