@@ -106,24 +106,23 @@ def add(
     if not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is neither a file nor a folder; name one.")
     refuse_into_itself(path, name, Path())
-    columns: dict[str, str | list[str] | None]
-    columns = {"label": label, "text": text, "image": image, "id": id_, "group": group}
+    columns: dict[str, Any] = {"label": label, "text": text, "image": image, "id": id_, "group": group}
     columns |= {"attribute": attribute, "split": split, "drop": drop, "categorical": categorical}
+    columns = {key: value for key, value in columns.items() if value}
     files = {"train": train, "validation": validation, "test": test}
+    files = {key: value for key, value in files.items() if value is not None}
     options: dict[str, Any] = {"modality": modality, "licence": licence}
-    options |= {"delimiter": None if delimiter is None else _SIGNS.get(delimiter, delimiter)}
-    options |= {"decimal": decimal}
-    options["columns"] = {key: value for key, value in columns.items() if value}
-    options["files"] = {key: value for key, value in files.items() if value is not None}
+    options |= {"delimiter": _SIGNS.get(delimiter or "", delimiter), "decimal": decimal}
+    options |= {"columns": columns, "files": files}
     changes = {key: value for key, value in options.items() if value}
     existing = _existing(name)
-    chosen = {"label": "label", **((existing or {}).get("columns") or {}), **options["columns"]}
+    known = (existing or {}).get("columns") or {}
+    chosen = {"label": "label", **known, **columns}
     with _options_named(chosen):
         if existing is None:
             changes = _new_entry(name, path, changes)
-        merged = {**(existing or {}), **changes}
-        merged["columns"] = {**((existing or {}).get("columns") or {}), **changes.get("columns", {})}
-        trial = {**merged, "path": str(path.resolve()), "sha256": checksum(path)}
+        trial = {**(existing or {}), **changes, "columns": {**known, **columns}}
+        trial |= {"path": str(path.resolve()), "sha256": checksum(path)}
         entry = settings_from(DatasetEntry, trial, f"{DATASETS_FILE}: {name}")
         report = load_splits(entry, name, 0, [Path()]).report
     typer.echo(f"{name} ({report.modality}): {report.summary()}.")
@@ -149,13 +148,13 @@ def _with_options(message: str, chosen: Mapping[str, Any]) -> str:
             message = message.replace(
                 f"has no column {name!r}", f"has no column {name!r} (option --{option})"
             )
-    said: set[str] = set()
+    mentioned: set[str] = set()
 
     def named(found: re.Match[str]) -> str:
         option = f"--{found['bare'] or found['quoted'] or found['dotted']}"
-        if option in said or re.search(rf"{option}\b", message):
+        if option in mentioned or re.search(rf"{option}\b", message):
             return found[0]
-        said.add(option)
+        mentioned.add(option)
         return f"{found[0]} (option {option})"
 
     return _KEY.sub(named, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def doctor(
     """
     found = examine(Path(), os.environ, llm=llm)
     if as_json:
-        typer.echo(json.dumps([finding.json() for finding in found], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
         _panel(found)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from evenly.cli.terminal import output_file
+from evenly.cli.terminal import RUN, output_file
 from evenly.errors import ParameterError
 from evenly.handover.folder import export_run
 from evenly.handover.tracking import track_run
@@ -42,9 +42,7 @@ def export() -> None:
 
 @app.command()
 def run(
-    name: Annotated[
-        str, typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
-    ],
+    name: Annotated[str, RUN],
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet, or is empty.")
     ],
@@ -67,10 +65,9 @@ def run(
 
 @app.command()
 def jsonl(
-    output: Annotated[
-        Path,
-        typer.Option(callback=output_file, help="The file to write."),
-    ] = Path("data/balanced/train.jsonl"),
+    output: Annotated[Path, typer.Option(callback=output_file, help="The file to write.")] = Path(
+        "data/balanced/train.jsonl"
+    ),
     form: Annotated[
         Literal["plain", "chat"],
         typer.Option(
@@ -90,9 +87,7 @@ def jsonl(
 
 
 def track(
-    name: Annotated[
-        str, typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
-    ],
+    name: Annotated[str, RUN],
     to: Annotated[Literal["mlflow", "wandb"], typer.Option(help="Each needs the extra of its name.")],
     project: Annotated[
         str, typer.Option(help="The experiment of MLflow, the project of Weights & Biases.")

@@ -25,6 +25,9 @@ SETTINGS = Annotated[
 ]
 
 
+RUN = typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
+
+
 def output_file(context: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
     """Refuse an --output whose folder does not exist, or that is a folder, before any work."""
     _check_parent(context, param, value)

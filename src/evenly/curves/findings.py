@@ -34,10 +34,8 @@ _CHEAP: tuple[SourceName, ...] = ("fair_duplication", "duplication", "smote")
 class Curve:
     """Scores of one classifier with rows of one source."""
 
-    #: Which.
     variant: Variant
     source: SourceName
-    #: In order.
     seeds: tuple[int, ...]
     #: Synthetic rows of each column; the first is 0.
     steps: tuple[int, ...]
@@ -85,7 +83,6 @@ class Curves:
 
 def sentences(curves: Curves) -> Iterator[str]:
     """Say what the curves show at their last step, model by model."""
-    sign = 1.0 if curves.higher_is_better else -1.0
     for plain in curves.variants:
         if plain.regularised:
             continue
@@ -104,18 +101,13 @@ def sentences(curves: Curves) -> Iterator[str]:
             f"{'; '.join(ends)}."
         )
         if "run" in sources:
-            yield from _share(curves, plain, strong, [s for s in _CHEAP if s in sources], raw, sign)
+            yield from _share(curves, plain, strong, raw)
 
 
-def _share(
-    curves: Curves,
-    plain: Variant,
-    strong: Variant,
-    cheap: list[SourceName],
-    raw: float,
-    sign: float,
-) -> Iterator[str]:
+def _share(curves: Curves, plain: Variant, strong: Variant, raw: float) -> Iterator[str]:
     """Say how much of what the run's rows bring comes from copies, and from the penalty, as well."""
+    sign = 1.0 if curves.higher_is_better else -1.0
+    sources = [curve.source for curve in curves.of(plain)]
     ours = curves.curve(plain, "run")
     gain = sign * (float(ours.mean[-1]) - raw)
     spread = float(max(ours.deviation[-1], ours.deviation[0]))
@@ -127,7 +119,7 @@ def _share(
         )
         return
     shares: dict[str, float] = {}
-    for source in cheap:
+    for source in (source for source in _CHEAP if source in sources):
         for variant in (plain, strong):
             curve = curves.curve(variant, source)
             # Where there are as many rows: other sources may reach further than the run's rows do.

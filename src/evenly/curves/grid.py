@@ -40,16 +40,14 @@ Progress = Callable[[int, int], None]
 class Material:
     """Everything that a fit works on."""
 
-    #: Rows as vectors: validation rows say when boosting stops, test rows what came of it.
+    #: Validation rows say when boosting stops, test rows what came of it.
     train: VectorRows
     validation: VectorRows
     test: VectorRows
     #: Group of each test row (class and spurious attribute) as an integer, int64 (n,), −1 where it has none;
     #: None without an attribute.
     groups: np.ndarray | None
-    #: Number of classes.
     classes: int
-    #: Settings of params.yaml.
     models: ModelsSettings
 
 
@@ -67,30 +65,12 @@ class _Cell:
 def draw_curves(
     pool: Pool, material: Material, settings: CurveSettings, jobs: int = 1, progress: Progress | None = None
 ) -> Curves:
-    """Fit the grid.
+    """Fit the grid on the rows of `material` with those of `pool` that are added, in `jobs` processes.
 
     What varies over seeds is which synthetic rows are drawn and in which order, and the classifier's own
     randomness; the split does not. Steps of a seed are nested: each adds rows to those of the one before. The
-    step without synthetic rows is fitted once for all sources.
-
-    Parameters
-    ----------
-    pool
-        The training rows, and what is added to them.
-    material
-        The same training rows, the others, and the classifiers' settings.
-    settings
-        What to draw.
-    jobs
-        Processes, −1 for one on each core; the result does not depend on it.
-    progress
-        Told how many fits are done, of how many.
-
-    Raises
-    ------
-    DataError
-        When the source `run` is asked for and there are none, or the metric needs an attribute that the data
-        lack.
+    step without synthetic rows is fitted once for all sources. `progress` takes how many fits are done, of
+    how many.
     """
     from joblib import Parallel, delayed
 
@@ -174,18 +154,12 @@ def score(material: Material, predicted: np.ndarray, metric: MetricName) -> floa
     truth = material.test.codes
     if metric == "worst_group_error":
         assert material.groups is not None
-        wrong = predicted != truth
-        return max(
-            float(wrong[material.groups == group].mean())
-            for group in np.unique(material.groups)
-            if group >= 0
-        )
+        wrong, groups = predicted != truth, material.groups
+        return max(float(wrong[groups == group].mean()) for group in np.unique(groups[groups >= 0]))
     found = outcomes(truth, predicted, material.classes)
     if metric == "macro_f1":
         return float(macro_f1(found))
-    if metric == "worst_class_error":
-        return 1.0 - float(worst_class_recall(found))
-    return 1.0 - float(balanced_accuracy(found))
+    return 1.0 - float((worst_class_recall if metric == "worst_class_error" else balanced_accuracy)(found))
 
 
 _SPLIT = "data/split/{}.parquet"
@@ -203,14 +177,8 @@ def read_material(revision: Revision, vector_cache: Path) -> tuple[Pool, Materia
     made = _table(revision, _KEPT, train.schema)
     featurizer = fit_featurizer(train, params.features, params.seed, vector_cache)
     pool = Pool(train, vector_rows(train, featurizer), vector_rows(made, featurizer), featurizer)
-    return pool, Material(
-        train=pool.rows,
-        validation=vector_rows(validation, featurizer),
-        test=vector_rows(test, featurizer),
-        groups=group_codes(test),
-        classes=len(train.classes),
-        models=params.models,
-    )
+    held_out, scored = (vector_rows(part, featurizer) for part in (validation, test))
+    return pool, Material(pool.rows, held_out, scored, group_codes(test), len(train.classes), params.models)
 
 
 def group_codes(samples: SampleTable) -> np.ndarray | None:
@@ -218,13 +186,10 @@ def group_codes(samples: SampleTable) -> np.ndarray | None:
     attributes = samples.column("attribute")
     if all(value is None for value in attributes):
         return None
-    pairs = [
-        (label, value) if value is not None else None
-        for label, value in zip(samples.labels, attributes, strict=True)
-    ]
-    names = sorted({pair for pair in pairs if pair is not None})
-    position = {pair: place for place, pair in enumerate(names)}
-    return np.array([-1 if pair is None else position[pair] for pair in pairs], dtype=np.int64)
+    pairs = list(zip(samples.labels, attributes, strict=True))
+    named = sorted({pair for pair in pairs if pair[1] is not None})
+    position = {pair: place for place, pair in enumerate(named)}
+    return np.array([position.get(pair, -1) for pair in pairs], dtype=np.int64)
 
 
 def _table(revision: Revision, path: str, schema: Schema | None = None) -> SampleTable:

@@ -108,10 +108,9 @@ def _line(panel: Axes, curve: Curve) -> None:
 
 def _table(curves: Curves, steps: list[int]) -> Iterator[list[Any]]:
     for curve in curves.curves:
-        place = {step: i for i, step in enumerate(curve.steps)}
         for name, values in seed_rows(curve):
-            cells = [values[place[step]] if step in place else None for step in steps]
-            yield [curve.variant.title, curve.source, name, *cells]
+            by_step = dict(zip(curve.steps, values, strict=True))
+            yield [curve.variant.title, curve.source, name, *map(by_step.get, steps)]
 
 
 def _points(curves: Curves) -> Iterator[list[Any]]:
@@ -123,11 +122,9 @@ def _points(curves: Curves) -> Iterator[list[Any]]:
 
 def _means(curves: Curves) -> Iterator[list[Any]]:
     for curve in curves.curves:
-        for step, mean, deviation in zip(
-            curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True
-        ):
-            spread = [mean, deviation, mean - deviation, mean + deviation]
-            yield [*_which(curve), step, *spread]
+        points = zip(curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True)
+        for step, mean, deviation in points:
+            yield [*_which(curve), step, mean, deviation, mean - deviation, mean + deviation]
 
 
 def _which(curve: Curve) -> list[str]:
@@ -154,17 +151,14 @@ def print_curves(curves: Curves, heading: str, brief: bool = False, console: Con
 
 
 def _add(table: Table, curve: Curve, steps: list[int], brief: bool) -> None:
-    place = {step: i for i, step in enumerate(curve.steps)}
     source = SOURCE_LABELS[curve.source]
     if brief:
-        pairs = list(zip(curve.mean.tolist(), curve.deviation.tolist(), strict=True))
-        cells = (
-            f"{decimal(pairs[place[s]][0])} ± {decimal(pairs[place[s]][1])}" if s in place else ""
-            for s in steps
-        )
-        table.add_row(source, f"{len(curve.seeds)} seeds", *cells)
+        pairs = zip(curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True)
+        spreads = {step: f"{decimal(mean)} ± {decimal(deviation)}" for step, mean, deviation in pairs}
+        table.add_row(source, f"{len(curve.seeds)} seeds", *(spreads.get(step, "") for step in steps))
         return
     for number, (name, values) in enumerate(seed_rows(curve)):
-        cells = (decimal(values[place[step]]) if step in place else "" for step in steps)
+        by_step = dict(zip(curve.steps, values, strict=True))
+        cells = (decimal(by_step[step]) if step in by_step else "" for step in steps)
         style = "bold" if name == "mean" else None
         table.add_row("" if number else source, name, *cells, style=style, end_section=name == "sd")

@@ -64,15 +64,12 @@ class Variant(Settings):
     def plan(self, models: ModelsSettings, seed: int) -> TrainPlan:
         """Say how it is fitted, in one thread, with the plain loss."""
         settings = getattr(models, self.model)
-        capped = {
-            key: min(most, getattr(settings, key)) for key, most in MOST.items() if hasattr(settings, key)
-        }
-        settings = settings.model_copy(update=capped)
+        changes = {k: min(most, getattr(settings, k)) for k, most in MOST.items() if hasattr(settings, k)}
         if self.regularised:
-            settings = settings.model_copy(update=dict(MODELS[self.model].regularised))
+            changes |= MODELS[self.model].regularised
         return TrainPlan(
             model=self.model,
-            settings=settings,
+            settings=settings.model_copy(update=changes),
             loss="cross_entropy",
             losses=LossSettings(),
             sampler="uniform",
@@ -107,9 +104,13 @@ class VectorRows:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def take(self, rows: np.ndarray | slice) -> VectorRows:
+        """Rows by position or by mask."""
+        return VectorRows(self.vectors[rows], self.codes[rows])
+
     def first(self, count: int) -> VectorRows:
         """The first so many rows."""
-        return VectorRows(self.vectors[:count], self.codes[:count])
+        return self.take(slice(count))
 
     def followed_by(self, other: VectorRows) -> VectorRows:
         """These rows, then the others."""
@@ -160,11 +161,9 @@ def added_rows(source: SourceName, pool: Pool, most: int, seed: int) -> VectorRo
                 "The run has kept no generated rows (data/filtered/kept.parquet is empty): run a recipe such "
                 "as llm or vae, name its experiment with --rev, or leave the source `run` out."
             )
-        order = rng.permutation(len(pool.made))[:most]
-        return VectorRows(pool.made.vectors[order], pool.made.codes[order])
+        return pool.made.take(rng.permutation(len(pool.made))[:most])
     if source == "duplication":
-        chosen = _in_turn(np.arange(len(pool.rows)), most, rng)
-        return VectorRows(pool.rows.vectors[chosen], pool.rows.codes[chosen])
+        return pool.rows.take(_in_turn(np.arange(len(pool.rows)), most, rng))
     classes = filling_order(list(pool.samples.counts.values()), most)
     if source == "fair_duplication":
         return _placed(classes, _copies(pool, classes, rng))
@@ -189,12 +188,12 @@ def _in_turn(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _copies(pool: Pool, classes: np.ndarray, rng: np.random.Generator) -> dict[int, VectorRows]:
-    found = {}
-    for code in np.unique(classes):
-        members = np.flatnonzero(pool.rows.codes == code)
-        chosen = _in_turn(members, int((classes == code).sum()), rng)
-        found[int(code)] = VectorRows(pool.rows.vectors[chosen], pool.rows.codes[chosen])
-    return found
+    """Training rows of each class in turn, as many as are added."""
+    codes, counts = np.unique(classes, return_counts=True)
+    return {
+        code: pool.rows.take(_in_turn(np.flatnonzero(pool.rows.codes == code), count, rng))
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+    }
 
 
 def _between(pool: Pool, classes: np.ndarray, seed: int) -> dict[int, VectorRows]:
@@ -207,10 +206,7 @@ def _between(pool: Pool, classes: np.ndarray, seed: int) -> dict[int, VectorRows
     )
     table, _ = resample(pool.samples, plan, pool.featurizer)
     made = vector_rows(table.take(np.arange(len(pool.samples), len(table))), pool.featurizer)
-    return {
-        int(code): VectorRows(made.vectors[made.codes == code], made.codes[made.codes == code])
-        for code in np.unique(classes)
-    }
+    return {int(code): made.take(made.codes == code) for code in np.unique(classes)}
 
 
 def _placed(classes: np.ndarray, by_class: dict[int, VectorRows]) -> VectorRows:

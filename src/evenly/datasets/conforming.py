@@ -6,7 +6,7 @@ conforms to it or is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.datasets.rows import category_values, numbers
+from evenly.datasets.sources import Where
 from evenly.datasets.tabular import LARGEST_EXACT, RawTable
 from evenly.errors import DataError
 from evenly.samples import Feature, Schema
@@ -37,7 +38,7 @@ def conforming_features(raw: RawTable, schema: Schema) -> tuple[dict[str, pa.Arr
     return columns, replace(schema, features=tuple(features))
 
 
-def _typed(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> tuple[Feature, pa.Array]:
+def _typed(feature: Feature, column: pa.Array, where: Where) -> tuple[Feature, pa.Array]:
     """A number, integer or boolean feature of these rows; an integer one with fractions is a number."""
     values = _numeric(feature, column, where)
     if feature.kind == "number":
@@ -55,7 +56,7 @@ def _typed(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> t
     return replace(feature, kind="number"), values
 
 
-def _numeric(feature: Feature, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
+def _numeric(feature: Feature, column: pa.Array, where: Where) -> pa.Array:
     """The column as float64, NaN where missing; numbers written as text are taken for what they say."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -71,7 +72,7 @@ def _numeric(feature: Feature, column: pa.Array, where: Callable[[int], str]) ->
     return numbers(feature.name, column, where)
 
 
-def _parsed(feature: Feature, values: pa.Array, where: Callable[[int], str]) -> pa.Array:
+def _parsed(feature: Feature, values: pa.Array, where: Where) -> pa.Array:
     kind = pa.bool_() if feature.kind == "boolean" else pa.float64()
     try:
         return values.cast(kind)

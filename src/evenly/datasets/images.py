@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from evenly.datasets.sources import FileTree
+from evenly.datasets.sources import FileTree, Where
 from evenly.errors import DataError
 from evenly.wording import counted, first_names
 
@@ -79,9 +79,7 @@ def _endings(names: Sequence[str]) -> str:
     return first_names([f"{number} {ending}" for ending, number in counts], 5)
 
 
-def manifest_names(
-    tree: FileTree, manifest: str, paths: Sequence[str], where: Callable[[int], str]
-) -> list[str]:
+def manifest_names(tree: FileTree, manifest: str, paths: Sequence[str], where: Where) -> list[str]:
     """Names in the tree of the images that a manifest lists, relative to itself or to the top of the tree."""
     known, beside = set(tree.names), PurePosixPath(manifest).parent
     found: list[str] = []
@@ -95,7 +93,7 @@ def manifest_names(
     return found
 
 
-def checked_images(read: Callable[[int], bytes], count: int, where: Callable[[int], str]) -> list[bytes]:
+def checked_images(read: Callable[[int], bytes], count: int, where: Where) -> list[bytes]:
     """Encoded images, each decoded once to see that it can be.
 
     PNG and JPEG stay byte for byte as they are; what has another encoding becomes PNG, which loses nothing.
@@ -108,7 +106,7 @@ def checked_images(read: Callable[[int], bytes], count: int, where: Callable[[in
         return list(pool.map(lambda row: _checked(read(row), row, where), range(count)))
 
 
-def _checked(data: bytes, row: int, where: Callable[[int], str]) -> bytes:
+def _checked(data: bytes, row: int, where: Where) -> bytes:
     import cv2
 
     kept = data.startswith((_PNG, _JPEG))

@@ -61,14 +61,9 @@ class SplitReport:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form, for metrics/split.json."""
         values = asdict(self)
-        rows = {part: sum(counts.values()) for part, counts in self.counts.items()}
-        return {
-            **{key: values[key] for key in ("dataset", "modality", "licence", "strategy")},
-            "rows": {"read": self.rows_read, **rows},
-            "classes": self.counts,
-            **{key: values[key] for key in ("duplicates", "conflicts", "imbalance", "sha256")},
-            "warnings": list(self.warnings),
-        }
+        classes, read = values.pop("counts"), values.pop("rows_read")
+        rows = {part: sum(counts.values()) for part, counts in classes.items()}
+        return {**values, "rows": {"read": read, **rows}, "classes": classes, "warnings": list(self.warnings)}
 
 
 @dataclass(frozen=True)

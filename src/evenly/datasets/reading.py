@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from evenly.datasets.builtin import BUILTIN_ROWS, builtin_columns
 from evenly.datasets.images import checked_images, folder_images, is_image, left_out, manifest_names
 from evenly.datasets.rows import Rows, rows_from_columns
-from evenly.datasets.sources import FileTree, find_source, is_tracked, open_tree, verified_checksum
+from evenly.datasets.sources import FileTree, Where, find_source, is_tracked, open_tree, verified_checksum
 from evenly.datasets.tabular import RawTable, read_table, table_format
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
@@ -215,7 +215,7 @@ def _part_folders(tree: FileTree, entry: DatasetEntry, name: str) -> list[FileTr
 
 def _read_folder(tree: FileTree, entry: DatasetEntry) -> RawTable:
     names, labels = folder_images(tree)
-    where: Callable[[int], str] = lambda row: tree.title_of(names[row])  # noqa: E731
+    where: Where = lambda row: tree.title_of(names[row])  # noqa: E731
     images = checked_images(lambda row: tree.read(names[row]), len(names), where)
     columns = {entry.columns.label: pa.array(labels, pa.string()), "image": pa.array(images, pa.binary())}
     return RawTable(pa.table(columns), tree.title, where)

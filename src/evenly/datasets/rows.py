@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.datasets.identity import fingerprints_of
+from evenly.datasets.sources import Where
 from evenly.datasets.tabular import LARGEST_EXACT
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, DatasetEntry
@@ -45,7 +46,7 @@ class Rows:
     #: 0, 1 or 2 for train, validation and test, int8 (n,); None where the rows are still to be split.
     given: np.ndarray | None
     #: Names file and line of a row, for messages.
-    where: Callable[[int], str]
+    where: Where
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,7 +56,7 @@ def rows_from_columns(
     columns: Mapping[str, pa.Array],
     entry: DatasetEntry,
     given: np.ndarray | None,
-    where: Callable[[int], str],
+    where: Where,
 ) -> Rows:
     """Checked rows from raw columns under the names that `entry.columns` gives them."""
     names = entry.columns
@@ -89,9 +90,7 @@ def rows_from_columns(
 # -- labels, ids and other words -----------------------------------------------------------------------------
 
 
-def filled(
-    column: pa.Array, name: str, what: str, where: Callable[[int], str], trim: bool = True
-) -> pa.Array:
+def filled(column: pa.Array, name: str, what: str, where: Where, trim: bool = True) -> pa.Array:
     """The column as text without surrounding spaces, after refusing the first value that is missing."""
     values = column.cast(pa.string())
     trimmed = pc.utf8_trim_whitespace(values)
@@ -106,7 +105,7 @@ def filled(
     return trimmed if trim else values
 
 
-def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Callable[[int], str]) -> None:
+def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Where) -> None:
     """Refuse the usual words for a missing value as labels, unless the entry's `classes` names them."""
     words = [word for word in pc.unique(labels).to_pylist() if word.lower() in _LABELS_MISSING]
     words = [word for word in words if word not in entry.classes]
@@ -119,7 +118,7 @@ def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Callabl
         )
 
 
-def _check_classes(labels: pa.Array, name: str, where: Callable[[int], str]) -> None:
+def _check_classes(labels: pa.Array, name: str, where: Where) -> None:
     classes = pc.unique(labels)
     if len(classes) == 1:
         raise DataError(
@@ -134,7 +133,7 @@ def _check_classes(labels: pa.Array, name: str, where: Callable[[int], str]) -> 
         )
 
 
-def _check_unique(ids: pa.Array, where: Callable[[int], str]) -> None:
+def _check_unique(ids: pa.Array, where: Where) -> None:
     counts = pc.value_counts(ids)
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
@@ -146,7 +145,7 @@ def _check_unique(ids: pa.Array, where: Callable[[int], str]) -> None:
         )
 
 
-def _given_parts(values: pa.Array, name: str, where: Callable[[int], str]) -> np.ndarray:
+def _given_parts(values: pa.Array, name: str, where: Where) -> np.ndarray:
     words = values.to_pylist()
     for row, word in enumerate(words):
         if word.lower() not in PART_NAMES:
@@ -158,7 +157,7 @@ def _given_parts(values: pa.Array, name: str, where: Callable[[int], str]) -> np
 
 
 def _features(
-    columns: Mapping[str, pa.Array], entry: DatasetEntry, where: Callable[[int], str]
+    columns: Mapping[str, pa.Array], entry: DatasetEntry, where: Where
 ) -> tuple[tuple[Feature, ...], dict[str, pa.Array]]:
     names = _feature_names(columns, entry)
     if not names:
@@ -189,9 +188,7 @@ def _feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
     return [name for name in columns if name not in taken]
 
 
-def _typed_feature(
-    name: str, column: pa.Array, categorical: bool, where: Callable[[int], str]
-) -> tuple[Feature, pa.Array]:
+def _typed_feature(name: str, column: pa.Array, categorical: bool, where: Where) -> tuple[Feature, pa.Array]:
     """A feature with the type it has in a sample table.
 
     Booleans, integers and numbers keep their kind; dates become numbers (days since 1970-01-01); text becomes
@@ -229,7 +226,7 @@ _COMMA = r"^[+-]?(?:[0-9]+(?:[. ][0-9]{3})*)?,[0-9]+(?:[eE][+-]?[0-9]+)?$"
 _UNIT = rf"^[$€£¥]? ?[+-]?{_DIGITS} ?(?:%|°?\pL{{1,4}}|[$€£¥])?$"
 
 
-def _refuse_odd_numbers(name: str, values: pa.Array, where: Callable[[int], str]) -> None:
+def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
     """Refuse words of which most are numbers or dates but not all are, or all in a form that is not read."""
     present = values.drop_null()
     total = len(present)
@@ -272,7 +269,7 @@ def _matches(values: pa.Array, pattern: str) -> int:
     return pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
 
 
-def numbers(name: str, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
+def numbers(name: str, column: pa.Array, where: Where) -> pa.Array:
     """Numbers or dates as float64 (n,), NaN where missing, none infinite; dates as days since 1970-01-01."""
     kind = column.type
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):

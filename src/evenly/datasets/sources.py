@@ -22,6 +22,9 @@ from evenly.params.datasets import DatasetEntry
 #: Raw data that evenly keeps; DVC tracks this folder, so changes below it are noticed.
 RAW_FOLDER = "data/raw"
 
+#: Names file and line of a row, for messages.
+Where = Callable[[int], str]
+
 #: A zip that unfolds to more than so many bytes, and to more than so many times its size, is refused.
 MOST_UNFOLDED, MOST_TIMES = 512 * 2**20, 100
 _ZIP_DAMAGE = (

@@ -11,7 +11,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from evenly.datasets.sources import Where
 from evenly.errors import DataError
 from evenly.params.datasets import DatasetEntry, Format
 from evenly.wording import counted, first_names
@@ -49,7 +50,7 @@ class RawTable:
 
     table: pa.Table
     title: str
-    where: Callable[[int], str]
+    where: Where
     warnings: tuple[str, ...] = ()
 
 
@@ -77,9 +78,7 @@ def read_table(
     content = _decoded(data, title)
     if kind == "jsonl":
         return _read_jsonl(content, title, wanted, text)
-    dialect = _dialect(data, title, kind, entry.delimiter, entry.quoting)
-    dialect = replace(dialect, decimal=entry.decimal or ".")
-    return _read_delimited(data, title, dialect, wanted, text)
+    return _read_delimited(data, title, _dialect(data, title, kind, entry), wanted, text)
 
 
 def column_names(data: bytes, title: str, kind: Format, entry: DatasetEntry) -> list[str]:
@@ -89,8 +88,7 @@ def column_names(data: bytes, title: str, kind: Format, entry: DatasetEntry) -> 
     content = _decoded(data, title)
     if kind == "jsonl":
         return list(dict.fromkeys(name for _, row in _json_objects(content, title) for name in row))
-    dialect = _dialect(data, title, kind, entry.delimiter, entry.quoting)
-    return [name for name in _header(content, title, dialect)[0] if name]
+    return [name for name in _header(content, title, _dialect(data, title, kind, entry))[0] if name]
 
 
 def _require_columns(
@@ -177,10 +175,9 @@ def _read_delimited(
     except pa.ArrowException as error:
         _refuse_ragged(content, title, dialect, len(header))
         raise DataError(f"{title} cannot be read ({error}).") from error
+    # Arrow would turn 09:30 into 09:30:00, and integers beyond 2^64 into floats that are equal.
     as_written = [name for name in table.column_names if _loses_digits(table.column(name))]
-    if (
-        as_written
-    ):  # Arrow would turn 09:30 into 09:30:00, and integers beyond 2^64 into floats that are equal
+    if as_written:
         return _read_delimited(data, title, dialect, wanted, [*text, *as_written])
 
     if dialect.decimal == ",":
@@ -220,32 +217,28 @@ def _loses_digits(column: pa.ChunkedArray) -> bool:
     return largest is not None and largest > LARGEST_EXACT
 
 
-def _dialect(
-    data: bytes, title: str, kind: Literal["csv", "tsv"], delimiter: str | None, quoting: bool | None
-) -> _Dialect:
+def _dialect(data: bytes, title: str, kind: Literal["csv", "tsv"], entry: DatasetEntry) -> _Dialect:
     """How fields of a file are told apart; quotes are checked, as Arrow swallows rows after an unclosed one.
 
-    Where `quoting` is None, `"` encloses fields in csv, and in tsv where the whole file is well formed so.
+    Unless the entry says so, `"` encloses fields in csv, and in tsv where the whole file is well formed so.
     """
-    delimiter = delimiter or ("," if kind == "csv" else "\t")
-    quoted = _Dialect(delimiter, quoting=True)
-    if quoting is False:
-        return _Dialect(delimiter, quoting=False)
-    if _quotes_are_plain_to_see(data, delimiter):
-        return quoted
+    delimiter = entry.delimiter or ("," if kind == "csv" else "\t")
+    dialect = _Dialect(delimiter, entry.quoting is not False, entry.decimal or ".")
+    if not dialect.quoting or _quotes_are_plain_to_see(data, delimiter):
+        return dialect
     line = 1
     try:
-        for line, _ in quoted.records(data.decode("utf-8-sig"), strict=True):  # noqa: B007
+        for line, _ in dialect.records(data.decode("utf-8-sig"), strict=True):  # noqa: B007
             pass
     except csv.Error as error:
-        if quoting is None and kind == "tsv":
-            return _Dialect(delimiter, quoting=False)
+        if entry.quoting is None and kind == "tsv":
+            return replace(dialect, quoting=False)
         raise DataError(
             f"{title}, in or after line {line} has a quoted field that does not end as it should "
             f"({error}); double the quotes inside fields, or set `quoting: false` if quotes are plain "
             "characters in this file."
         ) from error
-    return quoted
+    return dialect
 
 
 def _quotes_are_plain_to_see(data: bytes, delimiter: str) -> bool:
@@ -310,25 +303,20 @@ def _refuse_ragged(content: str, title: str, dialect: _Dialect, expected: int) -
 
 
 def _read_jsonl(content: str, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
-    lines: list[int] = []
-    columns: dict[str, list[Any]] = {}
     if not content.strip():
         raise DataError(f"{title} is empty; it needs one JSON object a line.")
-    for number, row in _json_objects(content, title):
-        for name, value in row.items():
-            if wanted is None or name in wanted:
-                values = columns.setdefault(name, [])
-                values.extend([None] * (len(lines) - len(values)))
-                values.append(value)
-        lines.append(number)
-    for values in columns.values():
-        values.extend([None] * (len(lines) - len(values)))
-    _require_columns(columns, wanted, text, title)
+    objects = list(_json_objects(content, title))
+    where: Where = lambda row: f"{title}, line {objects[row][0]}"  # noqa: E731
+    names = [
+        name
+        for name in dict.fromkeys(k for _, row in objects for k in row)
+        if wanted is None or name in wanted
+    ]
+    _require_columns(names, wanted, text, title)
     arrays = {
-        name: _json_column(values, name, text=name in text, where=lambda row: f"{title}, line {lines[row]}")
-        for name, values in columns.items()
+        name: _json_column([row.get(name) for _, row in objects], name, name in text, where) for name in names
     }
-    return RawTable(pa.table(arrays), title, lambda row: f"{title}, line {lines[row]}")
+    return RawTable(pa.table(arrays), title, where)
 
 
 def _json_objects(content: str, title: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -384,7 +372,7 @@ def _refuse_half_characters(row: dict[str, Any], where: str) -> None:
                 )
 
 
-def _json_column(values: list[Any], name: str, text: bool, where: Callable[[int], str]) -> pa.Array:
+def _json_column(values: list[Any], name: str, text: bool, where: Where) -> pa.Array:
     nested = next((row for row, value in enumerate(values) if isinstance(value, dict | list)), None)
     if nested is not None:
         raise DataError(

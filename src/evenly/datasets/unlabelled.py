@@ -15,7 +15,7 @@ import pyarrow as pa
 from evenly.datasets.conforming import conforming_features, unseen_values
 from evenly.datasets.images import checked_images, is_image, left_out
 from evenly.datasets.rows import filled
-from evenly.datasets.sources import FileTree, open_tree
+from evenly.datasets.sources import FileTree, Where, open_tree
 from evenly.datasets.tabular import RawTable, column_names, read_table, table_format
 from evenly.errors import DataError
 from evenly.params.base import settings_from
@@ -225,7 +225,7 @@ def _listed_images(raw: RawTable, name: str, folder: Path) -> Payload:
 
         def given(start: int, stop: int) -> dict[str, pa.Array]:
             images = column.slice(start, stop - start).to_pylist()
-            where: Callable[[int], str] = lambda k: raw.where(start + k)  # noqa: E731
+            where: Where = lambda k: raw.where(start + k)  # noqa: E731
             return {"image": pa.array(checked_images(lambda k: bytes(images[k]), len(images), where))}
 
         return given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["ok", "warning", "broken"]
@@ -21,10 +21,6 @@ class Finding:
     says: str
     #: What mends it; empty where there is nothing to mend, or `says` says so already.
     fix: str = ""
-
-    def json(self) -> dict[str, str]:
-        """As plain values."""
-        return asdict(self)
 
 
 def ok(area: str, says: str, fix: str = "") -> Finding:
