@@ -65,9 +65,10 @@ def run(
 
 @app.command()
 def jsonl(
-    output: Annotated[Path, typer.Option(callback=output_file, help="The file to write.")] = Path(
-        "data/balanced/train.jsonl"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(callback=output_file, help="The file to write."),
+    ] = Path("data/balanced/train.jsonl"),
     form: Annotated[
         Literal["plain", "chat"],
         typer.Option(

@@ -60,9 +60,10 @@ def predict(
             "with the share of every class.",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(callback=output_file, help="The csv file to write.")] = Path(
-        "predictions.csv"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(callback=output_file, help="The csv file to write."),
+    ] = Path("predictions.csv"),
     batch: Annotated[
         int, typer.Option(min=1, help=f"Rows scored at a time, rounded up to a multiple of {_BATCH_UNIT}.")
     ] = 4096,
