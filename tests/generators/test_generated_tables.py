@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from evenly.generators.generate import generate
 from evenly.generators.number_scales import ModeScale, fit_scale
+from evenly.generators.sampling import Batches
 from evenly.generators.table_gan import Conditions
 from evenly.generators.table_transform import MOST_LEVELS, fit_transform
 from evenly.samples import Feature, Schema, samples_from_columns
@@ -97,7 +98,9 @@ def test_conditions_in_training_are_met_by_their_rows_and_reach_rare_values():
     train = people_table()
     transform = fit_transform(train, "quantile", 5, 0)
     matrix = transform.matrix(train, np.random.default_rng(0))
-    conditions = Conditions(matrix, train.codes, transform.choices, 1.0, np.random.default_rng(0))
+    conditions = Conditions(
+        matrix, train.codes, transform.choices, Batches(train.codes, 1.0, np.random.default_rng(0))
+    )
     drawn = conditions.training(2000)
     assert (train.codes[drawn.rows] == drawn.codes).all()
     for choice, (start, end) in conditions.blocks:

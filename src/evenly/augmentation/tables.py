@@ -19,28 +19,15 @@ _ENOUGH_FOR_SPREAD = 5
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Columns of one numeric kind.
+    """Columns of one numeric kind."""
 
-    Attributes
-    ----------
-    names
-        Features, in schema order.
-    values
-        (rows, features), float64 or int64.
-    missing
-        Where there is no value, bool (rows, features).
-    low, high
-        Observed range of each feature, of the dtype of `values`.
-    spread
-        Standard deviation that noise is scaled by, float64 (features,).
-    """
-
-    names: list[str]
-    values: np.ndarray
-    missing: np.ndarray
+    names: list[str]  # Features, in schema order
+    values: np.ndarray  # (rows, features), float64 or int64
+    missing: np.ndarray  # Where there is no value, bool (rows, features)
+    #: Observed range of each feature, of the dtype of `values`.
     low: np.ndarray
     high: np.ndarray
-    spread: np.ndarray
+    spread: np.ndarray  # Standard deviation that noise is scaled by, float64 (features,)
 
     def jittered(self, row: int, jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
         """Values of one row with noise, in the observed range; missing and infinite ones stay."""

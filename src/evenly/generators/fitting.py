@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
 from evenly.classifiers.classifier import Log
 from evenly.errors import ModelError
@@ -23,18 +25,20 @@ Stop = Literal["finished", "no_progress", "collapsed"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a checkpoint is worth.
+    """What a checkpoint is worth."""
 
-    Attributes
-    ----------
-    criterion
-        Smaller is better; None without held-out rows.
-    spread
-        The least varied class against its real rows (see `judging.spread_ratios`); None where unknown.
-    """
-
-    criterion: float | None
+    criterion: float | None  # Smaller is better; None without held-out rows
+    #: The least varied class against its real rows (see `judging.spread_ratios`); None where unknown.
     spread: float | None = None
+
+
+def descend(optimizer: Optimizer, loss: Tensor, most: float | None = None) -> None:
+    """One step down the gradient of a loss, whose norm is clipped to `most`."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if most is not None:
+        clip_grad_norm_([weight for group in optimizer.param_groups for weight in group["params"]], most)
+    optimizer.step()
 
 
 class Trainee(Protocol):
@@ -58,24 +62,12 @@ class Trainee(Protocol):
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training came to.
+    """What a training came to."""
 
-    Attributes
-    ----------
-    best_step
-        Steps after which the kept state stood.
-    steps
-        Steps that were run.
-    stop
-        Why it ended: all steps were run, nothing better came, or the samples had collapsed.
-    curve
-        The criterion at every checkpoint; empty without held-out rows.
-    """
-
-    best_step: int
-    steps: int
-    stop: Stop
-    curve: tuple[float, ...]
+    best_step: int  # Steps after which the kept state stood
+    steps: int  # Steps that were run
+    stop: Stop  # Why it ended: all steps were run, nothing better came, or the samples had collapsed
+    curve: tuple[float, ...]  # The criterion at every checkpoint; empty without held-out rows
 
 
 def fit_generator(
@@ -86,7 +78,8 @@ def fit_generator(
     A checkpoint whose samples have collapsed is kept only where there is no other. Without held-out rows the
     last state is kept.
     """
-    checkpoints = _checkpoints(settings)
+    number_of = min(settings.checkpoints, settings.steps)
+    checkpoints = [round(settings.steps * (k + 1) / number_of) for k in range(number_of)]
     curve: list[float] = []
     best: tuple[bool, float] | None = None
     best_step, best_state, best_at, collapsed = 0, trainee.state(), 0, 0
@@ -96,7 +89,9 @@ def fit_generator(
         losses = _train_until(trainee, end - done, end)
         done = end
         judged = trainee.judge()
-        log(number, {"train/" + k: v for k, v in losses.items()} | _numbers(trainee.criterion, judged))
+        scores = {f"val/{trainee.criterion}": judged.criterion, "val/spread": judged.spread}
+        known = {name: score for name, score in scores.items() if score is not None}
+        log(number, {"train/" + name: loss for name, loss in losses.items()} | known)
         watch(end)
         has_collapsed = judged.spread is not None and judged.spread < COLLAPSED
         collapsed = collapsed + 1 if has_collapsed else 0
@@ -118,12 +113,6 @@ def fit_generator(
     return Fit(best_step, done, stop, tuple(curve))
 
 
-def _checkpoints(settings: GeneratorTraining) -> list[int]:
-    """Step numbers, evenly spaced, the last being the last step."""
-    number = min(settings.checkpoints, settings.steps)
-    return [round(settings.steps * (k + 1) / number) for k in range(number)]
-
-
 def _train_until(trainee: Trainee, steps: int, end: int) -> dict[str, float]:
     total: dict[str, Tensor] = {}
     for _ in range(steps):
@@ -137,8 +126,3 @@ def _train_until(trainee: Trainee, steps: int, end: int) -> dict[str, float]:
                 "learning_rate in the recipe."
             )
     return means
-
-
-def _numbers(criterion: str, judged: Judgement) -> dict[str, float]:
-    named = {f"val/{criterion}": judged.criterion, "val/spread": judged.spread}
-    return {name: value for name, value in named.items() if value is not None}

@@ -21,15 +21,8 @@ from evenly.generators.fitting import fit_generator
 from evenly.generators.judging import RealClassifier, class_outcomes
 from evenly.generators.language_model import LanguageModel, Written
 from evenly.generators.report import generation_metrics, text_metrics
-from evenly.generators.sampling import (
-    Made,
-    class_stream,
-    evenly_spaced,
-    hardest_first,
-    hold_out_rows,
-    made_rows,
-)
-from evenly.generators.subjects import Subject, latent_subject
+from evenly.generators.sampling import class_stream, evenly_spaced, hardest_first, hold_out_rows
+from evenly.generators.subjects import Made, Subject, latent_subject
 from evenly.groups import by_class, by_group
 from evenly.params.features import FeatureSettings
 from evenly.params.generative import LanguageModelSettings
@@ -42,21 +35,11 @@ MOST_FITTED_TEXTS = 500
 
 @dataclass(frozen=True)
 class Generated:
-    """What a generation came to.
+    """What a generation came to."""
 
-    Attributes
-    ----------
-    samples
-        The new rows, by class in class order; None where there are none.
-    metrics
-        The content of metrics/generate.json.
-    seconds
-        Wall-clock seconds of `training` and `sampling`.
-    """
-
-    samples: SampleTable | None
-    metrics: dict[str, Any]
-    seconds: dict[str, float]
+    samples: SampleTable | None  # The new rows, by class in class order; None where there are none
+    metrics: dict[str, Any]  # The content of metrics/generate.json
+    seconds: dict[str, float]  # Wall-clock seconds of `training` and `sampling`
 
 
 def generate(
@@ -166,21 +149,14 @@ def _class_table(
     chooses = plan.sampling.hard > 0 and classifier is not None
     drawn = round(count * plan.sampling.candidates_factor) if chooses else count
     code = real.classes.index(label)
-    made = made_rows(
-        subject.model, label, code, drawn, plan.sampling, lambda: subject.members(code), plan.seed
-    )
+    made = subject.made(label, code, drawn, plan)
     table = _table(real, plan, made, subject.payload(made.rows, label), label)
     if not chooses or classifier is None:
         return table
-    margins = class_margins(classifier.probabilities(table), code)
+    # Probability of the class less the largest other one: 0 on the decision boundary.
+    probabilities = classifier.probabilities(table)
+    margins = probabilities[:, code] - np.delete(probabilities, code, axis=1).max(axis=1)
     return table.take(hardest_first(margins, count, plan.sampling.hard))
-
-
-def class_margins(probabilities: np.ndarray, code: int) -> np.ndarray:
-    """Probability of a class less the largest other one, float64 (n,): 0 on the decision boundary."""
-    others = np.delete(probabilities, code, axis=1)
-    margins: np.ndarray = probabilities[:, code] - others.max(axis=1)
-    return margins
 
 
 def _table(

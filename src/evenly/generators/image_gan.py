@@ -13,41 +13,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evenly.generators.fitting import Judgement
-from evenly.generators.image_networks import ProjectionDiscriminator, Upsampler, distorted, trainable_device
-from evenly.generators.judging import Judge
-from evenly.generators.report import as_pixels, as_signal, as_vectors
-from evenly.generators.sampling import Batches
+from evenly.generators.fitting import descend
+from evenly.generators.image_networks import ProjectionDiscriminator, Upsampler, distorted
+from evenly.generators.judging import LatentModel, TrainingRows
+from evenly.generators.report import as_pixels, as_signal
 from evenly.params.generative import ImageGanSettings
 
 
-class ImageGan:
+class ImageGan(LatentModel):
     """A GAN in training, and afterwards a generator to be sampled."""
 
     criterion = ImageGanSettings.criterion
 
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        codes: np.ndarray,
-        classes: int,
-        judge: Judge,
-        settings: ImageGanSettings,
-        seed: int,
-    ) -> None:
-        self.settings, self.latent, self._judge, self._seed = settings, settings.latent, judge, seed
-        self._pixels, self._codes = pixels, codes
-        self._device = trainable_device()
-        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        self._generator = Upsampler(self.latent, classes, shape, settings.width).to(self._device)
-        self._critic = ProjectionDiscriminator(classes, shape, settings.width).to(self._device)
+    def __init__(self, data: TrainingRows, settings: ImageGanSettings) -> None:
+        super().__init__(data, settings.latent, settings.balance)
+        self.settings = settings
+        shape = data.image_shape
+        self._generator = Upsampler(self.latent, data.classes, shape, settings.width).to(self._device)
+        self._critic = ProjectionDiscriminator(data.classes, shape, settings.width).to(self._device)
         for network in (self._generator, self._critic):  # a tenth faster
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = copy.deepcopy(self._generator).requires_grad_(False)
+        self._average = self.network = copy.deepcopy(self._generator).requires_grad_(False)
         betas = (0.0, 0.9)  # no momentum, as usual with a spectrally normalised discriminator
         self._generator_steps = torch.optim.Adam(self._generator.parameters(), settings.learning_rate, betas)
         self._critic_steps = torch.optim.Adam(self._critic.parameters(), settings.learning_rate, betas)
-        self._batches = Batches(codes, settings.balance, np.random.default_rng([seed, 2]))
         self._done = 0
 
     def step(self) -> Mapping[str, Tensor]:
@@ -55,49 +44,30 @@ class ImageGan:
         n = 2 * math.ceil(self.settings.batch_size / 2)
         self._generator.train()
         rows = self._batches.rows(n)
-        real, real_codes = as_signal(self._pixels[rows], self._device), self._tensor(self._codes[rows])
-        fake, fake_codes = self._made(n)
+        real, real_codes = (
+            as_signal(self._data.rows[rows], self._device),
+            self._tensor(self._data.codes[rows]),
+        )
+        fake_codes = self._tensor(np.repeat(self._batches.classes(n // 2), 2))
+        fake = self._generator(torch.randn(n, self.latent).to(self._device), fake_codes)
         both = self._scores(torch.cat([real, fake.detach()]), torch.cat([real_codes, fake_codes]))
         critic_loss = functional.relu(1 - both[:n]).mean() + functional.relu(1 + both[n:]).mean()
-        _descend(self._critic_steps, critic_loss)
+        descend(self._critic_steps, critic_loss)
         self._critic.requires_grad_(False)
         generator_loss = -self._scores(fake, fake_codes).mean()
         # The batch is made of pairs of one class. Without this term every class shrinks towards one image.
         difference = (fake[0::2] - fake[1::2]).abs().mean()
-        _descend(self._generator_steps, generator_loss - self.settings.diversity * difference)
+        descend(self._generator_steps, generator_loss - self.settings.diversity * difference)
         self._critic.requires_grad_(True)
         self._follow()
         return {"critic_loss": critic_loss, "generator_loss": generator_loss, "difference": difference}
-
-    def judge(self) -> Judgement:
-        """Judge images of the averaged generator."""
-        rng = np.random.default_rng([self._seed, 3])
-
-        def make(codes: np.ndarray) -> np.ndarray:
-            latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
-            return as_vectors(self.decode(latent, codes, rng))
-
-        return self._judge(make)
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights of the averaged generator."""
-        return {name: value.clone() for name, value in self._average.state_dict().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights of the averaged generator."""
-        self._average.load_state_dict(state)
 
     def decode(self, latent: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Images, uint8 (n, h, w, channels), of latent vectors (n, latent) and classes (n,)."""
         self._average.eval()
         with torch.inference_mode():
-            images = self._average(torch.from_numpy(latent).to(self._device), self._tensor(codes))
+            images = self._average(self._tensor(latent), self._tensor(codes))
         return as_pixels(images)
-
-    def _made(self, n: int) -> tuple[Tensor, Tensor]:
-        codes = self._tensor(np.repeat(self._batches.classes(n // 2), 2))
-        latent = torch.randn(n, self.latent).to(self._device)
-        return self._generator(latent, codes), codes
 
     def _scores(self, images: Tensor, codes: Tensor) -> Tensor:
         scores: Tensor = self._critic(distorted(images, self.settings.distortions), codes)
@@ -110,15 +80,6 @@ class ImageGan:
         with torch.no_grad():
             for mean, value in zip(_floats(self._average), _floats(self._generator), strict=True):
                 mean.lerp_(value, 1 - keep)
-
-    def _tensor(self, codes: np.ndarray) -> Tensor:
-        return torch.from_numpy(codes).to(self._device)
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
 
 
 def _floats(network: nn.Module) -> list[Tensor]:

@@ -106,15 +106,22 @@ class ProjectionDiscriminator(nn.Module):
         return out
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers with ReLU."""
+def mlp(
+    inputs: int, hidden: int, outputs: int, activation: Callable[[], nn.Module] = nn.ReLU
+) -> nn.Sequential:
+    """Two hidden layers."""
     return nn.Sequential(
         nn.Linear(inputs, hidden),
-        nn.ReLU(),
+        activation(),
         nn.Linear(hidden, hidden),
-        nn.ReLU(),
+        activation(),
         nn.Linear(hidden, outputs),
     )
+
+
+def one_hot(codes: Tensor, classes: int) -> Tensor:
+    """Classes (n,) as one of k, float (n, classes)."""
+    return functional.one_hot(codes, classes).float()
 
 
 def trainable_device() -> torch.device:

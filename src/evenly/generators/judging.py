@@ -6,55 +6,20 @@ How good it is for a classifier is measured elsewhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from evenly.features import Featurizer
 from evenly.generators.fitting import COLLAPSED, Judgement
-from evenly.generators.sampling import evenly_spaced
-from evenly.generators.table_transform import TableTransform
-from evenly.samples import SampleTable, Schema
-
-
-@dataclass(frozen=True)
-class TableVectors:
-    """Restores the rows of a matrix and measures them as any other row of the table.
-
-    Attributes
-    ----------
-    transform
-        What the matrix means.
-    featurizer
-        Turns rows into vectors.
-    schema
-        Of the table.
-    """
-
-    transform: TableTransform
-    featurizer: Featurizer
-    schema: Schema
-
-    def __call__(self, matrix: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """Vectors float32 (n, dimension) of matrix rows (n, d) of these classes."""
-        columns = dict(self.transform.payload(matrix, np.random.default_rng(0)))
-        return self.featurizer.transform(table_rows(columns, codes, self.schema))
-
-
-def table_rows(columns: dict[str, object], codes: np.ndarray, schema: Schema) -> SampleTable:
-    """Put feature columns (Arrow arrays) into a sample table whose ids are only counted."""
-    import pyarrow as pa
-
-    listed = {
-        "id": [str(k) for k in range(len(codes))],
-        "label": [schema.classes[code] for code in codes],
-        "origin": ["generated"] * len(codes),
-    }
-    strings = {name: pa.array(values, pa.string()) for name, values in listed.items()}
-    return SampleTable(pa.table(strings | columns), schema)
-
+from evenly.generators.image_networks import trainable_device
+from evenly.generators.sampling import Batches, evenly_spaced
+from evenly.samples import SampleTable
 
 #: Bandwidths of the kernel in multiples of the median distance between held-out rows of a class.
 BANDWIDTHS = (0.5, 1.0, 2.0)
@@ -128,17 +93,10 @@ def spread_ratios(
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges what a generator makes against real rows, always asking it for the same classes.
+    """Judges what a generator makes against real rows, always asking it for the same classes."""
 
-    Attributes
-    ----------
-    held_out
-        What the rows are compared with; None where no rows are held out.
-    real, real_codes
-        Training rows that say how varied each class is.
-    """
-
-    held_out: HeldOut | None
+    held_out: HeldOut | None  # What the rows are compared with; None where no rows are held out
+    #: Training rows that say how varied each class is.
     real: np.ndarray
     real_codes: np.ndarray
 
@@ -163,6 +121,67 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return nonnegative
 
 
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a latent generator is trained and judged on: pixels uint8 (n, h, w, c), or a matrix (n, d)."""
+
+    rows: np.ndarray
+    codes: np.ndarray
+    held_out: np.ndarray
+    held_out_codes: np.ndarray
+    classes: int
+    judge: Judge
+    #: Rows and their classes as the vectors that are judged.
+    vectors: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    seed: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        _, height, width, channels = self.rows.shape
+        return height, width, channels
+
+
+class LatentModel(ABC):
+    """A GAN or VAE in training, and afterwards a decoder to be sampled."""
+
+    criterion: str
+    network: nn.Module  # The network whose weights are the state
+
+    def __init__(self, data: TrainingRows, latent: int, balance: float) -> None:
+        self._data, self.latent, self._device = data, latent, trainable_device()
+        self._batches = Batches(data.codes, balance, np.random.default_rng([data.seed, 2]))
+
+    @abstractmethod
+    def step(self) -> Mapping[str, Tensor]:
+        """Take one optimisation step on a batch and give its losses by name."""
+
+    @abstractmethod
+    def decode(self, latent: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Rows (n, …) of latent vectors float32 (n, latent) and classes int64 (n,)."""
+
+    def judge(self) -> Judgement:
+        """Judge rows from the prior."""
+        rng = np.random.default_rng([self._data.seed, 3])
+
+        def make(codes: np.ndarray) -> np.ndarray:
+            latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
+            return self._data.vectors(self.decode(latent, codes, rng), codes)
+
+        return self._data.judge(make)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights of the network that is sampled."""
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take weights of the network that is sampled."""
+        self.network.load_state_dict(state)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+
 Outcome = Literal["ok", "collapsed", "ignores_class", "one_class"]
 
 #: Rows of a class that the classifier is fitted on or that are judged, at most.
@@ -179,24 +198,16 @@ FOLDS = 3
 
 @dataclass(frozen=True)
 class ClassOutcome:
-    """What became of one class.
+    """What became of one class."""
 
-    Attributes
-    ----------
-    outcome
-        `collapsed`: its rows hardly vary; `ignores_class`: they look like other classes; `one_class`: there
-        was no other class to tell it from, so that the generator learned no condition.
-    spread
-        How varied the rows are against the real ones (`judging.spread_ratios`); None where unknown.
-    agreement
-        Share of the rows that a classifier of the real training rows gives this class; None with one class.
-    recall
-        The same of the real rows, out of fold; None where the class has fewer than three rows.
-    """
-
+    #: `collapsed`: its rows hardly vary; `ignores_class`: they look like other classes; `one_class`: there
+    #: was no other class to tell it from, so that the generator learned no condition.
     outcome: Outcome
+    #: How varied the rows are against the real ones (`judging.spread_ratios`); None where unknown.
     spread: float | None
+    #: Share of the rows that a classifier of the real training rows gives this class; None with one class.
     agreement: float | None
+    #: The same of the real rows, out of fold; None where the class has fewer than three rows.
     recall: float | None
 
 
@@ -268,35 +279,26 @@ def class_outcomes(
     return outcomes
 
 
-def outcome_sentences(outcomes: dict[str, ClassOutcome]) -> list[str]:
+_SENTENCES = {
+    "collapsed": "Class {0!r} has collapsed: its generated rows vary {1.spread:.2f} times as much as its "
+    "real ones.",
+    "ignores_class": "Class {0!r} looks like other classes: a classifier of the real rows recognises "
+    "{1.agreement:.0%} of its generated rows and {1.recall:.0%} of others of its own.",
+    "one_class": "The training rows are all of class {0!r}: the generator cannot have learned what makes "
+    "the class.",
+}
+
+
+def outcome_sentences(outcomes: Mapping[str, ClassOutcome]) -> list[str]:
     """One sentence for each class that did not come out well."""
-    sentences = []
-    for name, found in outcomes.items():
-        if found.outcome == "collapsed":
-            sentences.append(
-                f"Class {name!r} has collapsed: its generated rows vary {found.spread:.2f} times as much as "
-                "its real ones."
-            )
-        elif found.outcome == "ignores_class":
-            sentences.append(
-                f"Class {name!r} looks like other classes: a classifier of the real rows recognises "
-                f"{found.agreement:.0%} of its generated rows and {found.recall:.0%} of others of its own."
-            )
-        elif found.outcome == "one_class":
-            sentences.append(
-                f"The training rows are all of class {name!r}: the generator cannot have learned what makes "
-                "the class."
-            )
-    return sentences
+    bad = {name: found for name, found in outcomes.items() if found.outcome != "ok"}
+    return [_SENTENCES[found.outcome].format(name, found) for name, found in bad.items()]
 
 
 def outcome_json(found: ClassOutcome) -> dict[str, Any]:
     """Ready for JSON, rounded to what is meant."""
     return {
-        "outcome": found.outcome,
-        "spread": None if found.spread is None else round(found.spread, 4),
-        "agreement": None if found.agreement is None else round(found.agreement, 4),
-        "recall": None if found.recall is None else round(found.recall, 4),
+        name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(found).items()
     }
 
 

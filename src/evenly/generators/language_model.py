@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evenly.features.ngramsets import folded_text
-from evenly.generators.fitting import Judgement
+from evenly.generators.fitting import Judgement, descend
 from evenly.generators.image_networks import trainable_device
 from evenly.generators.sampling import Batches
 from evenly.generators.writers import PretrainedWriter, ScratchWriter, Writer
@@ -30,20 +30,13 @@ _IGNORED = -100
 
 @dataclass(frozen=True)
 class Written:
-    """Texts of one class.
+    """Texts of one class."""
 
-    Attributes
-    ----------
-    texts
-        As many as were asked for, or fewer where the model wrote nothing but empty texts.
-    copies
-        Whether each equals a training text or an earlier one, bool (n,): only where new ones ran out.
-    drawn, memorised
-        Texts that were written in all, and those that equal a training text.
-    """
-
+    #: As many as were asked for, or fewer where the model wrote nothing but empty texts.
     texts: tuple[str, ...]
+    #: Whether each equals a training text or an earlier one, bool (n,): only where new ones ran out.
     copies: np.ndarray
+    #: Texts that were written in all, and those that equal a training text.
     drawn: int
     memorised: int
 
@@ -82,10 +75,7 @@ class LanguageModel:
         rows = self._batches.rows(self.settings.batch_size)
         losses, tokens = self._losses([self._sequences[row] for row in rows])
         loss = losses / tokens
-        self._steps.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._writer.network.parameters(), 1.0)
-        self._steps.step()
+        descend(self._steps, loss, most=1.0)
         return {"nll": loss}
 
     def judge(self) -> Judgement:

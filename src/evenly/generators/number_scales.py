@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,41 +22,20 @@ QUANTILES = 1000
 FARTHEST = 3.5
 
 
-class NumberScale(Protocol):
-    """Numbers to normalised ones, each with the mode that it belongs to, and back."""
-
-    @property
-    def modes(self) -> int:
-        """How many modes there are."""
-
-    def normalised(
-        self, values: np.ndarray, absent: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Normalised numbers, float64 (n,), and modes, int64 (n,); what is absent is 0 in mode 0."""
-
-    def restored(self, scaled: np.ndarray, modes: np.ndarray) -> np.ndarray:
-        """Numbers, float64 (n,), in the training range."""
-
-
 @dataclass(frozen=True)
 class ModeScale:
     """Mode-specific normalisation: which mode of a mixture, and (x − mean) / 4 deviations of that mode.
-
-    Attributes
-    ----------
-    means, deviations, weights
-        Of the modes, float64 (modes,).
-    low, high
-        Training range.
 
     References
     ----------
     Xu et al., Modeling Tabular Data using Conditional GAN, NeurIPS 2019 (1907.00503), section 4.2.
     """
 
+    #: Of the modes, float64 (modes,).
     means: np.ndarray
     deviations: np.ndarray
     weights: np.ndarray
+    #: Training range.
     low: float
     high: float
 
@@ -68,7 +47,7 @@ class ModeScale:
     def normalised(
         self, values: np.ndarray, absent: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw each number's mode from the posterior, and scale it there to −1..1."""
+        """Draw each mode from the posterior, and scale to −1..1 there; absent ones are 0 in mode 0."""
         filled = np.where(absent, self.means[0], values)
         modes = np.zeros(len(values), dtype=np.int64)
         if self.modes > 1:
@@ -90,23 +69,12 @@ class ModeScale:
 
 @dataclass(frozen=True)
 class QuantileScale:
-    """The normal quantile of a number's rank: standard normal in training, whatever the distribution.
+    """The normal quantile of a number's rank: standard normal in training, whatever the distribution."""
 
-    Attributes
-    ----------
-    values
-        Training numbers, ascending and distinct, float64 (q,).
-    scores
-        The normal quantile of the middle of each one's ranks, float64 (q,).
-    """
+    values: np.ndarray  # Training numbers, ascending and distinct, float64 (q,)
+    scores: np.ndarray  # The normal quantile of the middle of each one's ranks, float64 (q,)
 
-    values: np.ndarray
-    scores: np.ndarray
-
-    @property
-    def modes(self) -> int:
-        """One."""
-        return 1
+    modes: ClassVar = 1
 
     def normalised(
         self, values: np.ndarray, absent: np.ndarray, rng: np.random.Generator
@@ -121,7 +89,7 @@ class QuantileScale:
         return values
 
 
-def fit_scale(values: np.ndarray, numbers: Numbers, max_modes: int, seed: int) -> NumberScale:
+def fit_scale(values: np.ndarray, numbers: Numbers, max_modes: int, seed: int) -> ModeScale | QuantileScale:
     """Fit a column's normalisation."""
     if not len(values):
         values = np.zeros(1)

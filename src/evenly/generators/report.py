@@ -51,20 +51,20 @@ def generation_metrics(
     outcomes: Mapping[str, ClassOutcome],
 ) -> dict[str, Any]:
     """Counts, training and outcome."""
-    asked = {name: count for name, count in plan.counts.items() if count}
+    planned = {name: count for name, count in plan.counts.items() if count}
     classes = {
         name: {"real": real.counts[name], "asked": count, "made": made.get(name, 0)}
         | (outcome_json(outcomes[name]) if name in outcomes else {})
-        for name, count in asked.items()
+        for name, count in planned.items()
     }
-    remarks = outcome_sentences(dict(outcomes))
+    remarks = outcome_sentences(outcomes)
     if fit is not None and fit.stop in _STOPS:
         remarks.insert(0, _STOPS[fit.stop])
     flagged = sorted(name for name, found in outcomes.items() if found.outcome != "ok")
     return {
         "kind": plan.kind,
         "generator": plan.generator.name,
-        "asked": sum(asked.values()),
+        "asked": sum(planned.values()),
         "made": sum(made.values()),
         "classes": classes,
         "fallbacks": dict(plan.fallbacks),
@@ -90,7 +90,7 @@ def text_metrics(written: Mapping[str, Written]) -> dict[str, Any]:
 
 
 def _training(plan: GeneratePlan, fit: Fit, rows: int, held_out: int) -> dict[str, Any]:
-    at_best = min(fit.curve) if fit.curve else None
+    curve = [round(value, 6) for value in fit.curve]
     return {
         "rows": rows,
         "held_out": held_out,
@@ -98,9 +98,9 @@ def _training(plan: GeneratePlan, fit: Fit, rows: int, held_out: int) -> dict[st
         "best_step": fit.best_step,
         "stop": fit.stop,
         "criterion": plan.generator.criterion if fit.curve else None,
-        "first": round(fit.curve[0], 6) if fit.curve else None,
-        "best": None if at_best is None else round(at_best, 6),
-        "last": round(fit.curve[-1], 6) if fit.curve else None,
+        "first": curve[0] if curve else None,
+        "best": min(curve, default=None),
+        "last": curve[-1] if curve else None,
     }
 
 
@@ -117,8 +117,8 @@ class Sheets:
     def __init__(self, folder: str | Path, pixels: np.ndarray, codes: np.ndarray) -> None:
         self._folder = Path(folder)
         self._classes = np.unique(codes)[:MOST_CLASSES]
-        shown = evenly_spaced(codes, REAL)
-        self._real = {int(c): pixels[shown[codes[shown] == c]] for c in self._classes}
+        examples = evenly_spaced(codes, REAL)
+        self._real = {int(c): pixels[examples[codes[examples] == c]] for c in self._classes}
 
     @property
     def codes(self) -> np.ndarray:

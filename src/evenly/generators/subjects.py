@@ -1,70 +1,115 @@
 """Images and tables as subjects of a latent generator: decoded and split, the generator, and its rows as
 payload columns again.
+
+Rows come from the prior, from near a real row, or from between two of a class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.features import Featurizer
 from evenly.features.images import decode_images, encode_images, fit_pixels
-from evenly.generators.fitting import Trainee
+from evenly.features.neighbours import nearest_neighbours
 from evenly.generators.image_gan import ImageGan
-from evenly.generators.judging import HeldOut, Judge, TableVectors
+from evenly.generators.judging import HeldOut, Judge, LatentModel, TrainingRows
 from evenly.generators.report import Sheets, as_vectors
-from evenly.generators.sampling import Decoder, Members, class_stream, evenly_spaced, hold_out_rows
+from evenly.generators.sampling import class_stream, evenly_spaced, hold_out_rows
 from evenly.generators.table_gan import TableGan
 from evenly.generators.table_transform import fit_transform
-from evenly.generators.vae import ImageVae, TableVae
+from evenly.generators.vae import ImageVae, TableVae, Variational
 from evenly.params.features import ImageFeatures
-from evenly.params.generative import ImageGanSettings, ImageVaeSettings, TableGanSettings, TableVaeSettings
+from evenly.params.generative import (
+    ImageGanSettings,
+    ImageVaeSettings,
+    SamplingSettings,
+    TableGanSettings,
+    TableVaeSettings,
+)
 from evenly.plans import GeneratePlan
 from evenly.samples import SampleTable
 
 #: Real rows of a class that say how varied it is while training, at most.
 MOST_JUDGING = 200
+#: Rows decoded at once. Always so many, so that a row's last bit does not depend on how many were asked for.
+CHUNK = 256
 
 
-class LatentModel(Decoder, Trainee, Protocol):
-    """A GAN or a VAE."""
+@dataclass(frozen=True)
+class Made:
+    """Rows of one class as the generator gives them."""
 
-
-class Encoder(Protocol):
-    """What a VAE can do beside."""
-
-    def encode(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and deviations of the latent vectors, float32 (n, latent) each."""
+    rows: np.ndarray  # (n, …)
+    #: Positions of the real rows that each came from, int64 (n,), where there are any.
+    parents: np.ndarray | None
+    neighbours: np.ndarray | None
+    #: λ of z = z(parent) + λ · (z(neighbour) − z(parent)), float64 (n,), where there is a neighbour.
+    weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What generation of images and of tables have in common.
+    """What generation of images and of tables have in common."""
 
-    Attributes
-    ----------
-    model
-        The generator, not trained yet.
-    held_out
-        Positions of the real rows that only judge.
-    payload
-        Payload columns of rows that the generator of a class made; the class's name seeds what is drawn.
-    members
-        Encoded real rows of a class, held-out ones included; only for a VAE.
-    watch
-        Told of every checkpoint.
-    """
-
-    model: LatentModel
-    held_out: np.ndarray
+    model: LatentModel  # Not trained yet
+    #: All real rows as the model takes them, held-out ones included, and their classes.
+    rows: np.ndarray
+    codes: np.ndarray
+    held_out: np.ndarray  # Positions of the real rows that only judge
+    #: Payload columns of rows that the generator of a class made; the class's name seeds what is drawn.
     payload: Callable[[np.ndarray, str], Mapping[str, pa.Array]]
-    members: Callable[[int], Members]
-    watch: Callable[[int], None]
+    watch: Callable[[int], None] = lambda step: None  # Called with the step of every checkpoint
+
+    def made(self, label: str, code: int, n: int, plan: GeneratePlan) -> Made:
+        """Make rows of one class; a smaller `n` gives the first rows of a larger one."""
+        rng = class_stream(plan.seed, label, "sampling")
+        latents = self._latents(code, plan.sampling, rng)
+        codes = np.full(CHUNK, code, dtype=np.int64)
+        parts = []
+        for latent, *origin in islice(latents, math.ceil(n / CHUNK)):
+            parts.append((self.model.decode(latent, codes, rng), *origin))
+        columns = zip(*parts, strict=True)
+        joined: list[Any] = [None if column[0] is None else np.concatenate(column)[:n] for column in columns]
+        return Made(*joined)
+
+    def _latents(
+        self, code: int, sampling: SamplingSettings, rng: np.random.Generator
+    ) -> Iterator[tuple[Any, ...]]:
+        """Latent vectors of `CHUNK` rows after another, with parents, neighbours and weights."""
+
+        def noise() -> np.ndarray:
+            return rng.standard_normal((CHUNK, self.model.latent), dtype=np.float32)
+
+        spread = np.float32(sampling.spread)
+        if sampling.mode == "prior" or not isinstance(self.model, Variational):
+            while True:
+                yield spread * noise(), None, None, None
+        own = np.flatnonzero(self.codes == code)
+        means, deviations = self.model.encode(self.rows[own], self.codes[own])
+        partners = None
+        if sampling.mode == "interpolate" and len(own) > 1:
+            k = min(sampling.k_neighbors, len(own) - 1)
+            partners = nearest_neighbours(means, means, k, True)[1]
+        order = rng.permutation(len(own))
+        for start in count(0, CHUNK):
+            # Real rows take turns, as they do in augmentation.
+            turn = order[np.arange(start, start + CHUNK) % len(order)]
+            distance = noise()
+            if partners is None:
+                yield means[turn] + spread * deviations[turn] * distance, own[turn], None, None
+                continue
+            partner = partners[turn, rng.integers(partners.shape[1], size=CHUNK)]
+            weight = rng.random(CHUNK)
+            between = weight[:, None].astype(np.float32) * (means[partner] - means[turn])
+            yield means[turn] + between, own[turn], own[partner], weight
 
 
 def latent_subject(
@@ -88,34 +133,31 @@ def _image_subject(
     images = [image for image in real.images if image is not None]
     pixels = decode_images(images, (shape.height, shape.width), shape.channels)
     train, held_out = hold_out_rows(real.codes, settings.hold_out, seed)
-    codes, classes = real.codes, len(real.classes)
-    judging = train[evenly_spaced(codes[train], MOST_JUDGING)]
-    judge = Judge(
-        HeldOut(as_vectors(pixels[held_out]), codes[held_out]) if len(held_out) else None,
-        as_vectors(pixels[judging]),
-        codes[judging],
+    data = _training_rows(
+        real,
+        pixels,
+        train,
+        held_out,
+        seed,
+        lambda rows: as_vectors(pixels[rows]),
+        lambda made, _: as_vectors(made),
     )
-    model: ImageGan | ImageVae
-    if isinstance(settings, ImageGanSettings):
-        model = ImageGan(pixels[train], codes[train], classes, judge, settings, seed)
-    else:
-        outside = (pixels[held_out], codes[held_out])
-        model = ImageVae(pixels[train], codes[train], classes, *outside, judge, settings, seed)
-    return Subject(
-        model=model,
-        held_out=held_out,
-        payload=lambda rows, label: {"image": pa.array(encode_images(rows), pa.binary())},
-        members=_members_of(model, pixels, codes),
-        watch=_drawing(model, pixels, codes, seed, sheets) if sheets else lambda step: None,
+    model = ImageGan(data, settings) if isinstance(settings, ImageGanSettings) else ImageVae(data, settings)
+    subject = Subject(
+        model,
+        pixels,
+        real.codes,
+        held_out,
+        lambda rows, label: {"image": pa.array(encode_images(rows), pa.binary())},
     )
+    return replace(subject, watch=_drawing(subject, seed, sheets)) if sheets else subject
 
 
 def _table_subject(
     real: SampleTable, settings: TableGanSettings | TableVaeSettings, featurizer: Featurizer, seed: int
 ) -> Subject:
     """Fit the transform, and make the generator."""
-    codes, classes = real.codes, len(real.classes)
-    train, held_out = hold_out_rows(codes, settings.hold_out, seed)
+    train, held_out = hold_out_rows(real.codes, settings.hold_out, seed)
     transform = fit_transform(real.take(train), settings.numbers, settings.max_modes, seed)
     # A value that only a held-out row has would have no place in the matrix: such rows train as well.
     unknown = transform.unknown(real)
@@ -123,46 +165,64 @@ def _table_subject(
     if unknown.any():
         transform = fit_transform(real.take(train), settings.numbers, settings.max_modes, seed)
     matrix = transform.matrix(real, np.random.default_rng([seed, 6]))
-    vectors = TableVectors(transform, featurizer, real.schema)
-    judging = train[evenly_spaced(codes[train], MOST_JUDGING)]
-    judge = Judge(
-        HeldOut(featurizer.transform(real.take(held_out)), codes[held_out]) if len(held_out) else None,
-        featurizer.transform(real.take(judging)),
-        codes[judging],
+
+    def vectors(made: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        columns = {
+            "id": pa.array(map(str, range(len(codes))), pa.string()),
+            "label": pa.array([real.classes[code] for code in codes], pa.string()),
+            "origin": pa.array(["generated"] * len(codes), pa.string()),
+            **transform.payload(made, np.random.default_rng(0)),
+        }
+        return featurizer.transform(SampleTable(pa.table(columns), real.schema))
+
+    data = _training_rows(
+        real, matrix, train, held_out, seed, lambda rows: featurizer.transform(real.take(rows)), vectors
     )
-    model: TableGan | TableVae
-    trained, common = (matrix[train], codes[train], classes), (transform, vectors, judge)
-    if isinstance(settings, TableGanSettings):
-        model = TableGan(*trained, *common, settings, seed)
-    else:
-        model = TableVae(*trained, matrix[held_out], codes[held_out], *common, settings, seed)
+    model = (
+        TableGan(data, transform, settings)
+        if isinstance(settings, TableGanSettings)
+        else TableVae(data, transform, settings)
+    )
     return Subject(
-        model=model,
-        held_out=held_out,
-        payload=lambda rows, label: transform.payload(rows, class_stream(seed, label, "rare values")),
-        members=_members_of(model, matrix, codes),
-        watch=lambda step: None,
+        model,
+        matrix,
+        real.codes,
+        held_out,
+        lambda rows, label: transform.payload(rows, class_stream(seed, label, "rare values")),
     )
 
 
-def _members_of(model: Any, rows: np.ndarray, codes: np.ndarray) -> Callable[[int], Members]:
-    """How to encode the rows of a class; a plan asks for it only where the model is a VAE."""
+def _training_rows(
+    real: SampleTable,
+    rows: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    seed: int,
+    real_vectors: Callable[[np.ndarray], np.ndarray],
+    vectors: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> TrainingRows:
+    """Split the rows; `real_vectors` gives those of real rows by position, `vectors` those of made rows."""
+    codes = real.codes
+    judging = train[evenly_spaced(codes[train], MOST_JUDGING)]
+    compared = HeldOut(real_vectors(held_out), codes[held_out]) if len(held_out) else None
+    return TrainingRows(
+        rows=rows[train],
+        codes=codes[train],
+        held_out=rows[held_out],
+        held_out_codes=codes[held_out],
+        classes=len(real.classes),
+        judge=Judge(compared, real_vectors(judging), codes[judging]),
+        vectors=vectors,
+        seed=seed,
+    )
 
-    def members(code: int) -> Members:
-        own = np.flatnonzero(codes == code)
-        return Members(own, *model.encode(rows[own], codes[own]))
 
-    return members
-
-
-def _drawing(
-    model: Decoder, pixels: np.ndarray, codes: np.ndarray, seed: int, folder: Path
-) -> Callable[[int], None]:
-    sheets = Sheets(folder, pixels, codes)
+def _drawing(subject: Subject, seed: int, folder: Path) -> Callable[[int], None]:
+    sheets = Sheets(folder, subject.rows, subject.codes)
 
     def draw(step: int) -> None:
         rng = np.random.default_rng([seed, 5])
-        latent = rng.standard_normal((len(sheets.codes), model.latent), dtype=np.float32)
-        sheets.write(step, model.decode(latent, sheets.codes, rng))
+        latent = rng.standard_normal((len(sheets.codes), subject.model.latent), dtype=np.float32)
+        sheets.write(step, subject.model.decode(latent, sheets.codes, rng))
 
     return draw

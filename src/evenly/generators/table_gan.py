@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evenly.generators.fitting import Judgement
-from evenly.generators.image_networks import trainable_device
-from evenly.generators.judging import Judge, TableVectors
+from evenly.generators.fitting import descend
+from evenly.generators.image_networks import mlp, one_hot
+from evenly.generators.judging import LatentModel, TrainingRows
 from evenly.generators.sampling import Batches
 from evenly.generators.table_transform import Choice, TableTransform
 from evenly.params.generative import TableGanSettings
@@ -34,21 +35,15 @@ class Conditions:
     """
 
     def __init__(
-        self,
-        matrix: np.ndarray,
-        codes: np.ndarray,
-        choices: Sequence[Choice],
-        balance: float,
-        rng: np.random.Generator,
+        self, matrix: np.ndarray, codes: np.ndarray, choices: Sequence[Choice], batches: Batches
     ) -> None:
-        self._rng = rng
-        self._batches = Batches(codes, balance, rng)
+        self._rng, self._batches = batches.rng, batches
         self.blocks: list[tuple[Choice, tuple[int, int]]] = []
         at = 0
         for choice in choices:
             if choice.conditions:
-                self.blocks.append((choice, (at, at + choice.end - choice.start)))
-                at += choice.end - choice.start
+                self.blocks.append((choice, (at, at + choice.width)))
+                at += choice.width
         self.width = at
         #: By class and block: the rows of each value, and the values' frequencies.
         self._rows: dict[tuple[int, int], list[np.ndarray]] = {}
@@ -57,7 +52,7 @@ class Conditions:
             members = np.flatnonzero(codes == code)
             for b, (choice, _) in enumerate(self.blocks):
                 places = matrix[members, choice.start : choice.end].argmax(axis=1)
-                by_value = [members[places == k] for k in range(choice.end - choice.start)]
+                by_value = [members[places == k] for k in range(choice.width)]
                 self._rows[int(code), b] = by_value
                 self._counts[int(code), b] = np.array([len(rows) for rows in by_value], dtype=np.float64)
 
@@ -102,33 +97,19 @@ def _groups(codes: np.ndarray, blocks: np.ndarray) -> list[tuple[int, int, np.nd
     return groups
 
 
-class TableGan:
+class TableGan(LatentModel):
     """A GAN in training, and afterwards a generator to be sampled."""
 
     criterion = TableGanSettings.criterion
 
-    def __init__(
-        self,
-        matrix: np.ndarray,
-        codes: np.ndarray,
-        classes: int,
-        transform: TableTransform,
-        vectors: TableVectors,
-        judge: Judge,
-        settings: TableGanSettings,
-        seed: int,
-    ) -> None:
-        self.settings, self.latent, self._judge, self._seed = settings, settings.latent, judge, seed
-        self._matrix, self._codes, self._vectors, self._transform = matrix, codes, vectors, transform
-        self._classes = classes
-        self._device = trainable_device()
-        self._conditions = Conditions(
-            matrix, codes, transform.choices, settings.balance, np.random.default_rng([seed, 2])
-        )
-        condition = classes + self._conditions.width
+    def __init__(self, data: TrainingRows, transform: TableTransform, settings: TableGanSettings) -> None:
+        super().__init__(data, settings.latent, settings.balance)
+        self.settings, self._transform = settings, transform
+        self._conditions = Conditions(data.rows, data.codes, transform.choices, self._batches)
+        condition = data.classes + self._conditions.width
         self._generator = _Generator(self.latent + condition, settings.hidden, transform.dimension)
-        self._critic = _critic(transform.dimension + condition, settings.hidden)
-        self._generator.to(self._device)
+        self._critic = mlp(transform.dimension + condition, settings.hidden, 1, partial(nn.LeakyReLU, 0.2))
+        self.network = self._generator.to(self._device)
         self._critic.to(self._device)
         rate, betas = settings.learning_rate, (0.5, 0.9)
         self._generator_steps = torch.optim.Adam(self._generator.parameters(), rate, betas, weight_decay=1e-6)
@@ -142,41 +123,19 @@ class TableGan:
             drawn = self._conditions.training(settings.batch_size)
             condition = self._condition(drawn.codes, drawn.vectors)
             with torch.no_grad():
-                fake = self._made(condition)
-            real = torch.from_numpy(self._matrix[drawn.rows]).to(self._device)
+                fake = _activated(self._raw(condition), self._transform, settings.temperature)
+            real = self._tensor(self._data.rows[drawn.rows])
             distance = self._scores(real, condition).mean() - self._scores(fake, condition).mean()
             penalty = self._penalty(real, fake, condition)
-            self._critic_steps.zero_grad(set_to_none=True)
-            (settings.gradient_penalty * penalty - distance).backward()  # type: ignore[no-untyped-call]
-            self._critic_steps.step()
+            descend(self._critic_steps, settings.gradient_penalty * penalty - distance)
         drawn = self._conditions.training(settings.batch_size)
         condition = self._condition(drawn.codes, drawn.vectors)
         raw = self._raw(condition)
         fake = _activated(raw, self._transform, settings.temperature)
         loss = -self._scores(fake, condition).mean()
         mismatch = self._mismatch(raw, drawn.vectors)
-        self._generator_steps.zero_grad(set_to_none=True)
-        (loss + mismatch).backward()  # type: ignore[no-untyped-call]
-        self._generator_steps.step()
+        descend(self._generator_steps, loss + mismatch)
         return {"distance": distance, "generator_loss": loss, "condition_loss": mismatch}
-
-    def judge(self) -> Judgement:
-        """Judge rows of the generator."""
-        rng = np.random.default_rng([self._seed, 3])
-
-        def make(codes: np.ndarray) -> np.ndarray:
-            latent = rng.standard_normal((len(codes), self.latent), dtype=np.float32)
-            return self._vectors(self.decode(latent, codes, rng), codes)
-
-        return self._judge(make)
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights of the generator."""
-        return {name: value.clone() for name, value in self._generator.state_dict().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights of the generator."""
-        self._generator.load_state_dict(state)
 
     def decode(self, latent: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Matrix float32 (n, d) of latent vectors (n, latent) and classes (n,).
@@ -186,20 +145,17 @@ class TableGan:
         self._generator.eval()
         condition = self._condition(codes, self._conditions.sampling(codes, rng))
         with torch.inference_mode():
-            raw = self._generator(torch.cat([torch.from_numpy(latent).to(self._device), condition], dim=1))
+            raw = self._generator(torch.cat([self._tensor(latent), condition], dim=1))
         return drawn_choices(raw.cpu().numpy(), self._transform.choices, rng)
 
     def _condition(self, codes: np.ndarray, vectors: np.ndarray) -> Tensor:
-        label = functional.one_hot(torch.from_numpy(codes), self._classes).float()
-        return torch.cat([label, torch.from_numpy(vectors)], dim=1).to(self._device)
+        label = one_hot(self._tensor(codes), self._data.classes)
+        return torch.cat([label, self._tensor(vectors)], dim=1)
 
     def _raw(self, condition: Tensor) -> Tensor:
         latent = torch.randn(len(condition), self.latent).to(self._device)
         out: Tensor = self._generator(torch.cat([latent, condition], dim=1))
         return out
-
-    def _made(self, condition: Tensor) -> Tensor:
-        return _activated(self._raw(condition), self._transform, self.settings.temperature)
 
     def _scores(self, rows: Tensor, condition: Tensor) -> Tensor:
         out: Tensor = self._critic(torch.cat([rows, condition], dim=1))
@@ -217,9 +173,9 @@ class TableGan:
     def _mismatch(self, raw: Tensor, vectors: np.ndarray) -> Tensor:
         """Cross entropy between the column that was asked for and what was made of it."""
         total = torch.zeros((), device=self._device)
-        asked = torch.from_numpy(vectors).to(self._device)
+        conditions = self._tensor(vectors)
         for choice, (start, end) in self._conditions.blocks:
-            wanted = asked[:, start:end]
+            wanted = conditions[:, start:end]
             losses = -(wanted * functional.log_softmax(raw[:, choice.start : choice.end], dim=1)).sum(dim=1)
             total = total + losses.sum()
         return total / len(raw)
@@ -239,16 +195,6 @@ class _Generator(nn.Module):
         inputs = torch.cat([inputs, self.second(inputs)], dim=1)
         out: Tensor = self.last(inputs)
         return out
-
-
-def _critic(inputs: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, 1),
-    )
 
 
 def _activated(raw: Tensor, transform: TableTransform, temperature: float) -> Tensor:

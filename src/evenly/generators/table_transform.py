@@ -1,19 +1,20 @@
 """Table rows as matrices that networks work on, and back with their types: numbers normalised, everything
 else as one of k.
 
-How a single number column is normalised is told in `number_scales`.
+How a single number column is normalised is in `number_scales`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from evenly.generators.number_scales import NumberScale, fit_scale
+from evenly.generators.number_scales import ModeScale, QuantileScale, fit_scale
 from evenly.params.generative import Numbers
 from evenly.samples import FeatureKind, SampleTable
 
@@ -22,127 +23,142 @@ MOST_LEVELS = 64
 _INTEGERS = 2.0**62
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Columns start..end of a matrix in which exactly one is 1.
-
-    Attributes
-    ----------
-    start, end
-        Where.
-    conditions
-        Whether it is a column of the table that generation may be conditioned on, and not the mode of a
-        number.
-    """
+class Choice(NamedTuple):
+    """Columns start..end of a matrix in which exactly one is 1."""
 
     start: int
     end: int
+    #: Whether it is a column of the table that generation may be conditioned on, not the mode of a number.
     conditions: bool
+
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return self.end - self.start
 
 
 @dataclass(frozen=True)
 class _NumberColumn:
+    """The normalised number, then its mode where there are several, then whether it is missing."""
+
     name: str
     kind: FeatureKind
-    scale: NumberScale
+    scale: ModeScale | QuantileScale
     missing: bool
+
+    @property
+    def scalars(self) -> int:
+        return 1
+
+    @property
+    def choices(self) -> list[tuple[int, bool]]:
+        """Widths of the blocks of one of k after the number, and whether each conditions."""
+        modes = [(self.scale.modes, False)] if self.scale.modes > 1 else []
+        return modes + [(2, True)] * self.missing
+
+    def encoded(self, samples: SampleTable, rng: np.random.Generator) -> list[np.ndarray]:
+        values, absent = _number_values(samples, self.name)
+        scaled, modes = self.scale.normalised(values, absent, rng)
+        places = {False: modes, True: absent.astype(np.int64)}
+        return [scaled[:, None], *(np.eye(width)[places[conditions]] for width, conditions in self.choices)]
+
+    def decoded(self, part: np.ndarray, rng: np.random.Generator) -> pa.Array:
+        modes = absent = np.zeros(len(part), dtype=np.int64)
+        if self.scale.modes > 1:
+            modes = part[:, 1 : 1 + self.scale.modes].argmax(axis=1)
+        if self.missing:
+            absent = part[:, -2:].argmax(axis=1)
+        values = self.scale.restored(part[:, 0].astype(np.float64), modes)
+        if self.kind == "integer":
+            whole = np.rint(np.clip(values, -_INTEGERS, _INTEGERS)).astype(np.int64)
+            return pa.array(whole, mask=absent == 1, type=pa.int64())
+        return pa.array(values, mask=absent == 1, type=pa.float64())
+
+    def unknown(self, samples: SampleTable) -> np.ndarray:
+        absent = _number_values(samples, self.name)[1]
+        return absent & (not self.missing)
 
 
 @dataclass(frozen=True)
 class _NominalColumn:
-    """A boolean or category column.
-
-    Attributes
-    ----------
-    levels
-        What each place stands for: values seen in training, None for missing.
-    rare
-        Values that share the last place, with their training frequencies; empty where all have their own.
-    """
+    """A boolean or category column, one of k."""
 
     name: str
     kind: FeatureKind
-    levels: tuple[Any, ...]
-    rare: tuple[tuple[Any, ...], tuple[float, ...]] = ((), ())
+    levels: tuple[Any, ...]  # What each place stands for: values seen in training, None for missing
+    #: Values that share the last place, with their training frequencies; empty where all have their own.
+    rare: tuple[Any, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
-    def width(self) -> int:
-        return len(self.levels) + bool(self.rare[0])
+    def scalars(self) -> int:
+        return 0
+
+    @property
+    def choices(self) -> list[tuple[int, bool]]:
+        return [(len(self.levels) + bool(self.rare), True)]
+
+    def encoded(self, samples: SampleTable, rng: np.random.Generator) -> list[np.ndarray]:
+        position = {value: k for k, value in enumerate(self.levels)}
+        position |= dict.fromkeys(self.rare, len(self.levels))
+        places = [position[value] for value in samples.column(self.name)]
+        return [np.eye(self.choices[0][0])[places]]
+
+    def decoded(self, part: np.ndarray, rng: np.random.Generator) -> pa.Array:
+        places = part.argmax(axis=1)
+        values: list[Any] = [self.levels[k] if k < len(self.levels) else None for k in places]
+        shared = np.flatnonzero(places >= len(self.levels))
+        if len(shared):
+            for row, k in zip(
+                shared, rng.choice(len(self.rare), size=len(shared), p=self.shares), strict=True
+            ):
+                values[row] = self.rare[k]
+        return pa.array(values, pa.bool_() if self.kind == "boolean" else pa.string())
+
+    def unknown(self, samples: SampleTable) -> np.ndarray:
+        known = {*self.levels, *self.rare}
+        return np.array([value not in known for value in samples.column(self.name)], dtype=bool)
 
 
 @dataclass(frozen=True)
 class TableTransform:
-    """Rows to matrices and back, fitted by `fit_transform`.
+    """Rows to matrices and back, fitted by `fit_transform`."""
 
-    Attributes
-    ----------
-    columns
-        In schema order.
-    scalars
-        Positions of the matrix that hold a normalised number, int64.
-    choices
-        Blocks of the matrix that hold one of k.
-    dimension
-        Columns of the matrix.
-    """
-
-    columns: tuple[_NumberColumn | _NominalColumn, ...]
-    scalars: np.ndarray = field(init=False)
+    columns: tuple[_NumberColumn | _NominalColumn, ...]  # In schema order
+    scalars: np.ndarray = field(init=False)  # Positions of the matrix that hold a normalised number, int64
     choices: tuple[Choice, ...] = field(init=False)
-    dimension: int = field(init=False)
+    ends: tuple[int, ...] = field(init=False)  # Where each column's part of the matrix ends
 
     def __post_init__(self) -> None:
         scalars: list[int] = []
         choices: list[Choice] = []
+        ends: list[int] = []
         at = 0
         for column in self.columns:
-            if isinstance(column, _NominalColumn):
-                choices.append(Choice(at, at + column.width, conditions=True))
-                at += column.width
-                continue
-            scalars.append(at)
-            at += 1
-            if column.scale.modes > 1:
-                choices.append(Choice(at, at + column.scale.modes, conditions=False))
-                at += column.scale.modes
-            if column.missing:
-                choices.append(Choice(at, at + 2, conditions=True))
-                at += 2
+            scalars += range(at, at + column.scalars)
+            at += column.scalars
+            for width, conditions in column.choices:
+                choices.append(Choice(at, at + width, conditions))
+                at += width
+            ends.append(at)
         object.__setattr__(self, "scalars", np.array(scalars, dtype=np.int64))
         object.__setattr__(self, "choices", tuple(choices))
-        object.__setattr__(self, "dimension", at)
+        object.__setattr__(self, "ends", tuple(ends))
+
+    @property
+    def dimension(self) -> int:
+        """Columns of the matrix."""
+        return self.ends[-1] if self.ends else 0
 
     def unknown(self, samples: SampleTable) -> np.ndarray:
         """Rows with a value that has no place in the matrix, bool (n,)."""
-        out = np.zeros(len(samples), dtype=bool)
-        for column in self.columns:
-            if isinstance(column, _NominalColumn):
-                known = {*column.levels, *column.rare[0]}
-                out |= np.array([value not in known for value in samples.column(column.name)], dtype=bool)
-            elif not column.missing:
-                out |= _number_values(samples, column.name)[1]
-        return out
+        unknown: np.ndarray = np.any([column.unknown(samples) for column in self.columns], axis=0)
+        return unknown
 
     def matrix(self, samples: SampleTable, rng: np.random.Generator) -> np.ndarray:
         """Rows as float32 (n, dimension); `rng` draws the mode of numbers that several modes explain."""
-        out = np.zeros((len(samples), self.dimension), dtype=np.float32)
-        at = 0
-        for column in self.columns:
-            if isinstance(column, _NominalColumn):
-                _write_choice(out[:, at : at + column.width], _places(samples, column))
-                at += column.width
-                continue
-            values, absent = _number_values(samples, column.name)
-            scaled, modes = column.scale.normalised(values, absent, rng)
-            out[:, at] = scaled
-            at += 1
-            if column.scale.modes > 1:
-                _write_choice(out[:, at : at + column.scale.modes], modes)
-                at += column.scale.modes
-            if column.missing:
-                _write_choice(out[:, at : at + 2], absent.astype(np.int64))
-                at += 2
-        return out
+        parts = [part for column in self.columns for part in column.encoded(samples, rng)]
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
     def payload(self, matrix: np.ndarray, rng: np.random.Generator) -> Mapping[str, pa.Array]:
         """Feature columns of a matrix (n, dimension), with their types.
@@ -151,26 +167,8 @@ class TableTransform:
         columns with missing training values have missing ones. `rng` draws among the values that share a
         place.
         """
-        out: dict[str, pa.Array] = {}
-        at = 0
-        for column in self.columns:
-            if isinstance(column, _NominalColumn):
-                places = matrix[:, at : at + column.width].argmax(axis=1)
-                out[column.name] = _nominal_array(column, places, rng)
-                at += column.width
-                continue
-            scaled = matrix[:, at].astype(np.float64)
-            at += 1
-            modes = np.zeros(len(matrix), dtype=np.int64)
-            if column.scale.modes > 1:
-                modes = matrix[:, at : at + column.scale.modes].argmax(axis=1)
-                at += column.scale.modes
-            absent = np.zeros(len(matrix), dtype=bool)
-            if column.missing:
-                absent = matrix[:, at : at + 2].argmax(axis=1) == 1
-                at += 2
-            out[column.name] = _number_array(column.scale.restored(scaled, modes), absent, column.kind)
-        return out
+        parts = np.split(matrix, self.ends[:-1], axis=1)
+        return {c.name: c.decoded(part, rng) for c, part in zip(self.columns, parts, strict=True)}
 
 
 def fit_transform(train: SampleTable, numbers: Numbers, max_modes: int, seed: int) -> TableTransform:
@@ -187,10 +185,7 @@ def fit_transform(train: SampleTable, numbers: Numbers, max_modes: int, seed: in
 
 
 def _fitted_nominal(train: SampleTable, name: str, kind: FeatureKind) -> _NominalColumn:
-    values = train.column(name)
-    counts: dict[Any, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
+    counts = Counter(train.column(name))
     missing = counts.pop(None, 0)
     levels: list[Any] = sorted(counts)
     rare: list[Any] = []
@@ -202,23 +197,7 @@ def _fitted_nominal(train: SampleTable, name: str, kind: FeatureKind) -> _Nomina
     shares = tuple(counts[value] / total for value in rare)
     if missing or not levels:
         levels.append(None)
-    return _NominalColumn(name, kind, tuple(levels), (tuple(rare), shares))
-
-
-def _places(samples: SampleTable, column: _NominalColumn) -> np.ndarray:
-    position = {value: k for k, value in enumerate(column.levels)}
-    position |= dict.fromkeys(column.rare[0], len(column.levels))
-    return np.array([position[value] for value in samples.column(column.name)], dtype=np.int64)
-
-
-def _nominal_array(column: _NominalColumn, places: np.ndarray, rng: np.random.Generator) -> pa.Array:
-    values: list[Any] = [column.levels[k] if k < len(column.levels) else None for k in places]
-    shared = np.flatnonzero(places >= len(column.levels))
-    rare, shares = column.rare
-    if len(shared):
-        for row, k in zip(shared, rng.choice(len(rare), size=len(shared), p=shares), strict=True):
-            values[row] = rare[k]
-    return pa.array(values, pa.bool_() if column.kind == "boolean" else pa.string())
+    return _NominalColumn(name, kind, tuple(levels), tuple(rare), shares)
 
 
 def _number_values(samples: SampleTable, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -228,14 +207,3 @@ def _number_values(samples: SampleTable, name: str) -> tuple[np.ndarray, np.ndar
     absent = ~np.isfinite(values)
     values[absent] = np.nan
     return values, absent
-
-
-def _number_array(values: np.ndarray, absent: np.ndarray, kind: FeatureKind) -> pa.Array:
-    if kind == "integer":
-        whole = np.rint(np.clip(values, -_INTEGERS, _INTEGERS)).astype(np.int64)
-        return pa.array(whole, mask=absent, type=pa.int64())
-    return pa.array(values, mask=absent, type=pa.float64())
-
-
-def _write_choice(out: np.ndarray, places: np.ndarray) -> None:
-    out[np.arange(len(out)), places] = 1

@@ -39,30 +39,16 @@ _FEWEST_OF_CLASS = 5  # rows of both sorts below which nothing is said about a c
 
 @dataclass(frozen=True)
 class ProducerQuality:
-    """What one producer's rows score.
+    """What one producer's rows score."""
 
-    Attributes
-    ----------
-    name
-        The producer: an origin, or `UNSEEN`.
-    rows
-        Number of its rows.
-    compared
-        Rows of it, and as many held-out ones of the same classes, whose distributions were compared.
-    values
-        By measure (`evenly.quality.outputs.MEASURES`); what these rows do not tell is left out.
-    worst_column
-        The column whose distance is largest, for tables.
-    flat_classes
-        Classes whose rows have less than a quarter of the real rows' variance.
-    """
-
-    name: str
-    rows: int
+    name: str  # The producer: an origin, or `UNSEEN`
+    rows: int  # Number of its rows
+    #: Rows of it, and as many held-out ones of the same classes, whose distributions were compared.
     compared: int
+    #: By measure (`evenly.quality.outputs.MEASURES`); what these rows do not tell is left out.
     values: dict[str, float]
-    worst_column: str | None
-    flat_classes: tuple[str, ...]
+    worst_column: str | None  # The column whose distance is largest, for tables
+    flat_classes: tuple[str, ...]  # Classes whose rows have less than a quarter of the real rows' variance
 
 
 @dataclass(frozen=True)

@@ -31,27 +31,14 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Seen:
-    """Samples in every form that measures are taken of.
+    """Samples in every form that measures are taken of."""
 
-    Attributes
-    ----------
-    codes
-        Classes, int64 (n,).
-    vectors
-        The featurizer's, float32 (n, d).
-    compact
-        The same, or their principal components where there are very many dimensions, float32 (n, c).
-    features
-        Float32 (n, f).
-    probabilities
-        The classifier's, float64 (n, k).
-    """
-
-    codes: np.ndarray
-    vectors: np.ndarray
+    codes: np.ndarray  # Classes, int64 (n,)
+    vectors: np.ndarray  # The featurizer's, float32 (n, d)
+    #: The same, or their principal components where there are very many dimensions, float32 (n, c).
     compact: np.ndarray
-    features: np.ndarray
-    probabilities: np.ndarray
+    features: np.ndarray  # Float32 (n, f)
+    probabilities: np.ndarray  # The classifier's, float64 (n, k)
 
     def take(self, rows: np.ndarray) -> Seen:
         """Some of the samples, by position."""

@@ -83,24 +83,13 @@ def _kernel_sum(a: np.ndarray, b: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Manifolds:
-    """How two sets of rows cover each other; a row covers what is nearer than its k-th nearest neighbour.
+    """How two sets of rows cover each other; a row covers what is nearer than its k-th nearest neighbour."""
 
-    Attributes
-    ----------
-    precision
-        Share of made rows that some real row covers.
-    recall
-        Share of real rows that some made row covers.
-    density
-        Real rows that cover a made row, mean over made rows, divided by k; around 1 for real rows.
-    coverage
-        Share of real rows that cover some made row.
-    """
-
-    precision: float
-    recall: float
+    precision: float  # Share of made rows that some real row covers
+    recall: float  # Share of real rows that some made row covers
+    #: Real rows that cover a made row, mean over made rows, divided by k; around 1 for real rows.
     density: float
-    coverage: float
+    coverage: float  # Share of real rows that cover some made row
 
 
 def manifold_measures(real: np.ndarray, made: np.ndarray, k: int) -> Manifolds:

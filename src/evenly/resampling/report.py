@@ -22,34 +22,21 @@ SENTENCES: Mapping[str, str] = {
 
 @dataclass
 class ClassOutcome:
-    """One class.
+    """One class."""
 
-    Attributes
-    ----------
-    before, after
-        Rows in the assembled and in the resulting table.
-    asked, made
-        Rows to add according to the plan, and rows added (before cleaning).
-    copies
-        Of the rows made, those that equal their parent: duplicates, and interpolations between equal rows.
-    removed
-        Rows taken away, by under-sampling or cleaning.
-    method
-        What made the rows: `duplicate` or a method of the SMOTE family; `none` where none were made.
-    k_neighbors
-        Same-class neighbours per row that were used; 0 where none were needed.
-    reasons
-        Why it is not what the plan asked for, in the order it was found out; empty where it is.
-    """
-
+    #: Rows in the assembled and in the resulting table.
     before: int
     after: int = 0
+    #: Rows to add according to the plan, and rows added (before cleaning).
     asked: int = 0
     made: int = 0
+    #: Of the rows made, those that equal their parent: duplicates, and interpolations between equal rows.
     copies: int = 0
-    removed: int = 0
+    removed: int = 0  # Rows taken away, by under-sampling or cleaning
+    #: What made the rows: `duplicate` or a method of the SMOTE family; `none` where none were made.
     method: str = "none"
-    k_neighbors: int = 0
+    k_neighbors: int = 0  # Same-class neighbours per row that were used; 0 where none were needed
+    #: Why it is not what the plan asked for, in the order it was found out; empty where it is.
     reasons: list[str] = field(default_factory=list)
 
 

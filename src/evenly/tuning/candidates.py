@@ -38,20 +38,12 @@ _FORBIDDEN = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe that is being tried.
+    """A recipe that is being tried."""
 
-    Attributes
-    ----------
-    recipe
-        As in params.yaml, with `policy` in the place of the policy's name where there is one.
-    policy
-        Its own augmentation policy; None where it uses one of params.yaml.
-    settings
-        Keys of params.yaml outside of the recipe, dotted, with other values.
-    """
-
+    #: As in params.yaml, with `policy` in the place of the policy's name where there is one.
     recipe: dict[str, Any]
-    policy: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None  # Its own augmentation policy; None where it uses one of params.yaml
+    #: Keys of params.yaml outside of the recipe, dotted, with other values.
     settings: dict[str, Any] = field(default_factory=dict)
 
 

@@ -30,27 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """A search with everything that is known of its best recipe.
+    """A search with everything that is known of its best recipe."""
 
-    Attributes
-    ----------
-    metric, seeds
-        What was searched for, and with which seeds.
-    searched
-        The trials.
-    apparent, corrected
-        Gain of the best over the recipe as it is on the rows that chose it, and of the choice on rows that it
-        did not see; None where the recipe as it is is the best.
-    confirmed
-        The two on new seeds; None where that was not asked for.
-    """
-
+    #: What was searched for, and with which seeds.
     metric: str
     seeds: tuple[int, ...]
-    searched: Searched
+    searched: Searched  # The trials
+    #: Gain of the best over the recipe as it is on the rows that chose it, and of the choice on rows that it
+    #: did not see; None where the recipe as it is is the best.
     apparent: Interval | None = None
     corrected: Interval | None = None
-    confirmed: Confirmed | None = None
+    confirmed: Confirmed | None = None  # The two on new seeds; None where that was not asked for
 
     @property
     def holds(self) -> bool:

@@ -42,24 +42,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search has found.
+    """What a search has found."""
 
-    Attributes
-    ----------
-    none
-        The metric without balancing; None where that is the recipe itself.
-    start
-        The recipe as it is, as trial 0.
-    trials
-        All others, in order.
-    exhausted
-        Why it ended before its budget; empty where it did not.
-    """
-
-    none: float | None
-    start: Trial
-    trials: tuple[Trial, ...]
-    exhausted: str = ""
+    none: float | None  # The metric without balancing; None where that is the recipe itself
+    start: Trial  # The recipe as it is, as trial 0
+    trials: tuple[Trial, ...]  # All others, in order
+    exhausted: str = ""  # Why it ended before its budget; empty where it did not
 
     @property
     def best(self) -> Trial:
@@ -189,21 +177,11 @@ def predictions_by_seed(
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The best recipe and the one as it is, on seeds that the search has not seen.
+    """The best recipe and the one as it is, on seeds that the search has not seen."""
 
-    Attributes
-    ----------
-    seeds
-        Those on which both have finished.
-    gain
-        Of the metric; None with fewer than two seeds.
-    reason
-        Why a run failed, if one did.
-    """
-
-    seeds: tuple[int, ...]
-    gain: PairedDifference | None
-    reason: str = ""
+    seeds: tuple[int, ...]  # Those on which both have finished
+    gain: PairedDifference | None  # Of the metric; None with fewer than two seeds
+    reason: str = ""  # Why a run failed, if one did
 
 
 def confirm(bench: Workbench, best: Assignment, number: int, watch: Watch) -> Confirmed:

@@ -53,22 +53,13 @@ class Range(Settings):
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that varies.
+    """One thing that varies."""
 
-    Attributes
-    ----------
-    key
-        Dotted: a key of the recipe (`augment.targets.max_ratio`), of its policy (`policy.strength`), or of
-        params.yaml (`losses.focal.gamma`).
-    current
-        The value that the recipe has now.
-    domain
-        What may stand there: plain values to choose from, or a range.
-    """
-
+    #: Dotted: a key of the recipe (`augment.targets.max_ratio`), of its policy (`policy.strength`), or of
+    #: params.yaml (`losses.focal.gamma`).
     key: str
-    current: Any
-    domain: tuple[Any, ...] | Range
+    current: Any  # The value that the recipe has now
+    domain: tuple[Any, ...] | Range  # What may stand there: plain values to choose from, or a range
 
     @property
     def shown(self) -> str:

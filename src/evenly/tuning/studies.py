@@ -31,27 +31,13 @@ _STUBBORN = 12
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that has ended.
+    """A trial that has ended."""
 
-    Attributes
-    ----------
-    number
-        From 1, in the order in which they ended; 0 is the recipe as it is.
-    assignment
-        What was tried.
-    names
-        Of its experiments.
-    value
-        The metric; None where it failed.
-    reason
-        Why it failed.
-    """
-
-    number: int
-    assignment: Assignment
-    names: tuple[str, ...]
-    value: float | None
-    reason: str = ""
+    number: int  # From 1, in the order in which they ended; 0 is the recipe as it is
+    assignment: Assignment  # What was tried
+    names: tuple[str, ...]  # Of its experiments
+    value: float | None  # The metric; None where it failed
+    reason: str = ""  # Why it failed
 
 
 @dataclass(frozen=True)

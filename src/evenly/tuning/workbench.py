@@ -99,24 +99,12 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Moment:
-    """What a search is doing.
+    """What a search is doing."""
 
-    Attributes
-    ----------
-    doing
-        `none`, `as it is`, `trial 3` or `confirming`.
-    stage
-        The stage that is running; empty at the start and at the end.
-    seed
-        Of the experiment that is running.
-    trial
-        What has ended.
-    """
-
-    doing: str
-    stage: str = ""
-    seed: int | None = None
-    trial: Trial | None = None
+    doing: str  # `none`, `as it is`, `trial 3` or `confirming`
+    stage: str = ""  # The stage that is running; empty at the start and at the end
+    seed: int | None = None  # Of the experiment that is running
+    trial: Trial | None = None  # What has ended
 
 
 Watch = Callable[[Moment], None]
