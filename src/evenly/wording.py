@@ -83,6 +83,13 @@ def markdown_table(
     return "\n".join(lines)
 
 
+def markdown_code(text: str) -> str:
+    """Give data as code in a line of Markdown, whatever backticks it has."""
+    text = " ".join(text.split())
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{ticks}{text}{ticks}" if len(ticks) == 1 else f"{ticks} {text} {ticks}"
+
+
 def markdown_text(text: str) -> str:
     """Give data as one line of a Markdown cell, none of it taken for Markdown or HTML."""
     return " ".join(text.translate(_ESCAPES).split())

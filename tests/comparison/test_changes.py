@@ -118,3 +118,11 @@ def test_many_classes_are_cut_to_those_that_change_most(changes: Changes) -> Non
     told = changes_markdown(replace(changes, classes=many), "diff")
     assert "| c19 |" in told and "| c20 |" not in told
     assert "The other 10 classes change less." in told
+
+
+def test_names_of_classes_and_settings_are_data_and_not_markdown(changes: Changes) -> None:
+    odd = ClassChange(ScoreChange("a|b<c>", 0.2, 0.6, None), 5, 100)
+    settings = {"recipe.augment.targets.classes.x`y<z>": (None, "a ` b")}
+    report = changes_markdown(replace(changes, classes=(odd,), settings=settings), "diff")
+    assert "| a\\|b&lt;c&gt; | 5 → 100 |" in report
+    assert '| `` recipe.augment.targets.classes.x`y<z> `` | – | `` "a ` b" `` |' in report

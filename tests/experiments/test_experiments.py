@@ -73,6 +73,12 @@ def test_every_sweep_has_the_baseline_first(workshop: Workshop) -> None:
     ]
 
 
+def test_the_baseline_is_known_by_what_it_does_and_not_by_its_name() -> None:
+    recipes = {"mine": {"resample": {"method": "smote"}}, "as_is": {"description": "nothing"}}
+    for group in ("baseline", "rivals", "classical"):
+        assert techniques_of(group, recipes)[0] == Technique("as_is")
+
+
 def test_runs_of_a_seed_share_its_split_and_others_do_not(workshop: Workshop) -> None:
     plan = plan_sweep(workshop, ["smote"], datasets=["digits_lt"], seeds=[1, 2])
     none_1, none_2, smote_1, _ = plan.experiments

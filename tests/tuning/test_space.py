@@ -47,6 +47,16 @@ def test_what_a_model_cannot_do_is_not_in_the_space() -> None:
     assert "resample.method" not in domains("random_oversampling", "text", model="transformer")
 
 
+def test_a_renamed_recipe_has_the_same_space() -> None:
+    recipes = read_yaml(ROOT / "params.yaml")["recipes"]
+    renamed = {f"my_{name}": recipe for name, recipe in recipes.items()}
+    for name, recipe in recipes.items():
+        modality = "text" if (recipe.get("llm") or "language_model" in str(recipe)) else "image"
+        if "model" not in recipe:
+            assert domains(f"my_{name}", modality, recipes=renamed) == domains(name, modality), name
+    assert origin("my_smote", recipes=renamed).unbalanced == "my_none"
+
+
 def test_a_recipes_own_model_decides_what_its_space_has() -> None:
     assert "train.sampler" in domains("tweets_hard", "text")
     assert "train.sampler" not in domains("tweets_hard", "text", model="logistic_regression")

@@ -12,7 +12,7 @@ from evenly.comparison.leaderboards import compare
 from evenly.comparison.tables import column_rows, cost_columns, leaderboard_columns
 from evenly.evaluation.metrics import HEADLINE
 from evenly.files import atomic_folder, write_text
-from evenly.wording import decimal, first_names, markdown_table, signed_decimal
+from evenly.wording import decimal, first_names, markdown_code, markdown_table, markdown_text, signed_decimal
 
 #: More classes than this are not listed one by one.
 _CLASSES = 20
@@ -83,7 +83,7 @@ def _what_changes(changes: Changes) -> Iterator[str]:
     yield "## What was changed"
     columns = ["Setting", f"`{changes.base.name}`", f"`{changes.here.name}`"]
     if changes.settings:
-        rows = [[f"`{key}`", *map(_setting, values)] for key, values in changes.settings.items()]
+        rows = [[markdown_code(key), *map(_setting, values)] for key, values in changes.settings.items()]
         yield markdown_table(columns, rows)
     else:
         yield "No setting."
@@ -96,7 +96,7 @@ def _what_changes(changes: Changes) -> Iterator[str]:
 
 
 def _setting(value: Any) -> str:
-    return "–" if value is None else f"`{json.dumps(value, ensure_ascii=False, default=str)}`"
+    return "–" if value is None else markdown_code(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _metric_table(changes: Changes) -> str:
@@ -148,7 +148,7 @@ def _class_section(changes: Changes) -> Iterator[str]:
 
 def _class_row(change: ClassChange) -> list[str | None]:
     before, now = ("–" if rows is None else str(rows) for rows in (change.base_rows, change.here_rows))
-    return [change.f1.name, now if before == now else f"{before} → {now}", *_cells(change.f1)]
+    return [markdown_text(change.f1.name), now if before == now else f"{before} → {now}", *_cells(change.f1)]
 
 
 def _plots(changes: Changes, folder: str) -> Iterator[str]:

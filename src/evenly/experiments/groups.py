@@ -15,14 +15,16 @@ from evenly.experiments.experiments import Experiment, Technique, Workshop, read
 RIVALS = ("class_weights", "logit_adjustment")
 #: Named sets of techniques, those of the literature; the other groups are read from the recipes themselves.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "baseline": ("none",),
+    "baseline": (),
     "resampling": ("random_oversampling", "smote", "adasyn"),
     "augmentation": ("offline_augmentation",),
     "loss_function": ("focal",),
     "combined": ("smote+loss=focal", "offline_augmentation+loss=focal"),
-    "rivals": ("none", *RIVALS),
+    "rivals": RIVALS,
     "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head"),
 }
+#: Groups that the recipe without balancing is part of.
+WITH_BASELINE = ("baseline", "rivals")
 CLASSICAL = ("baseline", "resampling", "augmentation", "loss_function", "combined")
 #: Groups of the recipes that have this section.
 PRODUCERS = {"llm": "llm", "generative": "generate"}
@@ -41,10 +43,16 @@ def group_names() -> list[str]:
     return [*GROUPS, "classical", *PRODUCERS, "all"]
 
 
+def unbalanced(recipes: Mapping[str, Any]) -> str:
+    """Name of the recipe that changes nothing, which the others are measured against."""
+    return next((name for name, values in recipes.items() if not set(values or ()) - {"description"}), "none")
+
+
 def techniques_of(name: str, recipes: Mapping[str, Any]) -> list[Technique]:
     """The techniques of a group, or the single one (`smote`, `smote+loss=focal`) that is no group's name."""
     if name in GROUPS:
-        return [read_technique(text) for text in GROUPS[name]]
+        baseline = [Technique(unbalanced(recipes))] if name in WITH_BASELINE else []
+        return baseline + [read_technique(text) for text in GROUPS[name]]
     if name == "classical":
         return [t for group in CLASSICAL for t in techniques_of(group, recipes)]
     if name in PRODUCERS:
@@ -71,7 +79,7 @@ def plan_sweep(
     """Say what to run: groups, recipes, and recipes with settings, each with all data sets and seeds.
 
     Techniques come in the order given, every one with all its seeds before the next, so that the baseline is
-    there first and what the seeds share is made by it. `none` is always among them: nothing can be said
+    there first and what the seeds share is made by it. No balancing is always among them: nothing can be said
     without it. A member of a group that does not go with the data set, the model or this installation is left
     out with a sentence; what was named itself is refused.
 
@@ -82,7 +90,7 @@ def plan_sweep(
     """
     recipes = workshop.params.get("recipes") or {}
     groups = set(group_names())
-    wanted: dict[Technique, bool] = {Technique("none"): False}
+    wanted: dict[Technique, bool] = {Technique(unbalanced(recipes)): False}
     for name in names:
         for technique in techniques_of(name, recipes):
             wanted[technique] = wanted.get(technique, False) or name not in groups

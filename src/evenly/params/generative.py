@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, cast
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -25,20 +25,34 @@ Distortion = Literal["colour", "translation", "cutout"]
 
 @dataclass(frozen=True)
 class KindSpec:
-    """A kind of generator: for which data, and below how many real training rows it is left, and why."""
+    """A kind of generator: for which data, below how many real training rows it is left, and why.
+
+    `settings` are those of `generate` that a search varies beside what all kinds have.
+    """
 
     title: str
     modalities: tuple[Modality, ...]
     min_per_class: int
     with_fewer: str
     source: str = "docs/recipes.md"
+    settings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 KINDS: Mapping[GeneratorKind, KindSpec] = {
     "gan": KindSpec("a GAN", ("image", "table"), 50, ": a GAN makes things worse there", "arXiv 2603.16134"),
-    "vae": KindSpec("a VAE", ("image", "table"), 10, ", too few to learn a distribution from"),
+    "vae": KindSpec(
+        "a VAE",
+        ("image", "table"),
+        10,
+        ", too few to learn a distribution from",
+        settings={"sampling.mode": ("prior", "near", "interpolate")},
+    ),
     "language_model": KindSpec(
-        "a language model", ("text",), 10, "; a small model trained on them writes plausible word salad"
+        "a language model",
+        ("text",),
+        10,
+        "; a small model trained on them writes plausible word salad",
+        settings={"language_model.temperature": (0.8, 1.0, 1.2)},
     ),
 }
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from evenly.errors import ParameterError
 from evenly.experiments.experiments import Technique, digest, override_text
-from evenly.params.models import (
-    MODELS,
-    resolved_training,
-)
+from evenly.experiments.groups import unbalanced
+from evenly.params.models import MODELS, resolved_training
 from evenly.params.project import Params
 from evenly.params.recipes import Recipe
 from evenly.params.resampling import ResampleSettings
@@ -81,6 +79,11 @@ class Origin:
             (place for place in (("augment", "policy"), ("train", "augment")) if self._names_policy(place)),
             None,
         )
+
+    @property
+    def unbalanced(self) -> str:
+        """Name of the recipe that changes nothing."""
+        return unbalanced(self.values.get("recipes") or {})
 
     @property
     def policy_name(self) -> str:

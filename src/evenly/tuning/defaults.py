@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from evenly.errors import RecipeError
+from evenly.params.generative import KINDS
 from evenly.params.losses import LossName
 from evenly.params.models import MODELS
-from evenly.params.resampling import RESAMPLERS, Targets
+from evenly.params.recipes import GenerateRecipe
+from evenly.params.resampling import RESAMPLERS, ResampleSettings, Targets
 from evenly.tuning.candidates import Origin
 from evenly.tuning.space import Range, Setting, Space, families, transforms
 
@@ -35,12 +37,11 @@ def default_space(origin: Origin) -> Space:
     RecipeError
         When there is nothing to vary.
     """
-    found: list[Setting] = []
+    found = []
     for key, domain in _domains(origin):
         current = origin.current(key)
         if isinstance(domain, tuple):
-            others = tuple(value for value in domain if value != current)
-            domain = (current, *others)
+            domain = (current, *(value for value in domain if value != current))
         if isinstance(domain, Range) or len(domain) > 1:
             found.append(Setting(key, current, domain))
     if not found:
@@ -60,9 +61,9 @@ def _domains(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...] | Range]]:
     if origin.policy_place is not None:
         yield from _policy(origin)
     if origin.recipe.generate is not None:
-        yield from _generate(origin)
+        yield from _generate(origin.recipe.generate)
     if origin.recipe.resample is not None:
-        yield from _resample(origin)
+        yield from _resample(origin, origin.recipe.resample)
     yield from _train(origin)
     if origin.recipe.finetune is not None:
         yield "finetune.ratio", (0.5, 1.0, 2.0, 4.0)
@@ -101,23 +102,15 @@ def _policy(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...] | Range]]:
             yield f"policy.{transform}", (True, False)
 
 
-def _generate(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    generate = origin.recipe.generate
-    if generate is None:
-        return
+def _generate(generate: GenerateRecipe) -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "generate.max_synthetic_share", (0.1, 0.2, 0.3, 0.5, 0.7)
     yield from _ratio("generate.targets", generate.targets)
-    if generate.kind == "vae":
-        yield "generate.sampling.mode", ("prior", "near", "interpolate")
-    if generate.kind == "language_model":
-        yield "generate.language_model.temperature", (0.8, 1.0, 1.2)
+    for key, options in KINDS[generate.kind].settings.items():
+        yield f"generate.{key}", options
     yield "generate.sampling.hard", (0.0, 0.25, 0.5)
 
 
-def _resample(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    resample = origin.recipe.resample
-    if resample is None:
-        return
+def _resample(origin: Origin, resample: ResampleSettings) -> Iterator[tuple[str, tuple[Any, ...]]]:
     spec = resample.spec
     if spec.rule is not None and resample.sampler is None:
         reads_texts = origin.modality == "text" and MODELS[origin.model].needs_payload

@@ -20,7 +20,7 @@ from evenly.tuning.candidates import Candidate, Origin
 from evenly.tuning.search import Confirmed, Searched
 from evenly.tuning.space import Space, shown_value
 from evenly.tuning.studies import Trial
-from evenly.tuning.workbench import NONE, Moment
+from evenly.tuning.workbench import Moment
 from evenly.wording import decimal, signed_decimal
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class TrialTable:
         trial = moment.trial
         if trial is None:
             return ""
-        name = _name(moment.doing)
+        name = moment.doing
         if trial.value is None:
             return f"{name}: failed: {trial.reason}"
         what = f"  {self._changes(trial)}" if trial.number else ""
@@ -190,7 +190,7 @@ class TrialTable:
         table.add_column("gain", justify="right", no_wrap=True)
         table.add_column("what is other than in the recipe", ratio=1)
         for doing, trial in self._references.items():
-            table.add_row(_name(doing), decimal(trial.value or 0.0), self._gain(trial), "", style="dim")
+            table.add_row(doing, decimal(trial.value or 0.0), self._gain(trial), "", style="dim")
         best = self._best()
         left_out = max(0, len(self._trials) - _ROWS)
         rows = ([best] if best in self._trials[:left_out] and best else []) + self._trials[left_out:]
@@ -203,7 +203,7 @@ class TrialTable:
             table.add_row(str(trial.number), value, self._gain(trial), told, style=style)
         if self._now.doing:
             seed = "" if self._now.seed is None else f"seed {self._now.seed} "
-            table.add_row(_name(self._now.doing).removeprefix("trial "), "…", "", f"{seed}{self._now.stage}")
+            table.add_row(self._now.doing.removeprefix("trial "), "…", "", f"{seed}{self._now.stage}")
         return table
 
     def _best(self) -> Trial | None:
@@ -245,10 +245,6 @@ def print_verdicts(sentences: list[str], console: Console | None = None) -> None
     console.print()
     for sentence in sentences:
         console.print(f"• {escape(sentence)}", highlight=False)
-
-
-def _name(doing: str) -> str:
-    return "no balancing" if doing == NONE else doing
 
 
 def _console() -> Console:

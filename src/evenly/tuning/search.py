@@ -19,7 +19,6 @@ from evenly.tuning.gains import Predictions, confirmed_gain
 from evenly.tuning.space import Assignment
 from evenly.tuning.studies import Proposal, Study, Trial
 from evenly.tuning.workbench import (
-    NONE,
     Moment,
     Watch,
     Workbench,
@@ -81,11 +80,10 @@ def search(bench: Workbench, study: Study, budget: Budget, watch: Watch) -> Sear
         When no balancing, or the recipe as it is, cannot be run.
     """
     began = time.monotonic()
-    none = (
-        None
-        if bench.origin.name == NONE
-        else _reference(bench, bench.origin.itself(NONE), "none", watch).value
-    )
+    unbalanced = bench.origin.itself(bench.origin.unbalanced)
+    none = None
+    if unbalanced != bench.origin.itself():
+        none = _reference(bench, unbalanced, "no balancing", watch).value
     start = replace(_reference(bench, bench.origin.itself(), "as it is", watch), assignment=bench.start)
     study.add_reference(bench.start, start.names, start.value or 0.0)
     trials = study.ended()

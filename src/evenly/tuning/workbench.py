@@ -93,15 +93,11 @@ def _json(revision: Revision, path: str) -> dict[str, Any]:
     return found
 
 
-#: The recipe that balances nothing.
-NONE = "none"
-
-
 @dataclass(frozen=True)
 class Moment:
     """What a search is doing."""
 
-    doing: str  # `none`, `as it is`, `trial 3` or `confirming`
+    doing: str  # `no balancing`, `as it is`, `trial 3` or `confirming`
     stage: str = ""  # The stage that is running; empty at the start and at the end
     seed: int | None = None  # Of the experiment that is running
     trial: Trial | None = None  # What has ended
@@ -188,11 +184,11 @@ class Workbench:
         """Run what is not there yet; reasons of failures by name."""
         watch(Moment(doing))
 
-        def told(event: Event) -> None:
+        def tell(event: Event) -> None:
             if event.status == "running":
                 watch(Moment(doing, event.stage, event.experiment.seed))
 
-        return run_experiments(self.root, experiments, jobs=self.jobs, watch=told)
+        return run_experiments(self.root, experiments, jobs=self.jobs, watch=tell)
 
     def score(self, experiments: Sequence[Experiment]) -> float:
         """Mean of the metric over finished experiments."""
