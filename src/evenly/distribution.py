@@ -53,16 +53,8 @@ def write_class_distribution(
 ) -> None:
     """Write `class_distribution.csv` (columns class, step, rows) and `class_distribution.png`.
 
-    Parameters
-    ----------
-    stages
-        Class counts before anything, and after each producer, in order; the first one orders the classes.
-    folder
-        Where to write; it is made.
-    picture
-        Draw the PNG too, which imports matplotlib; without it, one that is there is taken away.
-    unit
-        What is counted; files and column are called by it.
+    `stages` are class counts before anything, which order the classes, and after each producer. Files and
+    column are called by `unit`. Without `picture` matplotlib is not imported, and a PNG that is there goes.
     """
     folder = Path(folder)
     first = next(iter(stages.values()))

@@ -62,21 +62,9 @@ def house_style() -> AbstractContextManager[None]:
 def new_figure(
     width: float = 6.4, height: float = 4.0, *, rows: int = 1, columns: int = 1, **grid: Any
 ) -> tuple[Figure, list[Axes]]:
-    """Make an empty figure in the house style.
+    """Make an empty figure of so many inches in the house style; its panels come row by row.
 
-    Parameters
-    ----------
-    width, height
-        Inches; a PNG has `DPI` pixels an inch.
-    rows, columns
-        Panels.
-    **grid
-        What `matplotlib.figure.Figure.subplots` takes (`sharey`, `width_ratios`, …).
-
-    Returns
-    -------
-    figure, axes
-        The panels row by row.
+    `grid` is what `matplotlib.figure.Figure.subplots` takes (`sharey`, `width_ratios`, …).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

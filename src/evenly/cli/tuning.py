@@ -162,7 +162,7 @@ def _conclude(bench: Workbench, study: Study, searched: Searched, confirm: int, 
     sentences = verdicts(result)
     print_verdicts(sentences)
     if best.number:
-        text = entry(bench.origin, bench.candidate(best.assignment), sentences)
+        text = entry(bench.origin, bench.origin.candidate(best.assignment), sentences)
         file = output / f"{bench.origin.name}_tuned.yaml"
         write_text(text, file)
         typer.echo("\nFor params.yaml, under the keys of these names:\n")

@@ -102,15 +102,7 @@ class Workshop:
         self._code = code_digest(root)
 
     def experiment(self, technique: Technique, dataset: str, seed: int, until: str = "") -> Experiment:
-        """Make an experiment, after checking that it can be run, up to the stage `until`.
-
-        Raises
-        ------
-        ParameterError
-            When a setting does not exist, or has a value that is not allowed.
-        RecipeError
-            When the recipe does not exist, or does not go with data set, model, loss or installation.
-        """
+        """Make an experiment up to the stage `until`, after checking that it can be run."""
         values = self.values(technique, dataset, seed)
         params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
         entry = read_entry(dataset, self.root / DATASETS_FILE)

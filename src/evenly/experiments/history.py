@@ -84,10 +84,7 @@ class Revision:
     def read(self, path: str) -> bytes | None:
         """Read an output of the pipeline, or a file in one; None where this revision has no such file.
 
-        Raises
-        ------
-        DataError
-            When it has one, but its content is not in DVC's cache.
+        One that it has, but that is not in DVC's cache, is a DataError.
         """
         if self.commit is None:
             file = self.root / path

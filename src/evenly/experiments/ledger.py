@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,10 @@ def read_sweep(root: Path, id_: str | None) -> Sweep:
 
 def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: float, logs: Path) -> None:
     """Remember what a finished run took; each stage has left its own seconds in `logs`."""
+    llm: dict[str, Any] = {}
     measured = {log.stem: read_cache(log) for log in logs.glob("*.json")}
-    llm = json.loads(_llm_metrics(revision) or "{}")
+    with suppress(DataError):
+        llm = json.loads(revision.read("metrics/llm.json") or "{}")
     cost = {
         "technique": experiment.technique.label,
         "dataset": experiment.dataset,
@@ -100,13 +103,6 @@ def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: 
     }
     if stages:
         _add(root / STAGE_SECONDS, stages)
-
-
-def _llm_metrics(revision: Revision) -> bytes | None:
-    try:
-        return revision.read("metrics/llm.json")
-    except DataError:
-        return None
 
 
 def _add(path: Path, values: Mapping[str, Any]) -> None:

@@ -60,13 +60,7 @@ class Run:
 
 
 def read_run(revision: Revision) -> Run:
-    """Read a run from its revision.
-
-    Raises
-    ------
-    DataError
-        When the revision has not been evaluated, or DVC's cache does not hold what it made.
-    """
+    """Read a run from its revision, which must have been evaluated."""
     params = revision.yaml("params.yaml")
     scores = _json(revision, "metrics/evaluate.json")
     if not scores or not params:

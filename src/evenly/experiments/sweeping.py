@@ -61,15 +61,10 @@ class _Running:
 def run_experiments(
     root: Path, experiments: Sequence[Experiment], *, jobs: int, watch: Callable[[Event], None]
 ) -> dict[str, str]:
-    """Run the experiments that DVC does not have yet, `jobs` at once, and tell `watch` of all that happens.
+    """Run the experiments that DVC does not have yet, `jobs` at once; the reasons of failures by name.
 
-    Of experiments that share expensive work, one runs first. When this is interrupted or killed, the runs in
-    progress are ended, and nothing of them stays.
-
-    Returns
-    -------
-    dict
-        Reason by name of the experiments that failed.
+    `watch` is called with all that happens. Of experiments that share expensive work, one runs first. When
+    this is interrupted or killed, the runs in progress are ended, and nothing of them stays.
     """
     finished = experiment_revisions(root)
     cached = [experiment for experiment in experiments if experiment.name in finished]
@@ -103,8 +98,8 @@ def run_experiments(
                 else:
                     watch(Event(run.experiment, "done", seconds=seconds))
     finally:
-        for run in running:
-            _stop(run)
+        for run in running:  # closing the supervisor's input ends it with all that it has started
+            run.process.communicate()
     return failures
 
 
@@ -162,11 +157,6 @@ def _end(root: Path, run: _Running) -> str:
     revision = Revision(root, run.experiment.name, commit)
     record_cost(root, run.experiment, revision, time.monotonic() - run.began, run.logs)
     return ""
-
-
-def _stop(run: _Running) -> None:
-    """End a run with all that it has started, by closing the supervisor's input."""
-    run.process.communicate()
 
 
 def failure_reason(log: str, code: int | None) -> str:

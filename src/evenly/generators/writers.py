@@ -26,12 +26,8 @@ _PIECES = r" ?\w{1,16}| ?[^\w\s]{1,8}|\s+"
 def byte_pairs(texts: Sequence[str], size: int) -> Tokenizer:
     """Learn a byte-pair vocabulary over characters (Sennrich et al. 2016, arXiv 1508.07909).
 
-    Parameters
-    ----------
-    texts
-        Every one of them comes back as it was; of others, characters that these lack are left out.
-    size
-        Entries at most, but for the characters, of which all are kept.
+    Every one of the texts comes back as it was; of others, characters that these lack are left out. All
+    characters are kept, beside at most `size` entries.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 

@@ -30,21 +30,12 @@ class Suspicion:
 def suspicion(
     probabilities: np.ndarray, codes: np.ndarray, independent: np.ndarray, settings: GuardSettings
 ) -> Suspicion:
-    """Judge the labels of rows.
+    """Judge the labels of rows by probabilities out of fold, float64 (n, k), NaN where there is no opinion.
 
     Confident learning among the classes that can be judged. The thresholds of scarce classes are low, so that
     hard rows easily reach one; hence a row is suspect only if another class is also `min_odds` times as
-    probable as its label. Classes of a few rows are left alone altogether: a model that has hardly seen them
-    would suspect all of their rows.
-
-    Parameters
-    ----------
-    probabilities
-        Out of fold, float64 (n, k); a row of NaN where there is no opinion.
-    codes, independent
-        Labels as positions, int64 (n,), and the number of families among the rows of each class, int64 (k,).
-    settings
-        What it takes for a class to be judged, and which rows go.
+    probable as its label. Classes of a few `independent` rows (families), int64 (k,), are left alone: a model
+    that has hardly seen them would suspect all of their rows.
     """
     n, k = probabilities.shape
     known = ~np.isnan(probabilities).any(axis=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,37 +64,11 @@ class Quality:
     producers: tuple[ProducerQuality, ...]
 
 
-def quality_by_origin(
-    balanced: SampleTable,
-    *,
-    train: SampleTable,
-    held_out: SampleTable,
-    featurizer: Featurizer,
-    seed: int,
-    unseen: SampleTable | None = None,
-    threads: int = 1,
-) -> Quality | None:
-    """Compare the synthetic rows of a balanced table by their origin; None where it has none.
-
-    Parameters
-    ----------
-    balanced
-        The table that models are trained on.
-    train, held_out, featurizer, seed, unseen, threads
-        As for `quality_of`.
-    """
+def quality_by_origin(balanced: SampleTable, **against: Any) -> Quality | None:
+    """Compare the synthetic rows of a balanced table by their origin, as `quality_of`; None without any."""
     origins = sorted(set(balanced.origins) - {"real"})
-    if not origins:
-        return None
-    return quality_of(
-        {origin: balanced.take(balanced.origins == origin) for origin in origins},
-        train=train,
-        held_out=held_out,
-        featurizer=featurizer,
-        seed=seed,
-        unseen=unseen,
-        threads=threads,
-    )
+    tables = {origin: balanced.take(balanced.origins == origin) for origin in origins}
+    return quality_of(tables, **against) if tables else None
 
 
 def quality_of(
@@ -141,12 +116,12 @@ def quality_of(
     real, held_out = train.take(train.is_real).sorted_by_id(), held_out.sorted_by_id()
     if not len(held_out) or len(np.unique(real.codes)) < 2:
         raise ValueError("quality needs held-out rows, and real training rows of at least two classes")
-    asked = dict(producers)
-    if unseen is not None and len(unseen):
-        asked = {UNSEEN: unseen, **asked}
+    tables = producers if unseen is None else {UNSEEN: unseen, **producers}
     with pinned_threads(threads):
         comparison = _Comparison(real, held_out, fit_space(real, featurizer, seed, threads), seed)
-        found = tuple(comparison.of(name, rows) for name, rows in asked.items() if len(rows))
+        found = tuple(
+            comparison.of(name, rows) for name, rows in tables.items() if rows is not None and len(rows)
+        )
     return Quality(comparison.space.name, len(comparison.real), len(comparison.held_out), found)
 
 
@@ -189,13 +164,7 @@ class _Comparison:
             "inception_score": inception_score(made.probabilities),
             "discriminator_auc": discriminator_auc(real.compact, made.compact, self.seed),
         }
-        manifolds = manifold_measures(real.features, made.features, _MANIFOLD)
-        found |= {
-            "precision": manifolds.precision,
-            "recall": manifolds.recall,
-            "density": manifolds.density,
-            "coverage": manifolds.coverage,
-        }
+        found |= asdict(manifold_measures(real.features, made.features, _MANIFOLD))
         if self.real.modality == "table":
             difference = correlation_difference(real.vectors, made.vectors)
             if difference is not None:

@@ -42,13 +42,7 @@ class Seen:
 
     def take(self, rows: np.ndarray) -> Seen:
         """Some of the samples, by position."""
-        return Seen(
-            self.codes[rows],
-            self.vectors[rows],
-            self.compact[rows],
-            self.features[rows],
-            self.probabilities[rows],
-        )
+        return Seen(*(values[rows] for values in vars(self).values()))
 
 
 #: Features (n, f) and class probabilities (n, k) of samples, at least one, whose vectors are known.
@@ -164,14 +158,14 @@ def _convolutional(real: SampleTable, featurizer: Featurizer, seed: int, threads
 
     def network(samples: SampleTable, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         encoded = [image or b"" for image in samples.images]
-        found: list[tuple[np.ndarray, np.ndarray]] = []
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
         for start in range(0, len(encoded), _BATCH):
             pixels = decode_images(encoded[start : start + _BATCH], (height, width), channels)
             with torch.no_grad():
                 features = fitted.features(torch.from_numpy(pixels).to(device)).float()
                 probabilities = torch.softmax(fitted.head(features).double(), dim=1)
-            found.append((features.cpu().numpy(), probabilities.cpu().numpy()))
-        return np.concatenate([f for f, _ in found]), np.concatenate([p for _, p in found])
+            parts.append((features.cpu().numpy(), probabilities.cpu().numpy()))
+        return np.concatenate([f for f, _ in parts]), np.concatenate([p for _, p in parts])
 
     return network
 

@@ -82,19 +82,19 @@ def quality_json(quality: Quality) -> dict[str, Any]:
 def write_quality(quality: Quality, folder: str | Path) -> None:
     """Write `quality.csv`, a producer a row, and `quality.png` into an existing folder."""
     folder = Path(folder)
-    shown = measured(quality)
+    names = measured(quality)
     with (
         atomic_write(folder / CSV_FILE) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["producer", "rows", "compared", *shown])
+        writer.writerow(["producer", "rows", "compared", *names])
         for producer in quality.producers:
-            cells = (producer.values.get(name) for name in shown)
+            cells = (producer.values.get(name) for name in names)
             numbers = ("" if value is None else f"{value:.6g}" for value in cells)
             writer.writerow([producer.name, producer.rows, producer.compared, *numbers])
     with house_style():
-        _draw(quality, shown, folder / PICTURE)
+        _draw(quality, names, folder / PICTURE)
 
 
 def quality_section(quality: Quality, plots: str | Path) -> dict[str, Any]:
@@ -157,18 +157,18 @@ def measured(quality: Quality) -> list[str]:
     return [name for name in MEASURES if name in known]
 
 
-def _draw(quality: Quality, shown: list[str], path: Path) -> None:
+def _draw(quality: Quality, measures: list[str], path: Path) -> None:
     """One panel a measure, one dot a producer, a line where unseen real rows stand."""
     standard = next((p for p in quality.producers if p.name == UNSEEN), None)
     producers = [p for p in quality.producers if p is not standard]
     columns = 5
-    lines = -(-len(shown) // columns)
+    lines = -(-len(measures) // columns)
     height = lines * (1.0 + 0.22 * len(producers)) + 0.2
     figure, axes = new_figure(9.6, height, rows=lines, columns=columns, sharey=True)
     places = np.arange(len(producers))
-    for ax, name in zip(axes, shown, strict=False):
+    for ax, name in zip(axes, measures, strict=False):
         _panel(ax, name, producers, standard)
-    for ax in axes[len(shown) :]:
+    for ax in axes[len(measures) :]:
         ax.set_axis_off()
     names = shortened([producer.name for producer in producers], 16)
     axes[0].set_yticks(places, names)

@@ -23,13 +23,7 @@ from evenly.samples import SampleTable, concatenate
 def library_resampled(
     samples: SampleTable, plan: ResamplePlan, featurizer: Featurizer, report: ResampleReport
 ) -> SampleTable:
-    """Resample by the sampler that the plan names.
-
-    Raises
-    ------
-    DataError
-        When the sampler refuses the rows, or takes all rows of a class away.
-    """
+    """Resample by the sampler that the plan names, which must leave each class a row."""
     name = plan.sampler or ""
     vectors, codes = featurizer.transform(samples), samples.codes
     present = {samples.classes.index(one): n for one, n in plan.targets.items() if samples.counts[one]}

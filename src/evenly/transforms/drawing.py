@@ -39,22 +39,11 @@ _SMALLEST_BLUR = 0.28
 
 
 def draw_parameters(policy: Policy, shape: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
-    """Parameters for one image, ready for JSON; a transform that is not drawn has none.
+    """Parameters for one image of this (height, width, channels), ready for JSON; what is not drawn has none.
 
-    Parameters
-    ----------
-    policy
-        What may be drawn.
-    shape
-        (height, width, channels) of the image. What would not change such an image (the hue of a grey one,
-        a blur far below one pixel) is left out.
-    rng
-        `DRAWS` uniform numbers are taken from it, whatever the policy.
-
-    Returns
-    -------
-    dict
-        Angles in degrees, lengths as shares of the picture's sides, values as shares of the full range.
+    Angles are in degrees, lengths shares of the picture's sides, values shares of the full range. What would
+    not change such an image (the hue of a grey one, a blur far below one pixel) is left out. `DRAWS` uniform
+    numbers are taken from `rng`, whatever the policy.
     """
     return parameters_from(policy, shape, rng.random(DRAWS).tolist())
 

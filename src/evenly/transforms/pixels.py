@@ -25,22 +25,10 @@ _BORDERS = {
 
 
 def transform_images(images: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
-    """Transform every image afresh.
+    """Transform every image afresh: uint8 (n, height, width, channels), of the same shape and C-contiguous.
 
-    Parameters
-    ----------
-    images
-        uint8 (n, height, width, channels).
-    policy
-        What may be drawn.
-    rng
-        Every image takes as many draws as `draw_parameters`, so that it does not matter how a stack of images
-        is cut into calls.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, same shape, C-contiguous.
+    Every image takes as many draws as `draw_parameters`, so that it does not matter how a stack of images is
+    cut into calls.
     """
     cv2.setNumThreads(1)  # its threads cost more than they bring; processes scale
     shape = images.shape[1:]
@@ -52,23 +40,10 @@ def transform_images(images: np.ndarray, policy: Policy, rng: np.random.Generato
 
 
 def apply(image: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-    """Image under drawn parameters. The same image and parameters give the same pixels.
+    """Image under parameters of `draw_parameters`, also after a round trip through JSON.
 
-    Parameters
-    ----------
-    image
-        uint8 (height, width, channels), not changed.
-    parameters
-        From `draw_parameters`, also after a round trip through JSON.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, same shape. It is `image` itself where no parameter was drawn.
-
-    Notes
-    -----
-    Noise is drawn by OpenCV's generator, which is seeded from the parameters for it.
+    The same image and parameters give the same pixels, and `image` itself where no parameter was drawn. Noise
+    is drawn by OpenCV's generator, which is seeded from the parameters for it.
     """
     pixels = image if image.flags.c_contiguous else np.ascontiguousarray(image)
     if any(name in parameters for name in GEOMETRY):

@@ -48,16 +48,8 @@ class Candidate:
 class Origin:
     """The recipe that a search starts from, with everything around it that its settings refer to.
 
-    Parameters
-    ----------
-    values
-        params.yaml as it is written.
-    params
-        The same as settings; `params.balancing` names the recipe.
-    modality
-        Of the data set.
-    settings
-        What the user has set for all runs; `values` and `params` have it already.
+    `values` are params.yaml as it is written and `params` the same as settings, whose `balancing` names the
+    recipe; both have `settings` already, which the user has set for all runs.
     """
 
     def __init__(
@@ -105,26 +97,14 @@ class Origin:
         return recipe.resample is not None and recipe.resample.spec.interpolates
 
     def policy(self, name: str) -> dict[str, Any]:
-        """A policy as params.yaml has it.
-
-        Raises
-        ------
-        ParameterError
-            When there is no such policy.
-        """
+        """A policy as params.yaml has it."""
         policies = self.values.get("policies") or {}
         if name not in policies:
             raise ParameterError(f"{name!r} is no policy of params.yaml; there are {', '.join(policies)}.")
         return dict(policies[name])
 
     def current(self, key: str) -> Any:
-        """The value that a setting has now; null where the recipe leaves it out and there is no default.
-
-        Raises
-        ------
-        ParameterError
-            When the key leads nowhere, or to what a search must not vary.
-        """
+        """The value that a setting has now; null where the recipe leaves it out and there is no default."""
         section, _, rest = key.partition(".")
         if section == "policy":
             return self._current_policy(key, rest)
@@ -140,13 +120,7 @@ class Origin:
         return self._current_elsewhere(key, section)
 
     def candidate(self, assignment: Assignment) -> Candidate:
-        """The recipe with other values. What has the value that it has now stays unwritten.
-
-        Raises
-        ------
-        EvenlyError
-            When the values make no recipe.
-        """
+        """The recipe with other values. What has the value that it has now stays unwritten."""
         changed = {key: value for key, value in assignment.items() if value != self.current(key)}
         recipe = copy.deepcopy(self.written)
         settings: dict[str, Any] = {}

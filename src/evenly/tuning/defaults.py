@@ -30,13 +30,7 @@ _QUOTAS = (0.25, 0.5, 1)
 
 
 def default_space(origin: Origin) -> Space:
-    """The settings to vary for a recipe, each with the value that it has now among its options.
-
-    Raises
-    ------
-    RecipeError
-        When there is nothing to vary.
-    """
+    """The settings to vary for a recipe, each with the value that it has now among its options."""
     found = []
     for key, domain in _domains(origin):
         current = origin.current(key)

@@ -27,17 +27,7 @@ def apparent_gain(predictions: Sequence[Predictions], metric: str, best: int, se
     """How much a recipe is above the first on the rows that chose it, with the paired bootstrap over rows.
 
     Its interval allows for these rows being others, and not for the choice: after a search it is too good.
-
-    Parameters
-    ----------
-    predictions
-        For each seed of the search; the first recipe is the one compared with.
-    metric
-        `macro_f1` or `balanced_accuracy`; its mean over the seeds is what gains.
-    best
-        Position of the recipe.
-    seed
-        Of the resamples.
+    `best` is the position of the recipe; what gains is the mean of the metric over the seeds.
     """
     pair = [(y, predicted[[0, best]]) for y, predicted in predictions]
     first, other = _mean_scores(pair, metric, None, seed)
@@ -51,11 +41,6 @@ def corrected_gain(predictions: Sequence[Predictions], metric: str, seed: int) -
     In every resample of the validation rows the best recipe is chosen anew, and compared on the rows that the
     resample has left out (bootstrap bias corrected; Tsamardinos, Greasidou & Borboudakis 2018, algorithm 2).
     About a third of the rows compare, so that the interval is rather too wide.
-
-    Parameters
-    ----------
-    predictions, metric, seed
-        As for `apparent_gain`.
     """
     inside = _mean_scores(predictions, metric, "inside", seed)
     outside = _mean_scores(predictions, metric, "outside", seed)

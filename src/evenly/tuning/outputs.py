@@ -66,22 +66,22 @@ def verdicts(result: Result) -> list[str]:
             f"Nothing is better than the recipe as it is: {label} on validation rows {start}, the best of "
             f"the {number} others {_best_other(searched)}{none}."
         ]
-    told = [
+    sentences = [
         f"Best of {number}: trial {best.number}, {label} on validation rows {decimal(best.value or 0.0)}; "
-        f"the recipe as it is has {start}{none}."
+        f"the recipe as it is has {start}{none}.",
+        _remark(result),
     ]
-    told.append(_remark(result))
     if result.apparent is not None:
-        told.append(
+        sentences.append(
             f"On the rows that chose it, the gain is {_gain(result.apparent)}: too good, because the best of "
             f"{number} is also the luckiest."
         )
     if result.corrected is not None:
-        told.append(
+        sentences.append(
             f"With the choice repeated in every resample of these rows and judged on those left out, it is "
             f"{_gain(result.corrected)}."
         )
-    return told
+    return sentences
 
 
 def _remark(result: Result) -> str:
@@ -196,11 +196,11 @@ class TrialTable:
         rows = ([best] if best in self._trials[:left_out] and best else []) + self._trials[left_out:]
         for trial in rows:
             value = "" if trial.value is None else decimal(trial.value)
-            told = (
-                f"[red]failed:[/red] {escape(trial.reason)}" if trial.reason else escape(self._changes(trial))
-            )
+            what = escape(self._changes(trial))
+            if trial.reason:
+                what = f"[red]failed:[/red] {escape(trial.reason)}"
             style = "bold green" if trial is best else ""
-            table.add_row(str(trial.number), value, self._gain(trial), told, style=style)
+            table.add_row(str(trial.number), value, self._gain(trial), what, style=style)
         if self._now.doing:
             seed = "" if self._now.seed is None else f"seed {self._now.seed} "
             table.add_row(self._now.doing.removeprefix("trial "), "…", "", f"{seed}{self._now.stage}")
@@ -261,17 +261,7 @@ def entry_name(origin: Origin) -> str:
 
 
 def entry(origin: Origin, candidate: Candidate, remarks: Sequence[str]) -> str:
-    """Write a recipe, its policy and what else it sets as YAML, to be pasted under the keys of params.yaml.
-
-    Parameters
-    ----------
-    origin
-        What the search began with.
-    candidate
-        What it found.
-    remarks
-        Sentences that stand above it as comments.
-    """
+    """Write a recipe, its policy and other settings as YAML for params.yaml, below `remarks` as comments."""
     from ruamel.yaml import YAML
 
     name = entry_name(origin)

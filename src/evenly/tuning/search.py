@@ -38,6 +38,11 @@ class Budget:
     trials: int | None
     seconds: float | None
 
+    def is_spent(self, trials: int, began: float) -> bool:
+        """Whether no further trial may start."""
+        late = self.seconds is not None and time.monotonic() - began >= self.seconds
+        return late or (self.trials is not None and trials >= self.trials)
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -51,8 +56,7 @@ class Searched:
     @property
     def best(self) -> Trial:
         """The trial with the highest value, the earliest of equals."""
-        known = [trial for trial in (self.start, *self.trials) if trial.value is not None]
-        return max(known, key=lambda trial: (trial.value or 0.0, -trial.number))
+        return max(self.with_value, key=lambda trial: (trial.value or 0.0, -trial.number))
 
     @property
     def with_value(self) -> list[Trial]:
@@ -61,23 +65,10 @@ class Searched:
 
 
 def search(bench: Workbench, study: Study, budget: Budget, watch: Watch) -> Searched:
-    """Try recipes until the budget is spent.
+    """Try recipes until the budget is spent; no balancing, and the recipe as it is, must run.
 
-    Parameters
-    ----------
-    bench
-        Runs them.
-    study
-        Proposes them, and remembers what came out; held by this process.
-    budget
-        At least one of its two must be there.
-    watch
-        Is told of everything that happens.
-
-    Raises
-    ------
-    DataError
-        When no balancing, or the recipe as it is, cannot be run.
+    `bench` runs them, `study` proposes them and remembers what came out, `watch` is called with all that
+    happens.
     """
     began = time.monotonic()
     unbalanced = bench.origin.itself(bench.origin.unbalanced)
@@ -90,7 +81,7 @@ def search(bench: Workbench, study: Study, budget: Budget, watch: Watch) -> Sear
     for trial in trials:
         watch(Moment(f"trial {trial.number}", trial=trial))
     exhausted = ""
-    while not exhausted and not _spent(budget, len(trials), began):
+    while not exhausted and not budget.is_spent(len(trials), began):
         found = _next(bench, study, {start.names, *(trial.names for trial in trials)})
         if isinstance(found, str):
             exhausted = found
@@ -108,12 +99,6 @@ def search(bench: Workbench, study: Study, budget: Budget, watch: Watch) -> Sear
         trials = study.ended()
         watch(Moment(doing, trial=trials[-1]))
     return Searched(none, start, tuple(trials), exhausted)
-
-
-def _spent(budget: Budget, trials: int, began: float) -> bool:
-    if budget.trials is not None and trials >= budget.trials:
-        return True
-    return budget.seconds is not None and time.monotonic() - began >= budget.seconds
 
 
 def _reference(bench: Workbench, technique: Technique, doing: str, watch: Watch) -> Trial:
@@ -153,12 +138,7 @@ def predictions_by_seed(
 ) -> tuple[list[Trial], list[Predictions]]:
     """What every trial predicts for the validation rows, for each seed of the search.
 
-    Returns
-    -------
-    trials : list of Trial
-        The recipe as it is first, then those whose experiments are still there.
-    predictions : list
-        For each seed: classes of the rows, int64 (n,), and predictions, int64 (trials, n).
+    The recipe as it is comes first, then the trials whose experiments are still there.
     """
     finished = experiment_revisions(bench.root)
     best = searched.best
@@ -183,19 +163,7 @@ class Confirmed:
 
 
 def confirm(bench: Workbench, best: Assignment, number: int, watch: Watch) -> Confirmed:
-    """Run the best recipe and the one as it is on new seeds, and compare them on their validation rows.
-
-    Parameters
-    ----------
-    bench
-        Runs them.
-    best
-        The choice.
-    number
-        Of seeds, at least 2.
-    watch
-        Is told of what is running.
-    """
+    """Compare the best recipe and the one as it is on validation rows of `number` new seeds, at least 2."""
     seeds = [max(bench.seeds) + i for i in range(1, number + 1)]
     pairs = [
         bench.experiments(technique, seeds) for technique in (bench.technique(best), bench.origin.itself())

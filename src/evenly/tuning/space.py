@@ -113,20 +113,7 @@ def shown_value(value: Any) -> str:
 
 
 def read_domains(values: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...] | Range]:
-    """Read domains from plain values: a list is options, a mapping with `low` and `high` a range.
-
-    Parameters
-    ----------
-    values
-        Dotted key to list or mapping.
-    where
-        The file, for messages.
-
-    Raises
-    ------
-    ParameterError
-        Naming the key whose domain is none, and what is one.
-    """
+    """Read domains from plain values of the file `where`: a list is options, a mapping a range."""
     domains: dict[str, tuple[Any, ...] | Range] = {}
     for key, domain in values.items():
         if isinstance(domain, list) and len(domain) > 1:
@@ -142,13 +129,7 @@ def read_domains(values: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
 
 
 def narrowed(space: Space, prefixes: tuple[str, ...]) -> Space:
-    """Only the settings whose key is, or is below, one of the prefixes; all of them without prefixes.
-
-    Raises
-    ------
-    ParameterError
-        When a prefix leads to none, naming those there are.
-    """
+    """Only the settings whose key is, or is below, one of the prefixes; all of them without prefixes."""
     for prefix in prefixes:
         if not any(_is_below(setting.key, prefix) for setting in space):
             keys = ", ".join(setting.key for setting in space)

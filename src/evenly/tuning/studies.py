@@ -49,19 +49,7 @@ class Proposal:
 
 
 class Study:
-    """The trials of one search.
-
-    Parameters
-    ----------
-    root
-        The project's folder.
-    id_
-        Name of the search: another one for everything that would make its values incomparable.
-    space
-        What varies.
-    seed
-        Of the proposals.
-    """
+    """The trials of one search; `id_` is another one where the values would not be comparable."""
 
     def __init__(self, root: Path, id_: str, space: Space, seed: int) -> None:
         import optuna
@@ -84,13 +72,7 @@ class Study:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes away, and see to the trials that a killed one has left.
-
-        Raises
-        ------
-        DataError
-            When another process holds it.
-        """
+        """Keep other processes away, and see to the trials that a killed one has left."""
         with (self.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,29 +102,16 @@ class Study:
 
     def ended(self) -> list[Trial]:
         """The trials that have a value or have failed, in order; without the recipe as it is."""
-        known = [
-            t for t in self._trials("COMPLETE", "FAIL") if t.value is not None or "failed" in t.user_attrs
-        ]
-        known = [trial for trial in known if "reference" not in trial.user_attrs]
-        return [
-            Trial(
-                i,
-                self._assignment(trial.params),
-                tuple(trial.user_attrs["names"]),
-                trial.value,
-                trial.user_attrs.get("failed", ""),
-            )
-            for i, trial in enumerate(known, start=1)
-        ]
+        ended: list[Trial] = []
+        for trial in self._trials("COMPLETE", "FAIL"):
+            known = trial.user_attrs
+            if "reference" not in known and (trial.value is not None or "failed" in known):
+                assignment, reason = self._assignment(trial.params), known.get("failed", "")
+                ended.append(Trial(len(ended) + 1, assignment, tuple(known["names"]), trial.value, reason))
+        return ended
 
     def propose(self, attempt: int) -> Proposal:
-        """Propose what to try next.
-
-        Parameters
-        ----------
-        attempt
-            How many proposals have been no use since the last trial ended.
-        """
+        """Propose what to try next, after `attempt` proposals that were no use since the last trial ended."""
         from optuna.samplers import RandomSampler, TPESampler
 
         seed = _derived(self._seed, len(self.ended()), attempt)

@@ -19,7 +19,7 @@ from evenly.experiments.experiments import Experiment, Technique, Workshop, dige
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.sweeping import Event, run_experiments
 from evenly.files import atomic_write
-from evenly.tuning.candidates import Candidate, Origin
+from evenly.tuning.candidates import Origin
 from evenly.tuning.space import Assignment, Space
 from evenly.tuning.studies import Trial
 
@@ -109,18 +109,7 @@ Watch = Callable[[Moment], None]
 class Workbench:
     """Where recipes are tried: makes the experiments of a choice, runs them, and reads their scores.
 
-    Parameters
-    ----------
-    workshop
-        Makes experiments.
-    origin, space
-        The recipe, and what varies of it.
-    dataset, seeds
-        To run every trial with.
-    metric
-        What is searched for, on validation rows.
-    jobs
-        Experiments at once, at most.
+    Every trial runs with all `seeds`, at most `jobs` experiments at once; `metric` is what is searched for.
     """
 
     def __init__(
@@ -159,22 +148,12 @@ class Workbench:
         key = digest([names, space, self.metric, seed])
         return f"{self.dataset}-{self.origin.name}-{key[:8]}"
 
-    def candidate(self, assignment: Assignment) -> Candidate:
-        """The recipe of a choice."""
-        return self.origin.candidate(assignment)
-
     def technique(self, assignment: Assignment) -> Technique:
         """What is run for a choice."""
-        return self.origin.technique(self.candidate(assignment))
+        return self.origin.technique(self.origin.candidate(assignment))
 
     def experiments(self, technique: Technique, seeds: Sequence[int] | None = None) -> list[Experiment]:
-        """The experiments of a technique, one a seed.
-
-        Raises
-        ------
-        EvenlyError
-            When it cannot be run.
-        """
+        """The experiments of a technique, one a seed."""
         return [
             self.workshop.experiment(technique, self.dataset, seed, until=LAST_STAGE)
             for seed in seeds or self.seeds
