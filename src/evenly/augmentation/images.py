@@ -45,10 +45,8 @@ def image_offspring(
         tasks = [jobs[k : k + _TASK_SIZE] for k in range(0, len(jobs), _TASK_SIZE)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             made = list(itertools.chain(*pool.map(make, tasks)))
-    offspring: dict[int, Offspring] = {}
-    for k, (encoded, parameters) in zip(order, made, strict=True):
-        offspring[k] = Offspring(turns[k], {"image": encoded}, parameters)
-    return [offspring[k] for k in range(len(turns))]
+    images = dict(zip(order, made, strict=True))
+    return [Offspring(turn, {"image": images[k][0]}, images[k][1]) for k, turn in enumerate(turns)]
 
 
 def _transformed(jobs: Sequence[_Job], policy: Policy, seed: int) -> list[tuple[bytes, dict[str, Any]]]:
@@ -60,10 +58,9 @@ def _transformed(jobs: Sequence[_Job], policy: Policy, seed: int) -> list[tuple[
         try:
             image = decode_images([siblings[0][0]])[0]
         except DataError as error:
-            message = (
+            raise DataError(
                 f"The image of training row {parent.id!r} cannot be decoded; it must be a PNG or JPEG file."
-            )
-            raise DataError(message) from error
+            ) from error
         for _, descent in siblings:
             parameters = draw_parameters(policy, image.shape, descent.stream(seed))
             made.append((encode_images(apply(image, parameters)[None])[0], parameters))

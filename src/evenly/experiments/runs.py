@@ -82,7 +82,7 @@ def read_run(revision: Revision) -> Run:
         settings=flattened(identity),
         scores=scores,
         classes=_classes(revision),
-        test_share=_test_share(split),
+        test_share=split_share(split, "test", "validation"),
         test_given=split.get("strategy") == "given",
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
@@ -119,9 +119,9 @@ def _classes(revision: Revision) -> tuple[ClassScore, ...]:
     )
 
 
-def _test_share(split: Mapping[str, Any]) -> float:
-    """Test rows over the others, as they were before a long tail was made of the training rows."""
-    rows = split["rows"]
+def split_share(split: Mapping[str, Any], part: str, beside: str) -> float:
+    """Rows of a part over all others drawn with it, before a long tail was made of the training rows."""
     before = (split.get("imbalance") or {}).get("train_before")
-    train = sum(before.values()) if before else rows["train"]
-    return float(rows["test"] / max(1, train + rows["validation"]))
+    train = sum(before.values()) if before else split["rows"]["train"]
+    others = 0 if split.get("strategy") == "given" and beside == "test" else split["rows"][beside]
+    return float(split["rows"][part] / max(1, train + others))

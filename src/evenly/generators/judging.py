@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -224,7 +225,9 @@ class RealClassifier:
         scaled, codes = self._scaled(vectors), real.codes[rows]
         # Classes weigh alike: the boundary is that between balanced classes.
         self._model = LogisticRegression(C=1.0, max_iter=300, class_weight="balanced")
-        fold = _fold_of(codes)
+        # Those of a class in turn; −1 for classes with fewer rows than folds.
+        turns = pd.Series(codes).groupby(codes).cumcount().to_numpy() % FOLDS
+        fold = np.where(np.bincount(codes)[codes] >= FOLDS, turns, -1)
         right: dict[int, list[bool]] = {}
         for k in range(FOLDS):
             # Classes too small for every fold are in all of them, and are not judged.
@@ -300,13 +303,3 @@ def outcome_json(found: ClassOutcome) -> dict[str, Any]:
     return {
         name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(found).items()
     }
-
-
-def _fold_of(codes: np.ndarray) -> np.ndarray:
-    """Fold of each row, int64 (n,): those of a class in turn; −1 for classes with fewer rows than folds."""
-    folds = np.full(len(codes), -1, dtype=np.int64)
-    for code in np.unique(codes):
-        rows = np.flatnonzero(codes == code)
-        if len(rows) >= FOLDS:
-            folds[rows] = np.arange(len(rows)) % FOLDS
-    return folds

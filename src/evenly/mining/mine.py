@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from evenly.classifiers import Classifier, build_classifier
 from evenly.classifiers.devices import pinned_threads
@@ -141,33 +142,18 @@ def hard_rows(
         rows = np.bincount(codes[allowed], minlength=int(codes.max(initial=0)) + 1)
         cap = settings.max_per_class  # a number, or a share of the class's rows, rounded up
         caps = np.full(len(rows), cap) if isinstance(cap, int) else np.ceil(cap * rows)
-        hardest = hardest[_places_in_class(codes[hardest]) < caps[codes[hardest]]]
+        own = codes[hardest]
+        places = pd.Series(own).groupby(own).cumcount().to_numpy()  # among those of its class, from 0
+        hardest = hardest[places < caps[own]]
     return np.sort(hardest)
 
 
-def reasons(
-    scores: Scores, rows: np.ndarray, classes: tuple[str, ...], settings: MiningSettings
-) -> list[str]:
-    """Say in a few words why each of these rows is hard."""
-    texts = []
-    for row in rows.tolist():
-        name = classes[scores.predicted[row]]
-        if settings.by == "misclassified":
-            texts.append(f"taken for {name} with probability {scores.confidence[row]:.2f}")
-        elif settings.by == "loss":
-            texts.append(f"loss {scores.loss[row]:.2f} is among the highest")
-        else:
-            texts.append(f"margin {scores.margin[row]:.2f} is among the lowest")
-    return texts
-
-
-def _places_in_class(codes: np.ndarray) -> np.ndarray:
-    """Place of each row among those of its class so far, from 0, int64 (n,)."""
-    places = np.empty(len(codes), dtype=np.int64)
-    for code in np.unique(codes):
-        own = np.flatnonzero(codes == code)
-        places[own] = np.arange(len(own))
-    return places
+#: Why a row is hard, by the rule.
+_WHY = {
+    "misclassified": "taken for {} with probability {confidence:.2f}",
+    "loss": "loss {loss:.2f} is among the highest",
+    "margin": "margin {margin:.2f} is among the lowest",
+}
 
 
 def _described(
@@ -177,16 +163,12 @@ def _described(
     import pyarrow as pa
 
     hard = pool.take(rows)
-    whys = reasons(scores, rows, pool.classes, plan)
     details = []
-    for row, earlier, why in zip(rows.tolist(), hard.column("details"), whys, strict=True):
-        mining: dict[str, Any] = {
-            "loss": round(float(scores.loss[row]), _DIGITS),
-            "prediction": pool.classes[scores.predicted[row]],
-            "confidence": round(float(scores.confidence[row]), _DIGITS),
-            "margin": round(float(scores.margin[row]), _DIGITS),
-            "why": why,
-        }
+    for row, earlier in zip(rows.tolist(), hard.column("details"), strict=True):
+        numbers = {name: float(getattr(scores, name)[row]) for name in ("loss", "confidence", "margin")}
+        prediction = pool.classes[scores.predicted[row]]
+        mining: dict[str, Any] = {name: round(value, _DIGITS) for name, value in numbers.items()}
+        mining |= {"prediction": prediction, "why": _WHY[plan.by].format(prediction, **numbers)}
         if found.suspect[row]:
             mining["suspect"] = True
         known = json.loads(earlier) if earlier else {}

@@ -14,18 +14,5 @@ from evenly.samples import SampleTable, concatenate
 
 
 def assemble(train: SampleTable, additions: Sequence[SampleTable] = ()) -> SampleTable:
-    """Join training rows and what the producers made of them, ordered by id.
-
-    Parameters
-    ----------
-    train
-        The training split.
-    additions
-        Tables of synthetic rows, which may be empty.
-
-    Raises
-    ------
-    DataError
-        When an addition has another schema, or an id that is already taken.
-    """
+    """Join training rows and the tables of synthetic rows that producers made of them, ordered by id."""
     return concatenate([train, *additions]).sorted_by_id()

@@ -66,7 +66,7 @@ class Growth:
         if members is None:
             parents = rows[rng.integers(0, len(rows), size=outcome.asked)]
             outcome.method, outcome.copies = "duplicate", outcome.asked
-            return duplicate_rows(self.samples, parents, taken)
+            return offspring(self.samples, parents, "duplicate", {}, taken=taken)
         sources = self._sources(members, outcome, rng)
         segments = draw_segments(sources, rng)
         outcome.k_neighbors = segments.around.shape[1]
@@ -76,7 +76,7 @@ class Growth:
             payload = self.featurizer.payload(interpolated(self.space.vectors, segments))
         else:
             payload = self._columns.unmixed(mixed_samples(self._mixed, segments))
-        return interpolated_rows(self.samples, segments, outcome.method, payload, taken)
+        return offspring(self.samples, segments.parents, outcome.method, payload, segments, taken=taken)
 
     def _members(self, rows: np.ndarray, outcome: ClassOutcome) -> Members | None:
         """Give the class in the space of its neighbours; None where it can only be duplicated."""
@@ -147,40 +147,32 @@ def _equal_rows(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.
     return equal
 
 
-def duplicate_rows(samples: SampleTable, parents: np.ndarray, taken: set[str]) -> SampleTable:
-    """Copy the rows at `parents`, payload included; origin `duplicate`. Their ids are added to `taken`."""
-    return offspring(samples, parents, "duplicate", {}, taken=taken)
-
-
-def interpolated_rows(
-    samples: SampleTable, segments: Segments, origin: str, payload: Mapping[str, pa.Array], taken: set[str]
-) -> SampleTable:
-    """Build the rows of segments with the payload given; their ids are added to `taken`."""
-    neighbours = samples.table.column("id").take(pa.array(segments.neighbours))
-    weights = pa.array(segments.weights.astype(np.float64))
-    return offspring(samples, segments.parents, origin, payload, neighbours, weights, taken=taken)
-
-
 def offspring(
     samples: SampleTable,
     parents: np.ndarray,
     origin: str,
     payload: Mapping[str, pa.Array],
-    neighbours: pa.ChunkedArray | None = None,
-    weights: pa.Array | None = None,
+    segments: Segments | None = None,
     *,
     taken: set[str],
 ) -> SampleTable:
-    """Rows like their parents (label, group, attribute) but for id, origin, lineage and payload."""
+    """Rows like their parents (label, group, attribute) but for id, origin, lineage and payload.
+
+    Those on `segments` name the other end as well; ids are added to `taken`.
+    """
     n = len(parents)
+    neighbours, weights = pa.nulls(n, pa.string()), pa.nulls(n, pa.float64())
+    if segments is not None:
+        neighbours = samples.table.column("id").take(pa.array(segments.neighbours))
+        weights = pa.array(segments.weights.astype(np.float64))
     table = samples.table.take(pa.array(parents))
     columns = {name: table.column(name) for name in table.column_names}
     columns |= {
         "id": pa.array(_fresh_ids(samples.ids[parents], origin, taken), pa.string()),
         "origin": pa.array(np.full(n, origin, dtype=object), pa.string()),
         "parent": table.column("id"),
-        "neighbour": pa.nulls(n, pa.string()) if neighbours is None else neighbours,
-        "neighbour_weight": pa.nulls(n, pa.float64()) if weights is None else weights,
+        "neighbour": neighbours,
+        "neighbour_weight": weights,
     }
     if "details" in columns:
         columns["details"] = pa.nulls(n, pa.string())

@@ -15,7 +15,7 @@ from evenly.errors import DataError
 from evenly.features.featurizer import Featurizer
 from evenly.params.resampling import made_sampler
 from evenly.plans import ResamplePlan
-from evenly.resampling.growth import duplicate_rows, offspring
+from evenly.resampling.growth import offspring
 from evenly.resampling.report import ResampleReport
 from evenly.samples import SampleTable, concatenate
 
@@ -87,7 +87,7 @@ def _rebuilt(
     tables = [samples.take(np.sort(parents[stays]))]
     copies = np.flatnonzero(equal & ~stays)
     if len(copies):
-        tables.append(duplicate_rows(samples, parents[copies], taken))
+        tables.append(offspring(samples, parents[copies], "duplicate", {}, taken=taken))
     new = np.flatnonzero(~equal)
     origin = name.rpartition(".")[2].lower()
     for known in (True, False):

@@ -17,6 +17,7 @@ import numpy as np
 from evenly.errors import DataError
 from evenly.experiments.experiments import Experiment, Technique, Workshop, digest
 from evenly.experiments.history import Revision, experiment_revisions
+from evenly.experiments.runs import split_share
 from evenly.experiments.sweeping import Event, run_experiments
 from evenly.files import atomic_write
 from evenly.tuning.candidates import Origin
@@ -56,12 +57,7 @@ def kept_round(revision: Revision) -> str:
 
 def validation_share(revision: Revision) -> float:
     """Validation rows over all other rows that the split is drawn from."""
-    split = _json(revision, "metrics/split.json")
-    rows = split["rows"]
-    before = (split.get("imbalance") or {}).get("train_before")
-    train = sum(before.values()) if before else rows["train"]
-    others = train if split.get("strategy") == "given" else train + rows["test"]
-    return float(rows["validation"] / max(1, others))
+    return split_share(_json(revision, "metrics/split.json"), "validation", "test")
 
 
 def validation_predictions(revision: Revision, cache: Path) -> tuple[np.ndarray, np.ndarray]:
