@@ -69,7 +69,7 @@ def write_class_distribution(
     path = folder / f"{unit}_distribution.png"
     path.unlink(missing_ok=True)
     if picture:
-        _draw(_pictured(stages), order, path, "classes" if unit == "class" else "groups")
+        _draw(stages, order, path, "classes" if unit == "class" else "groups")
 
 
 def growing(first: Distribution, additions: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -83,17 +83,11 @@ def growing(first: Distribution, additions: Mapping[str, Distribution]) -> dict[
     return steps
 
 
-def _pictured(stages: Mapping[str, Distribution]) -> dict[str, Distribution]:
-    """The first step and the last ones, so many as a picture bears."""
-    steps = list(stages)
-    if len(steps) > MOST_STEPS:
-        steps = [steps[0], *steps[1 - MOST_STEPS :]]
-    return {step: stages[step] for step in steps}
-
-
 def _draw(stages: Mapping[str, Distribution], order: list[str], path: Path, units: str) -> None:
     named = len(order) <= MOST_NAMED
     steps = list(stages)
+    if len(steps) > MOST_STEPS:
+        steps = [steps[0], *steps[1 - MOST_STEPS :]]
     # Two steps share a bar, and each further one needs room of its own.
     inches = 0.26 if len(steps) < 3 else 0.08 + 0.11 * len(steps)
     head = 0.9 + 0.17 * max(0, len(steps) - 2)
@@ -154,9 +148,7 @@ def _draw_lines(axes: Axes, rows: Mapping[str, list[int]], colours: list[str]) -
 
 
 def _label(step: str, counts: Distribution) -> str:
-    return f"{_TITLES.get(step, step)} — {_summary(counts)}"
-
-
-def _summary(counts: Distribution) -> str:
-    total = sum(counts.values())
-    return f"{total:,} in all, ratio {imbalance_ratio(counts):,.3g}, Gini {gini(counts):.2f}"
+    summary = (
+        f"{sum(counts.values()):,} in all, ratio {imbalance_ratio(counts):,.3g}, Gini {gini(counts):.2f}"
+    )
+    return f"{_TITLES.get(step, step)} — {summary}"

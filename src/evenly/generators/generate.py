@@ -194,26 +194,18 @@ def _texts(
     started = time.perf_counter()
     settings = plan.generator
     assert isinstance(settings, LanguageModelSettings)
-    texts = [text or "" for text in real.texts]
     rows, held_out = hold_out_rows(real.codes, settings.hold_out, plan.seed)
-    model = LanguageModel(
-        [texts[row] for row in rows],
-        real.codes[rows],
-        real.classes,
-        [texts[row] for row in held_out],
-        real.codes[held_out],
-        settings,
-        plan.seed,
-    )
+    model = LanguageModel(real.take(rows), real.take(held_out), settings, plan.seed)
     fit = fit_generator(model, settings, log, lambda step: None)
     trained = time.perf_counter()
-    known = {folded_text(text) for text in texts}
+    known = {folded_text(text or "") for text in real.texts}
     written: dict[str, Written] = {}
     for label, count in wanted.items():
         rng = class_stream(plan.seed, label, "sampling")
         written[label] = model.write(real.classes.index(label), count, known, rng)
     samples = _text_table(real, plan, written)
-    features = featurizer or _text_features(real, plan.seed)
+    some = evenly_spaced(real.codes, MOST_FITTED_TEXTS)
+    features = featurizer or fit_featurizer(real.take(some), FeatureSettings(), plan.seed)
     outcomes = class_outcomes(samples, real, features, _classifier(real, features)) if len(samples) else {}
     metrics = generation_metrics(plan, real, samples.counts, fit, len(held_out), outcomes)
     metrics |= text_metrics(written)
@@ -230,10 +222,6 @@ def _text_table(real: SampleTable, plan: GeneratePlan, written: Mapping[str, Wri
         columns["details"] += ['{"copy":true}' if copy else None for copy in made.copies]
         columns["text"] += made.texts
     return samples_from_columns(columns, real.schema)
-
-
-def _text_features(real: SampleTable, seed: int) -> Featurizer:
-    return fit_featurizer(real.take(evenly_spaced(real.codes, MOST_FITTED_TEXTS)), FeatureSettings(), seed)
 
 
 def _classifier(real: SampleTable, features: Featurizer) -> RealClassifier | None:

@@ -18,6 +18,7 @@ from evenly.generators.image_networks import trainable_device
 from evenly.generators.sampling import Batches
 from evenly.generators.writers import PretrainedWriter, ScratchWriter, Writer
 from evenly.params.generative import LanguageModelSettings
+from evenly.samples import SampleTable
 
 #: Learning rate where the settings give none.
 FROM_SCRATCH, FINE_TUNING = 1e-3, 5e-5
@@ -47,27 +48,22 @@ class LanguageModel:
     criterion = LanguageModelSettings.criterion
 
     def __init__(
-        self,
-        texts: Sequence[str],
-        codes: np.ndarray,
-        labels: Sequence[str],
-        held_out: Sequence[str],
-        held_out_codes: np.ndarray,
-        settings: LanguageModelSettings,
-        seed: int,
+        self, train: SampleTable, held_out: SampleTable, settings: LanguageModelSettings, seed: int
     ) -> None:
         device = trainable_device()
         self.settings, self._device = settings, device
         self._writer: Writer
         if settings.model is None:
-            self._writer = ScratchWriter(texts, len(labels), settings, device)
+            self._writer = ScratchWriter(
+                [text or "" for text in train.texts], len(train.classes), settings, device
+            )
         else:
-            self._writer = PretrainedWriter(settings.model, labels, settings, device)
+            self._writer = PretrainedWriter(settings.model, train.classes, settings, device)
         rate = settings.learning_rate or (FROM_SCRATCH if settings.model is None else FINE_TUNING)
         self._steps = torch.optim.AdamW(self._writer.network.parameters(), rate, weight_decay=0.01)
-        self._sequences = self._encoded(texts, codes)
-        self._held_out = self._encoded(held_out, held_out_codes)
-        self._batches = Batches(codes, settings.balance, np.random.default_rng([seed, 2]))
+        self._sequences = self._encoded(train)
+        self._held_out = self._encoded(held_out)
+        self._batches = Batches(train.codes, settings.balance, np.random.default_rng([seed, 2]))
 
     def step(self) -> Mapping[str, Tensor]:
         """One step on the mean negative log-likelihood of the texts' tokens."""
@@ -120,8 +116,9 @@ class LanguageModel:
         flags = np.array([False] * len(new) + [True] * len(copies), dtype=bool)
         return Written((*new.values(), *copies), flags, drawn, memorised)
 
-    def _encoded(self, texts: Sequence[str], codes: np.ndarray) -> list[tuple[list[int], int]]:
-        return [self._writer.sequence(text, int(code)) for text, code in zip(texts, codes, strict=True)]
+    def _encoded(self, samples: SampleTable) -> list[tuple[list[int], int]]:
+        pairs = zip(samples.texts, samples.codes, strict=True)
+        return [self._writer.sequence(text or "", int(code)) for text, code in pairs]
 
     def _losses(self, sequences: Sequence[tuple[list[int], int]]) -> tuple[Tensor, int]:
         """Summed negative log-likelihood of what follows the prompts, and how many tokens that is."""

@@ -177,7 +177,12 @@ def family_folds(samples: SampleTable, names: np.ndarray, folds: int, seed: int)
         label_of.setdefault(names[row], int(samples.codes[row]))
     dealt: dict[str, int] = {}
     turns = np.zeros(len(samples.classes), dtype=np.int64)
-    for name in sorted(label_of, key=lambda name: (_turn(seed, name), name)):
+
+    def turn(name: str) -> tuple[int, str]:
+        digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little"), name
+
+    for name in sorted(label_of, key=turn):
         code = label_of[name]
         # Classes begin at different folds, so that the small ones do not all meet in the first.
         dealt[name] = int((turns[code] + code) % folds)
@@ -189,7 +194,3 @@ def independent_rows(samples: SampleTable, names: np.ndarray) -> np.ndarray:
     """Number of families among the rows of each class, int64 (k,)."""
     codes = [code for code, _ in set(zip(samples.codes.tolist(), names, strict=True))]
     return np.bincount(np.array(codes, dtype=np.int64), minlength=len(samples.classes))
-
-
-def _turn(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "little")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -147,14 +147,21 @@ class _Comparison:
         samples = samples.take(rows_within(samples.codes, _MOST, self.seed))
         made = self.space.see(samples)
         left, right = _matched(made.codes, self.reference.codes, self.seed)
-        values = self._copies(made) | self._spread(made) | self._usefulness(made, self.reference)
+        values = self._copies(made)
+        sides = made.vectors, made.codes, self.fitted.vectors, self.fitted.codes
+        if (spread := variance_ratio(*sides)) is not None:
+            values["variance_ratio"] = spread
+        values |= self._usefulness(made, self.reference)
         worst = None
         if len(left) >= _FEWEST:
             values |= self._distances(made.take(left), self.reference.take(right))
-            if samples.modality == "table":
-                found, worst = _columns(self.held_out.take(right), samples.take(left))
-                values |= found
-        flat = _flat_classes(made, self.fitted, samples.classes)
+            if samples.modality == "table" and samples.schema.features:
+                distances = column_distances(self.held_out.take(right), samples.take(left))
+                values["column_distance"] = float(np.mean(list(distances.values())))
+                worst = max(distances, key=lambda name: distances[name])
+        # Classes of which a producer makes one row again and again.
+        ratios = variance_ratios(*sides, _FEWEST_OF_CLASS)
+        flat = tuple(samples.classes[code] for code, ratio in ratios.items() if ratio < _FLAT)
         return ProducerQuality(name, len(rows), len(left), values, worst, flat)
 
     def _distances(self, made: Seen, real: Seen) -> dict[str, float]:
@@ -180,10 +187,6 @@ class _Comparison:
             found["nearest_ratio"] = float(_nearest(made.vectors, self.vectors).mean()) / self.spacing
         return found
 
-    def _spread(self, made: Seen) -> dict[str, float]:
-        ratio = variance_ratio(made.vectors, made.codes, self.fitted.vectors, self.fitted.codes)
-        return {} if ratio is None else {"variance_ratio": ratio}
-
     def _usefulness(self, made: Seen, held_out: Seen) -> dict[str, float]:
         """What made rows teach a classifier of real ones (classes without any keep their real rows)."""
         real = self.fitted
@@ -197,14 +200,6 @@ class _Comparison:
             "trts": balanced_accuracy_across(real.compact, real.codes, made.compact, made.codes),
         }
         return {name: value for name, value in scores.items() if value is not None}
-
-
-def _columns(real: SampleTable, made: SampleTable) -> tuple[dict[str, float], str | None]:
-    distances = column_distances(real, made)
-    if not distances:
-        return {}, None
-    worst = max(distances, key=lambda name: distances[name])
-    return {"column_distance": float(np.mean(list(distances.values())))}, worst
 
 
 def _nearest(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -224,9 +219,3 @@ def _matched(codes: np.ndarray, others: np.ndarray, seed: int) -> tuple[np.ndarr
             chosen[side].append(rng.permutation(rows)[:n])
     left, right = (np.sort(np.concatenate([*parts, np.empty(0, np.int64)])) for parts in chosen)
     return left, right
-
-
-def _flat_classes(made: Seen, real: Seen, classes: Sequence[str]) -> tuple[str, ...]:
-    """Classes of which a producer makes one row again and again."""
-    ratios = variance_ratios(made.vectors, made.codes, real.vectors, real.codes, _FEWEST_OF_CLASS)
-    return tuple(classes[code] for code, ratio in ratios.items() if ratio < _FLAT)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evenly.comparison.statistics import PairedDifference, corrected_resampled_t_test
-from evenly.confusion import Outcomes, balanced_accuracy, macro_f1, outcomes
+from evenly.confusion import balanced_accuracy, macro_f1, outcomes
 from evenly.evaluation.intervals import Interval, bootstrap_weights
 
 #: Resamples of the validation rows.
@@ -64,7 +64,7 @@ def _mean_scores(predictions: Sequence[Predictions], metric: str, rows: str | No
 
     `rows` are those `inside` or `outside` the resamples, or all of them where it is None.
     """
-    by_seed = []
+    by_seed, score = [], _SCORES[metric]
     for offset, (y, predicted) in enumerate(predictions):
         classes = int(max(y.max(), predicted.max())) + 1
         chunks = [None] if rows is None else bootstrap_weights(len(y), RESAMPLES, seed + offset)
@@ -72,13 +72,10 @@ def _mean_scores(predictions: Sequence[Predictions], metric: str, rows: str | No
         for weights in chunks:
             if rows == "outside" and weights is not None:
                 weights = (weights == 0).astype(np.float32)
-            parts.append([_score(metric, outcomes(y, guess, classes, weights)) for guess in predicted])
+            scores = [score(outcomes(y, guess, classes, weights)) for guess in predicted]
+            parts.append([np.atleast_1d(one).astype(np.float64) for one in scores])
         by_seed.append(np.concatenate(parts, axis=1))
     return np.asarray(np.mean(by_seed, axis=0))
-
-
-def _score(metric: str, found: Outcomes) -> np.ndarray:
-    return np.atleast_1d(_SCORES[metric](found)).astype(np.float64)
 
 
 def _interval(value: float, drawn: np.ndarray) -> Interval:

@@ -62,9 +62,11 @@ def verdicts(result: Result) -> list[str]:
     if above:
         none += ", more than any of them: balancing may not be what this data needs"
     if best.number == 0:
+        others = [trial.value for trial in searched.trials if trial.value is not None]
+        other = decimal(max(others)) if others else "unknown"
         return [
             f"Nothing is better than the recipe as it is: {label} on validation rows {start}, the best of "
-            f"the {number} others {_best_other(searched)}{none}."
+            f"the {number} others {other}{none}."
         ]
     sentences = [
         f"Best of {number}: trial {best.number}, {label} on validation rows {decimal(best.value or 0.0)}; "
@@ -127,11 +129,6 @@ def _by_correction(result: Result) -> str:
     )
 
 
-def _best_other(searched: Searched) -> str:
-    values = [trial.value for trial in searched.trials if trial.value is not None]
-    return decimal(max(values)) if values else "unknown"
-
-
 def _gain(interval: Interval) -> str:
     return f"{signed_decimal(interval.value)} (95% {decimal(interval.low)} to {decimal(interval.high)})"
 
@@ -191,7 +188,8 @@ class TrialTable:
         table.add_column("what is other than in the recipe", ratio=1)
         for doing, trial in self._references.items():
             table.add_row(doing, decimal(trial.value or 0.0), self._gain(trial), "", style="dim")
-        best = self._best()
+        known = [trial for trial in self._trials if trial.value is not None]
+        best = max(known, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
         left_out = max(0, len(self._trials) - _ROWS)
         rows = ([best] if best in self._trials[:left_out] and best else []) + self._trials[left_out:]
         for trial in rows:
@@ -205,10 +203,6 @@ class TrialTable:
             seed = "" if self._now.seed is None else f"seed {self._now.seed} "
             table.add_row(self._now.doing.removeprefix("trial "), "…", "", f"{seed}{self._now.stage}")
         return table
-
-    def _best(self) -> Trial | None:
-        known = [trial for trial in self._trials if trial.value is not None]
-        return max(known, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
     def _gain(self, trial: Trial) -> str:
         start = self._references.get("as it is")

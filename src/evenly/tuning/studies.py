@@ -114,7 +114,8 @@ class Study:
         """Propose what to try next, after `attempt` proposals that were no use since the last trial ended."""
         from optuna.samplers import RandomSampler, TPESampler
 
-        seed = _derived(self._seed, len(self.ended()), attempt)
+        numbers = (self._seed, len(self.ended()), attempt)
+        seed = int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "big")
         self._study.sampler = (
             TPESampler(seed=seed, n_startup_trials=_STARTUP)
             if attempt < _STUBBORN
@@ -157,8 +158,3 @@ class Study:
 
     def _assignment(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {setting.key: setting.read(params[setting.key]) for setting in self.space}
-
-
-def _derived(*numbers: int) -> int:
-    """One seed of 32 bits from several numbers."""
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "big")
