@@ -148,7 +148,5 @@ def _draw_lines(axes: Axes, rows: Mapping[str, list[int]], colours: list[str]) -
 
 
 def _label(step: str, counts: Distribution) -> str:
-    summary = (
-        f"{sum(counts.values()):,} in all, ratio {imbalance_ratio(counts):,.3g}, Gini {gini(counts):.2f}"
-    )
-    return f"{_TITLES.get(step, step)} — {summary}"
+    total, ratio = sum(counts.values()), imbalance_ratio(counts)
+    return f"{_TITLES.get(step, step)} — {total:,} in all, ratio {ratio:,.3g}, Gini {gini(counts):.2f}"
