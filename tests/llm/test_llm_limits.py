@@ -170,12 +170,45 @@ def test_rate_limit_headers_set_the_pace() -> None:
                 "x-ratelimit-limit-requests": "600",
                 "x-ratelimit-remaining-requests": "0",
                 "x-ratelimit-reset-requests": "1m0s",
-            }
+            },
+            Ticket(0, 0.0, 0.0),
         )
         assert gate.learned is not None
         return gate.learned.per_minute
 
     assert asyncio.run(run()) == pytest.approx(600)
+
+
+@pytest.mark.parametrize("limits", [{"rpm": 60}, {"tpm": 60_000, "tokens": 1000.0}])
+def test_told_rates_burst_as_the_server_allows_and_keep_their_minute(limits: dict[str, float]) -> None:
+    """The server says with its first answer that a whole minute is left: that leaves at once."""
+
+    def arrivals(kind: str) -> list[float]:
+        async def run() -> list[float]:
+            loop = asyncio.get_running_loop()
+            gate = Admission(50, limits.get("rpm"), limits.get("tpm"), clock=loop.time)
+            sent: list[float] = []
+
+            async def one() -> None:
+                ticket = await gate.acquire(limits.get("tokens", 0.0), urgent=False)
+                sent.append(loop.time())
+                await asyncio.sleep(0.2)
+                gate.accepted(ticket)
+                left = 60 - sum(at > loop.time() - 60 for at in sent)
+                number = left * 1000 if kind == "tokens" else left
+                gate.learn({f"x-ratelimit-remaining-{kind}": str(number)}, ticket)
+
+            await asyncio.gather(*(one() for _ in range(150)))
+            return sent
+
+        with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+            return runner.run(run())
+
+    even = arrivals("nothing")
+    burst = arrivals("tokens" if "tpm" in limits else "requests")
+    assert even[40] > 15 and burst[40] < 3
+    assert most_in_a_minute(even) <= 60 and most_in_a_minute(burst) <= 60
+    assert burst[-1] <= even[-1] + 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from evenly.llm.engine.journal_files import (
     import_journals,
     journal_summaries,
     prune_journals,
+    repair_journals,
 )
 from evenly.llm.preview import plan_estimate, planned_requests
 from evenly.llm.writing.prompts import Prompts
@@ -82,6 +83,16 @@ def batch(
         f"{report.known} answers were there, {report.submitted} requests submitted, {report.collected} "
         f"answers collected, {report.failed} without an answer, {report.open_batches} batches still open."
     )
+
+
+@app.command()
+def repair() -> None:
+    """Save every whole answer of damaged journals into sound ones; the damaged files are kept beside them."""
+    for path, answers, kept in repair_journals(journal_folder(os.environ)):
+        if kept is None:
+            typer.echo(f"{path} is sound.")
+        else:
+            typer.echo(f"{path}: {answers} whole answers saved; the damaged file is {kept}.")
 
 
 @journal.command("list")

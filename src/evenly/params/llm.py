@@ -31,10 +31,16 @@ def is_loopback(url: str) -> bool:
 
 
 class Price(Settings):
-    """What a model costs, in money per million tokens (any one currency for all models)."""
+    """What a model costs, in money per million tokens (any one currency for all models).
+
+    `cached_input` is the price of prompt tokens that the server had in its cache (left out: `input`), `batch`
+    the share of all prices that batch mode pays.
+    """
 
     input: NonNegativeFloat
     output: NonNegativeFloat
+    cached_input: NonNegativeFloat | None = None
+    batch: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class EndpointSettings(Settings):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -139,7 +140,8 @@ class _Desk:
     def _check_caps(self, settings: EngineSettings, missing: Sequence[Slot]) -> None:
         budget = Budget(settings)
         for slot in missing:
-            if budget.reserve(self._endpoint.model, self._questions[slot].worst) is None:
+            worst = replace(self._questions[slot].worst, batch=True)
+            if budget.reserve(self._endpoint.model, worst) is None:
                 raise EvenlyError(
                     f"A batch of {len(missing)} requests could cost more at its worst than the cap allows; "
                     f"raise the cap or send without batch mode. {budget.refusal()}"
@@ -215,18 +217,25 @@ class _Desk:
         for line in content.splitlines():
             if not line.strip():
                 continue
-            result = json.loads(line)
-            slot = _slot(str(result.get("custom_id", "")))
-            response = result.get("response") or {}
-            status = int(response.get("status_code") or 0)
+            try:
+                result = json.loads(line)
+                slot, response = _slot(str(result["custom_id"])), result["response"]
+                status = int(response["status_code"])
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+                self._failed += 1
+                continue
             reply = read_completion(status, {}, json.dumps(response.get("body")).encode())
+            if reply.usage is not None:
+                reply.usage = replace(reply.usage, batch=True)
             if slot is None or status != 200 or reply.broken is not None:
                 self._failed += 1
             elif self._journal.find(slot) is None:
                 question = self._questions.get(slot)
                 if question is None:  # a batch of an earlier run may hold some that this run does not ask
                     usage = reply.usage or NO_USAGE
-                    entry = Entry(reply.text, reply.finish_reason, failure_of(reply), usage)
+                    entry = Entry(
+                        reply.text, reply.finish_reason, failure_of(reply), usage, served=reply.model
+                    )
                     self._journal.record(slot, "null", entry)
                 else:
                     self._journal.record(slot, question.canonical, question.entry(reply, 0.0))
@@ -278,6 +287,6 @@ def _passing(error: BaseException) -> bool:
 
 def _slot(custom_id: str) -> Slot | None:
     parts = custom_id.split(":")
-    if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
+    if len(parts) != 3 or not all(re.fullmatch("[0-9]{1,15}", part) for part in parts[1:]):
         return None
     return Slot(parts[0], int(parts[1]), int(parts[2]))

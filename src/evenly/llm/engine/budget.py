@@ -17,7 +17,9 @@ def cost_of(usage: Usage, price: Price | None) -> float | None:
     """Money for tokens at a price per million; None where the price is unknown."""
     if price is None:
         return None
-    return (usage.prompt_tokens * price.input + usage.completion_tokens * price.output) / 1e6
+    cached = price.input if price.cached_input is None else price.cached_input
+    prompt = (usage.prompt_tokens - usage.cached_tokens) * price.input + usage.cached_tokens * cached
+    return (prompt + usage.completion_tokens * price.output) * (price.batch if usage.batch else 1.0) / 1e6
 
 
 @dataclass(slots=True)
@@ -62,13 +64,19 @@ class Budget:
         self._held_cost += cost
         return Reservation(worst, cost)
 
-    def settle(self, reservation: Reservation, model: str, usage: Usage | None) -> None:
-        """Replace what was set aside by what was spent; None for a call that cost nothing."""
+    def settle(self, reservation: Reservation, model: str, usage: Usage | None, unseen: bool = False) -> None:
+        """Replace what was set aside by what was spent; None for a call that cost nothing.
+
+        What a call whose end nobody saw may have cost beyond `usage` stays set aside.
+        """
         self._held_calls -= 1
         self._held_tokens -= reservation.usage.total
         self._held_cost -= reservation.cost
         if usage is not None:
             self.spend(model, usage)
+            if unseen:
+                self._held_tokens += reservation.usage.total - usage.total
+                self._held_cost += reservation.cost - (cost_of(usage, self._prices.get(model)) or 0.0)
         self._changed.set()
         self._changed.clear()
 
@@ -121,7 +129,7 @@ class Statistics:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     journal_tokens: int = 0
-    #: Calls whose end nobody saw, at their worst case.
+    #: Calls whose end nobody saw, taken for average ones.
     uncertain_calls: int = 0
     uncertain_tokens: int = 0
     #: Usage the server did not tell; these tokens are guesses.
@@ -129,6 +137,8 @@ class Statistics:
     #: Retries by kind: rate_limited, server, timeout, connection, malformed, dialect, asked_again.
     retries: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    #: Answers by the model that the server itself names.
+    served: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
 
     def paid(self, usage: Usage) -> None:
@@ -138,14 +148,16 @@ class Statistics:
         self.completion_tokens += usage.completion_tokens
         self.guessed_usage += not usage.exact
 
-    def uncertain(self, worst: Usage) -> None:
+    def uncertain(self, likely: Usage) -> None:
         """A call broke off after it was sent."""
         self.uncertain_calls += 1
-        self.uncertain_tokens += worst.total
+        self.uncertain_tokens += likely.total
 
     def finish(self, answer: Answer) -> None:
         """One request has got its final answer."""
         self.finished += 1
+        if answer.served:
+            self.served[answer.served] += 1
         if answer.failure is not None:
             self.failures[answer.failure] += 1
         if answer.from_journal:
@@ -166,4 +178,5 @@ class Statistics:
             "success_rate": rate,
             "retries": dict(self.retries),
             "failures": dict(self.failures),
+            "served": dict(self.served),
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,13 @@ from evenly.llm.engine.messages import ChatRequest
 from evenly.params.llm import EndpointSettings, EngineSettings, is_loopback
 
 Structure = Literal["json_schema", "json_object", "none"]
+_STRUCTURES: tuple[Structure, ...] = ("json_schema", "json_object", "none")
+_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens")
+#: Words of a complaint about the length of what was asked: nothing that another dialect would mend.
+_LENGTH = re.compile(
+    r"context.?(length|window|size|limit)|max_model_len|maximum (input|prompt|number of)|too (long|large)"
+    r"|string_above_max|上下文|超长|过长|長すぎ"
+)
 #: Coprime to any sensible number of ordinals, so that asking again never meets the seed of another ordinal.
 _ASK_STRIDE = 1_000_003
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -48,33 +56,51 @@ class Dialect:
     structure: Structure = "json_schema"
     stream_usage: bool = True
     tokens_field: str = "max_tokens"
+    temperature: bool = True
 
-    def lowered(self, complaint: str, structured: bool, streamed: bool) -> Dialect | None:
-        """The next dialect to try after a 400 or 422 that says `complaint`; None: the request is at fault."""
+    def lowered(self, complaint: str, body: Mapping[str, Any], own: bool) -> tuple[Dialect, bool] | None:
+        """The next dialect to try after a 400 or 422 to `body`, and whether the complaint names what to drop.
+
+        None: the request is at fault. `own` says that `body` has a temperature that nobody set for `llm`.
+        """
         text = complaint.lower()
+        if _LENGTH.search(text):
+            return None
         if "max_completion_tokens" in text and self.tokens_field == "max_tokens":
-            return replace(self, tokens_field="max_completion_tokens")
-        if streamed and self.stream_usage and "stream_options" in text:
-            return replace(self, stream_usage=False)
-        if structured and self.structure != "none":
-            named = any(word in text for word in ("response_format", "json_schema", "json_object", "schema"))
+            return replace(self, tokens_field="max_completion_tokens"), True
+        if "stream_options" in body and "stream_options" in text:
+            return replace(self, stream_usage=False), True
+        if own and self.temperature and ("temperature" in text or "top_p" in text):
+            return replace(self, temperature=False), True
+        if "response_format" in body:
+            named = any(word in text for word in ("response_format", "schema", "json_object", "structured"))
             # A server that names nothing may still mean it: going without costs one request and tells.
             lower: Structure = "json_object" if self.structure == "json_schema" and named else "none"
-            return replace(self, structure=lower)
+            others = body.keys() - {"model", "messages", "stream"}
+            if named or not any(name in text for name in others):
+                return replace(self, structure=lower), named
         return None
+
+    def below(self, other: Dialect) -> Dialect:
+        """What both understand."""
+        return Dialect(
+            max(self.structure, other.structure, key=_STRUCTURES.index),
+            self.stream_usage and other.stream_usage,
+            max(self.tokens_field, other.tokens_field, key=_TOKENS_FIELDS.index),
+            self.temperature and other.temperature,
+        )
 
     def as_text(self) -> str:
         """For the journal, so that the next run starts where this one has got to."""
-        return f"{self.structure} {int(self.stream_usage)} {self.tokens_field}"
+        return f"{self.structure} {int(self.stream_usage)} {self.tokens_field} {int(self.temperature)}"
 
     @classmethod
     def from_text(cls, text: str | None) -> Dialect:
         """From what `as_text` wrote; the hopeful start where there is nothing, or nothing readable."""
         words = (text or "").split()
-        if len(words) != 3 or words[0] not in ("json_schema", "json_object", "none"):
+        if len(words) != 4 or words[0] not in _STRUCTURES or words[2] not in _TOKENS_FIELDS:
             return cls()
-        structure: Structure = words[0]  # type: ignore[assignment]
-        return cls(structure, words[1] == "1", words[2])
+        return cls(words[0], words[1] == "1", words[2], words[3] == "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +128,11 @@ class Endpoint:
             "extra_body": self.extra_body,
         }
 
+    def own(self, content: Mapping[str, Any]) -> list[str]:
+        """Sampling parameters that the request brings along, other than those set for `llm`."""
+        values = ((name, content[name]) for name in ("temperature", "top_p"))
+        return [name for name, value in values if value not in (None, getattr(self.defaults, name))]
+
     def body(self, content: Mapping[str, Any], ordinal: int, ask: int, dialect: Dialect) -> dict[str, Any]:
         """The JSON body of `/chat/completions` in the server's dialect."""
         body: dict[str, Any] = {
@@ -110,7 +141,7 @@ class Endpoint:
             dialect.tokens_field: content["max_tokens"],
         }
         for name in ("temperature", "top_p"):
-            if content[name] is not None:
+            if content[name] is not None and (dialect.temperature or name not in self.own(content)):
                 body[name] = content[name]
         if content["seed"] is not None:
             body["seed"] = content["seed"] + ordinal + ask * _ASK_STRIDE

@@ -7,6 +7,8 @@ not here.
 Writes of one turn of the event loop share a transaction. Commits are made with `synchronous=NORMAL`, which a
 killed process cannot undo; `durable` then waits for an fsync of the write-ahead log, one for all who wait, so
 that an answer also outlives a power cut before anyone uses it.
+
+Every answer carries a checksum, and is refused where it does not fit; `journal_files` saves the whole ones.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evenly.errors import DataError
 from evenly.llm.engine.messages import Usage
@@ -33,6 +35,7 @@ from evenly.llm.engine.messages import Usage
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 
+_COUNTS = ("cached_tokens INTEGER NOT NULL DEFAULT 0", "batch INTEGER NOT NULL DEFAULT 0")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, content TEXT NOT NULL);
@@ -41,12 +44,14 @@ CREATE TABLE IF NOT EXISTS answers (
     tag TEXT NOT NULL, created REAL NOT NULL, seconds REAL NOT NULL,
     text TEXT NOT NULL, finish_reason TEXT NOT NULL, failure TEXT,
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, exact INTEGER NOT NULL,
-    prompt_guess REAL NOT NULL, PRIMARY KEY (key, ordinal, ask)
+    prompt_guess REAL NOT NULL, served TEXT NOT NULL DEFAULT '', cached_tokens INTEGER NOT NULL DEFAULT 0,
+    batch INTEGER NOT NULL DEFAULT 0, checksum TEXT, PRIMARY KEY (key, ordinal, ask)
 );
 CREATE TABLE IF NOT EXISTS calls (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL, ordinal INTEGER NOT NULL, ask INTEGER NOT NULL,
     at REAL NOT NULL, outcome TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, certain INTEGER NOT NULL
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, certain INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS calls_by_slot ON calls (key, ordinal, ask);
 CREATE TABLE IF NOT EXISTS owners (
@@ -60,6 +65,20 @@ CREATE TABLE IF NOT EXISTS batches (
     name TEXT PRIMARY KEY, id TEXT, state TEXT NOT NULL, created REAL NOT NULL, slots TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+_AT = " WHERE key = ? AND ordinal = ? AND ask = ?"
+#: Columns that journals of the first version lack.
+_ADDED = {
+    "answers": ("served TEXT NOT NULL DEFAULT ''", *_COUNTS, "checksum TEXT"),
+    "calls": _COUNTS,
+}
+#: Columns of an answer in order, all of which its checksum covers; `failure` alone may be null.
+ANSWER = (
+    {"key": str, "ordinal": int, "ask": int, "tag": str, "created": float, "seconds": float, "text": str}
+    | {"finish_reason": str, "failure": str, "prompt_tokens": int, "completion_tokens": int, "exact": int}
+    | {"prompt_guess": float, "served": str, "cached_tokens": int, "batch": int}
+)
+ANSWER_COLUMNS = ", ".join(ANSWER)
+INSERT_ANSWER = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * (len(ANSWER) + 1))})"
 
 
 class Slot(NamedTuple):
@@ -81,11 +100,25 @@ class Entry:
     tag: str = ""
     seconds: float = 0.0
     prompt_guess: float = 0.0
+    served: str = ""
+
+    def values(self, slot: Slot, created: float) -> tuple[Any, ...]:
+        """The row of the table `answers`, checksum last."""
+        u = self.usage
+        row = (
+            *(*slot, self.tag, float(created), float(self.seconds), self.text, self.finish_reason),
+            *(self.failure, u.prompt_tokens, u.completion_tokens, int(u.exact), float(self.prompt_guess)),
+            *(self.served, u.cached_tokens, int(u.batch)),
+        )
+        return *row, checksum(*row)
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Tokens paid for: those the server told, and the worst case of calls whose end nobody saw."""
+    """Tokens paid for: those the server told, and a guess for calls whose end nobody saw.
+
+    Such a call is taken for an average one, and for its worst case where no call has been seen to its end.
+    """
 
     calls: int
     prompt_tokens: int
@@ -99,6 +132,50 @@ def journal_path(folder: Path, base_url: str, model: str) -> Path:
     digest = hashlib.sha256(f"{base_url} {model}".encode()).hexdigest()[:10]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[:60] or "model"
     return folder / f"{name}-{digest}.sqlite"
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """The answer in a row of the columns `ANSWER`."""
+    usage = Usage(row[9], row[10], bool(row[11]), row[14], bool(row[15]))
+    return Entry(row[6], row[7], row[8], usage, row[3], row[5], row[12], row[13])
+
+
+def checksum(*values: Any) -> str:
+    """What tells a whole row from a damaged one."""
+    return hashlib.blake2b(repr(values).encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+
+def damage(path: Path, error: object) -> DataError:
+    """The sentence about a journal that cannot be read."""
+    what = " ".join(str(error).split())[:120]
+    remedy = "`evenly llm repair` saves every answer that is whole."
+    if "disk is full" in what or "readonly" in what or "locked" in what or "unable to open" in what:
+        remedy = "free space on its disk, see that it can be written, and start again."
+    return DataError(f"The journal {path} cannot be used ({what}); {remedy}")
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """An open journal file with all tables and columns of today's version."""
+    db = sqlite3.connect(path, timeout=60.0, isolation_level=None, cached_statements=64)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        db.create_function("checksum", len(ANSWER), checksum, deterministic=True)
+        for table, columns in _ADDED.items():
+            known = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if "batch" not in known:
+                for column in columns:
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+                if table == "answers":
+                    db.execute(f"UPDATE answers SET checksum = checksum({ANSWER_COLUMNS})")
+        db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 class Journal:
@@ -118,22 +195,17 @@ class Journal:
         self._syncing: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(1, "journal-fsync")
+        self._answered: list[float] | None = None
         try:
-            self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None, cached_statements=64)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db = connected(path)
             with self._transaction():
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                about = [("base_url", base_url), ("model", model), ("version", "1")]
-                self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", about)
+                for fact in (("base_url", base_url), ("model", model), ("version", "2")):
+                    self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", fact)
                 me = (self.owner, _this_host(), os.getpid(), _birth(os.getpid()) or "", time.time())
                 self._db.execute("INSERT INTO owners VALUES (?, ?, ?, ?, ?)", me)
             self._wal = os.open(f"{path}-wal", os.O_RDONLY)
         except (sqlite3.Error, OSError) as error:
-            raise DataError(
-                f"The journal {path} cannot be used ({error}); move it away, or free space on its disk."
-            ) from error
+            raise damage(path, error) from error
 
     def __enter__(self) -> Journal:
         return self
@@ -145,58 +217,64 @@ class Journal:
         """Give back every claim and close the file."""
         self._pool.shutdown(wait=True)
         os.close(self._wal)
-        with self._transaction():
-            self._db.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
-            self._db.execute("DELETE FROM owners WHERE owner = ?", (self.owner,))
-        self._commit()
-        self._closed = True
-        self._db.close()
+        try:
+            with self._transaction():
+                self._rows("DELETE FROM claims WHERE owner = ?", self.owner)
+                self._rows("DELETE FROM owners WHERE owner = ?", self.owner)
+            self._commit()
+        finally:
+            self._closed = True
+            self._db.close()
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        """What a statement gives; a journal that is damaged makes one sentence."""
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise damage(self.path, error) from error
 
     def find(self, slot: Slot) -> Entry | None:
         """The answer in a slot, or None."""
-        row = self._db.execute(
-            "SELECT text, finish_reason, failure, prompt_tokens, completion_tokens, exact, tag, seconds,"
-            " prompt_guess FROM answers WHERE key = ? AND ordinal = ? AND ask = ?",
-            slot,
-        ).fetchone()
-        if row is None:
-            return None
-        return Entry(row[0], row[1], row[2], Usage(row[3], row[4], bool(row[5])), row[6], row[7], row[8])
+        for *row, check in self._rows(f"SELECT {ANSWER_COLUMNS}, checksum FROM answers" + _AT, *slot):
+            if checksum(*row) != check or tuple(row[:3]) != slot:
+                raise damage(self.path, "an answer does not fit its checksum")
+            return entry_of(row)
+        return None
 
     def claim(self, slot: Slot, worst: Usage) -> bool:
         """Whether this process may now pay for `slot` (after `settled`): nobody else does so, and nobody has.
 
-        The claim of a process that died is taken over; what it was waiting for goes into the ledger as a call
-        that may have been paid, at its worst case. Look at `find` when the answer is no.
+        The claim of a process that died is taken over; what it had sent goes into the ledger as a call that
+        may have been paid. Look at `find` when the answer is no.
         """
-        if slot in self._claimed:
-            return True
         with self._transaction():
-            if self._db.execute("SELECT 1 FROM answers WHERE key=? AND ordinal=? AND ask=?", slot).fetchone():
-                return False
-            held = self._db.execute(
-                "SELECT owner, prompt_tokens, completion_tokens FROM claims"
-                " WHERE key=? AND ordinal=? AND ask=?",
-                slot,
-            ).fetchone()
-            if held is not None:
-                if held[0] != self.owner and self._is_alive(held[0]):
+            if slot not in self._claimed:
+                if self._rows("SELECT 1 FROM answers" + _AT, *slot):
                     return False
-                if held[0] != self.owner:
-                    self._enter_call(slot, "interrupted", Usage(held[1], held[2], exact=False))
-            self._db.execute(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)",
-                (*slot, self.owner, worst.prompt_tokens, worst.completion_tokens),
-            )
+                for owner, prompt, completion in self._claims(slot):
+                    if owner != self.owner and self._is_alive(owner):
+                        return False
+                    if prompt + completion > 0:
+                        self._enter_call(slot, "interrupted", Usage(prompt, completion, exact=False))
+            mine = (self.owner, worst.prompt_tokens, worst.completion_tokens)
+            self._rows("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", *slot, *mine)
         self._claimed.add(slot)
         return True
 
+    def rest(self, slot: Slot) -> None:
+        """Keep a claim while nothing is under way: should this process die now, no call is lost."""
+        with self._transaction():
+            self._rows("UPDATE claims SET prompt_tokens = 0, completion_tokens = 0" + _AT, *slot)
+
+    def _claims(self, slot: Slot) -> list[tuple[str, int, int]]:
+        query = (
+            "SELECT owner, prompt_tokens, completion_tokens FROM claims WHERE key=? AND ordinal=? AND ask=?"
+        )
+        return self._rows(query, *slot)
+
     def held_elsewhere(self, slot: Slot) -> bool:
         """Whether a living process other than this one has claimed `slot`."""
-        held = self._db.execute(
-            "SELECT owner FROM claims WHERE key=? AND ordinal=? AND ask=?", slot
-        ).fetchone()
-        return held is not None and held[0] != self.owner and self._is_alive(held[0])
+        return any(owner != self.owner and self._is_alive(owner) for owner, *_ in self._claims(slot))
 
     def release(self, slot: Slot) -> None:
         """Give a claim back without an answer."""
@@ -206,24 +284,14 @@ class Journal:
                 self._unclaim(slot)
 
     def _unclaim(self, slot: Slot) -> None:
-        self._db.execute(
-            "DELETE FROM claims WHERE key=? AND ordinal=? AND ask=? AND owner=?", (*slot, self.owner)
-        )
+        self._rows("DELETE FROM claims" + _AT + " AND owner = ?", *slot, self.owner)
 
     def record(self, slot: Slot, content: str, entry: Entry) -> None:
         """Write an answer, its cost and the end of its claim in one transaction; then wait for `durable`."""
-        u = entry.usage
         with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?)", (slot.key, content))
-            self._db.execute(
-                "INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    *(*slot, entry.tag, time.time(), entry.seconds, entry.text),
-                    *(entry.finish_reason, entry.failure),
-                    *(u.prompt_tokens, u.completion_tokens, int(u.exact), entry.prompt_guess),
-                ),
-            )
-            self._enter_call(slot, entry.failure or "answered", u)
+            self._rows("INSERT OR IGNORE INTO requests VALUES (?, ?)", slot.key, content)
+            self._rows(INSERT_ANSWER, *entry.values(slot, time.time()))
+            self._enter_call(slot, entry.failure or "answered", entry.usage)
             self._unclaim(slot)
         self._claimed.discard(slot)
 
@@ -253,87 +321,108 @@ class Journal:
             self._enter_call(slot, outcome, usage)
 
     def _enter_call(self, slot: Slot, outcome: str, usage: Usage) -> None:
-        self._db.execute(
-            "INSERT INTO calls (key, ordinal, ask, at, outcome, prompt_tokens, completion_tokens, certain)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*slot, time.time(), outcome, usage.prompt_tokens, usage.completion_tokens, int(usage.exact)),
+        u = usage
+        self._rows(
+            "INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*slot, time.time(), outcome),
+            *(u.prompt_tokens, u.completion_tokens, int(u.exact), u.cached_tokens, int(u.batch)),
         )
+        if outcome == "answered" and self._answered is not None:
+            each = (1, u.prompt_tokens, u.completion_tokens)
+            self._answered = [old + new for old, new in zip(self._answered, each, strict=True)]
 
-    def spent(self, slot: Slot) -> tuple[int, int, int]:
-        """Calls, prompt and completion tokens that a slot has cost so far, uncertain ones at their worst."""
-        row = self._db.execute(
-            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM calls"
-            " WHERE key = ? AND ordinal = ? AND ask = ?",
-            slot,
-        ).fetchone()
-        return int(row[0]), int(row[1]), int(row[2])
+    def likely(self, worst: Usage) -> Usage:
+        """What a call whose end nobody saw will have cost: as much as an average one, at most its worst."""
+        if self._answered is None:
+            query = "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM calls"
+            self._answered = list(self._rows(f"{query} WHERE outcome = 'answered'")[0])
+        calls, prompt, completion = self._answered
+        if not calls:
+            return worst
+        with self._numbers():
+            prompt, completion = round(prompt / calls), round(completion / calls)
+        most = (min(worst.prompt_tokens, prompt), min(worst.completion_tokens, completion))
+        return replace(worst, prompt_tokens=most[0], completion_tokens=most[1])
+
+    def spent(self, slot: Slot) -> list[Usage]:
+        """What each call of a slot has cost so far."""
+        query = "SELECT outcome, prompt_tokens, completion_tokens, certain, cached_tokens, batch FROM calls"
+        with self._numbers():
+            return [
+                self._cost(outcome, Usage(prompt, completion, bool(certain), cached, bool(batch)))
+                for outcome, prompt, completion, certain, cached, batch in self._rows(query + _AT, *slot)
+            ]
+
+    def _cost(self, outcome: str, usage: Usage) -> Usage:
+        return usage if usage.exact or outcome == "answered" else self.likely(usage)
 
     def ledger(self) -> Ledger:
         """What everything in this journal has cost."""
-        rows = self._db.execute(
-            "SELECT certain, COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM calls"
-            " GROUP BY certain"
-        ).fetchall()
-        sums = {bool(row[0]): (int(row[1]), int(row[2]), int(row[3])) for row in rows}
-        sure, unsure = sums.get(True, (0, 0, 0)), sums.get(False, (0, 0, 0))
-        return Ledger(*sure, unsure[0], unsure[1] + unsure[2])
+        with self._numbers():
+            query = "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM calls WHERE certain"
+            sure = [int(number) for number in self._rows(query)[0]]
+            query = "SELECT outcome, prompt_tokens, completion_tokens FROM calls WHERE NOT certain"
+            unsure = [
+                self._cost(outcome, Usage(prompt, completion, exact=False))
+                for outcome, prompt, completion in self._rows(query)
+            ]
+        return Ledger(sure[0], sure[1], sure[2], len(unsure), sum(usage.total for usage in unsure))
 
     def fact(self, name: str) -> str | None:
         """Something learned about this endpoint in an earlier run."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
 
     def learn(self, name: str, value: str) -> None:
         """Remember something about this endpoint."""
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            self._rows("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
 
     def calibration(self) -> tuple[int, float, int, int, float]:
         """Answers, and their sums of guessed prompt tokens, prompt tokens, completion tokens, and seconds."""
-        row = self._db.execute(
-            "SELECT COUNT(*), TOTAL(prompt_guess), TOTAL(prompt_tokens), TOTAL(completion_tokens),"
-            " TOTAL(seconds) FROM answers WHERE exact = 1 AND prompt_guess > 0"
-        ).fetchone()
-        return int(row[0]), float(row[1]), int(row[2]), int(row[3]), float(row[4])
+        query = "SELECT COUNT(*), TOTAL(prompt_guess), TOTAL(prompt_tokens), TOTAL(completion_tokens),"
+        with self._numbers():
+            (row,) = self._rows(f"{query} TOTAL(seconds) FROM answers WHERE exact = 1 AND prompt_guess > 0")
+            return int(row[0]), float(row[1]), int(row[2]), int(row[3]), float(row[4])
 
     def save_batch(self, name: str, batch_id: str | None, state: str, slots: str) -> None:
         """Write down a batch before and after every step, so that the next run goes on from there."""
         with self._transaction():
-            self._db.execute(
+            self._rows(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET id = excluded.id, state = excluded.state",
-                (name, batch_id, state, time.time(), slots),
+                *(name, batch_id, state, time.time(), slots),
             )
         self._commit()
 
     def open_batches(self) -> list[tuple[str, str | None, str]]:
         """Name, id (None before the server gave one) and slots of batches not yet collected, oldest first."""
-        rows = self._db.execute(
-            "SELECT name, id, slots FROM batches WHERE state != 'collected' ORDER BY created"
-        )
+        rows = self._rows("SELECT name, id, slots FROM batches WHERE state != 'collected' ORDER BY created")
         return [(str(name), batch, str(slots)) for name, batch, slots in rows]
 
     def beat(self) -> None:
         """Tell other machines that this process lives."""
         with self._transaction():
-            self._db.execute("UPDATE owners SET beat = ? WHERE owner = ?", (time.time(), self.owner))
+            self._rows("UPDATE owners SET beat = ? WHERE owner = ?", time.time(), self.owner)
 
     def _is_alive(self, owner: str) -> bool:
-        row = self._db.execute(
-            "SELECT host, pid, born, beat FROM owners WHERE owner = ?", (owner,)
-        ).fetchone()
-        if row is None:
-            return False
-        host, pid, born, beat = row
-        if host == _this_host():
-            return _runs(pid) and (_birth(pid) or "") == born
-        return time.time() - float(beat) < LEASE_SECONDS
+        rows = self._rows("SELECT host, pid, born, beat FROM owners WHERE owner = ?", owner)
+        with self._numbers():
+            return bool(rows) and is_alive(*rows[0])
+
+    @contextmanager
+    def _numbers(self) -> Iterator[None]:
+        """Damage can make of a number something else."""
+        try:
+            yield
+        except (TypeError, ValueError, OverflowError) as error:
+            raise damage(self.path, error) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Write within the transaction of this turn of the event loop."""
         if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._rows("BEGIN IMMEDIATE")
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
@@ -344,11 +433,12 @@ class Journal:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._rows("ROLLBACK")
             self._commit()
             raise
         if self._commit_due is None:
-            self._db.execute("COMMIT")
+            self._rows("COMMIT")
 
     def _commit(self) -> None:
         due, self._commit_due = self._commit_due, None
@@ -367,6 +457,13 @@ class Journal:
         else:
             if due is not None and not due.done():
                 due.set_result(None)
+
+
+def is_alive(host: str, pid: int, born: str, beat: float) -> bool:
+    """Whether the owner of a journal that wrote this still runs."""
+    if host == _this_host():
+        return _runs(pid) and (_birth(pid) or "") == born
+    return time.time() - float(beat) < LEASE_SECONDS
 
 
 def _this_host() -> str:

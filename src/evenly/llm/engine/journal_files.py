@@ -1,23 +1,39 @@
-"""Journals as files: listed, exported, imported and pruned, without disturbing an engine that runs."""
+"""Journals as files: listed, exported, imported, pruned beside an engine that runs, and repaired."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import sqlite3
+import struct
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evenly.errors import DataError
 from evenly.files import atomic_write
-from evenly.llm.engine.journal import Journal, journal_path
+from evenly.llm.engine.journal import (
+    ANSWER,
+    ANSWER_COLUMNS,
+    INSERT_ANSWER,
+    Journal,
+    Slot,
+    checksum,
+    connected,
+    damage,
+    entry_of,
+    is_alive,
+    journal_path,
+)
+from evenly.llm.engine.transport import MOST_TOKENS
 
-_FIELDS = "key, ordinal, ask, tag, created, seconds, text, finish_reason, failure"
-_FIELDS += ", prompt_tokens, completion_tokens, exact, prompt_guess"
-_NAMES = _FIELDS.split(", ")
+#: What answers lack that older versions exported.
+_OPTIONAL = {"served": "", "cached_tokens": 0, "batch": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +69,13 @@ def export_journals(folder: Path, target: Path) -> int:
         for path in sorted(folder.glob("*.sqlite")):
             with _opened(path) as db:
                 about = dict(db.execute("SELECT name, value FROM meta"))
-                query = f"SELECT {_FIELDS} FROM answers ORDER BY key, ordinal, ask"
-                for row in db.execute(query):
+                query = f"SELECT {ANSWER_COLUMNS}, checksum FROM answers ORDER BY key, ordinal, ask"
+                for *row, check in db.execute(query):
+                    if checksum(*row) != check:
+                        raise damage(path, "an answer does not fit its checksum")
                     content = db.execute("SELECT content FROM requests WHERE key = ?", (row[0],)).fetchone()
                     line = {"base_url": about["base_url"], "model": about["model"]} | dict(
-                        zip(_NAMES, row, strict=True)
+                        zip(ANSWER, row, strict=True)
                     )
                     line["request"] = json.loads(content[0]) if content else None
                     lines.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
@@ -86,12 +104,7 @@ def import_journals(source: Path, folder: Path) -> tuple[int, int]:
                     continue
                 content = json.dumps(row["request"], sort_keys=True, separators=(",", ":"))
                 db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?)", (row["key"], content))
-                marks = ", ".join("?" * len(_NAMES))
-                added = db.execute(
-                    f"INSERT OR IGNORE INTO answers ({_FIELDS}) VALUES ({marks})",
-                    [row[name] for name in _NAMES],
-                )
-                new += added.rowcount
+                new += _insert(db, [row[name] for name in ANSWER])
     return new, len(rows) - new
 
 
@@ -114,22 +127,29 @@ def prune_journals(folder: Path, older_than_days: float | None = None, failures_
 def _checked_lines(source: Path) -> Iterator[dict[str, Any]]:
     from evenly.llm.engine.endpoint import content_key
 
-    with source.open(encoding="utf-8") as lines:
+    with source.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             where = f"{source}, line {number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"{where} is not JSON ({error}); is this a file of `evenly llm journal`?"
                 ) from error
-            wanted = {*_NAMES, "base_url", "model", "request"}
+            wanted = {*ANSWER, "base_url", "model", "request"} - _OPTIONAL.keys()
             if not isinstance(row, dict) or not wanted <= row.keys() or row["request"] is None:
                 raise DataError(
                     f"{where} is no exported answer: it needs the keys {', '.join(sorted(wanted))}."
                 )
             if content_key(row["request"])[0] != row["key"]:
                 raise DataError(f"{where}: the key does not belong to the request; export the journal again.")
+            row = _OPTIONAL | row
+            for name, kind in ANSWER.items():
+                value, kinds = row[name], int | float if kind is float else kind
+                if not isinstance(value, kinds) and not (name == "failure" and value is None):
+                    raise DataError(f"{where}: {name} is {str(value)[:40]!r}, which is no {kind.__name__}.")
+                if isinstance(value, int) and not 0 <= value <= MOST_TOKENS:
+                    raise DataError(f"{where}: {name} is {str(value)[:40]}, which cannot be.")
             yield row
 
 
@@ -152,9 +172,193 @@ def _summary(path: Path) -> JournalSummary:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, timeout=60.0)) as db:
-        try:
+    try:
+        with closing(sqlite3.connect(path, timeout=60.0)) as db:
             db.execute("SELECT name FROM meta LIMIT 1")
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is not a journal ({error}); move it out of the folder.") from error
-        yield db
+    except sqlite3.DatabaseError as error:
+        remedy = "`evenly llm repair` saves what is whole in it, or move it out of the folder."
+        raise DataError(f"{path} is not a journal ({error}); {remedy}") from error
+    try:
+        with closing(connected(path)) as db:
+            yield db
+    except (sqlite3.Error, TypeError, ValueError, KeyError, OverflowError) as error:
+        raise damage(path, error) from error
+
+
+# --- repair -----------------------------------------------------------------------------------------------
+#
+# A row is found by its own first bytes, wherever a damaged page still holds it: the length of its header
+# (NULL for the number of a call), and that its first value is a text of 64 characters. What is found
+# proves itself: an answer by its checksum, a request by its key, which is its digest.
+
+_HEADER = re.compile(rb"(?=[\x04-\x40]\x00?\x81\x0d)")
+_HEX = re.compile("[0-9a-f]{64}")
+
+
+def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | None]]:
+    """Put a sound journal with every whole answer in the place of each damaged one.
+
+    Yields
+    ------
+    tuple
+        The journal, how many answers it holds now (None: it was sound), and where the damaged file is kept.
+
+    Raises
+    ------
+    DataError
+        When a damaged journal is in use, or holds nothing that is whole; it is left as it is.
+    """
+    for path in sorted(folder.glob("*.sqlite")):
+        if _is_sound(path):
+            yield path, None, None
+            continue
+        answers, requests, calls = _whole_rows(path)
+        if not answers and not calls:
+            raise DataError(f"{path} holds no whole answer; move it out of the folder.")
+        about: dict[str, Any] = next((json.loads(content) for content in requests.values()), {})
+        names = {
+            "base_url": str(about.get("endpoint", "")),
+            "model": str(about.get("model", "")),
+            "version": "2",
+        }
+        rescued = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with closing(connected(rescued)) as db:
+                names |= dict(_still_readable(path, "SELECT name, value FROM meta", 2))
+                batches = _still_readable(path, "SELECT name, id, state, created, slots FROM batches", 5)
+                db.execute("BEGIN")
+                db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", names.items())
+                db.executemany("INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)", batches)
+                db.executemany("INSERT INTO requests VALUES (?, ?)", requests.items())
+                count = sum(_insert(db, row) for row in answers)
+                marks = ", ".join("?" * 10)
+                db.executemany(f"INSERT INTO calls VALUES (NULL, {marks})", sorted(calls))
+                db.execute("COMMIT")
+            kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            for end in ("", "-wal"):
+                if (file := Path(f"{path}{end}")).exists():
+                    file.rename(f"{kept}{end}")
+            Path(f"{path}-shm").unlink(missing_ok=True)
+            rescued.rename(path)
+        except sqlite3.Error as error:
+            raise damage(path, error) from error
+        finally:
+            for end in ("", "-wal", "-shm"):
+                Path(f"{rescued}{end}").unlink(missing_ok=True)
+        yield path, count, kept
+
+
+def _is_sound(path: Path) -> bool:
+    owners = _still_readable(path, "SELECT host, pid, born, beat FROM owners", 4)
+    try:
+        with closing(connected(path)) as db:
+            wrong = f"SELECT 1 FROM answers WHERE checksum IS NOT checksum({ANSWER_COLUMNS}) LIMIT 1"
+            if (
+                db.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+                and not db.execute(wrong).fetchone()
+            ):
+                return True
+    except sqlite3.Error:
+        pass
+    for host, pid, born, beat in owners:
+        if (
+            isinstance(pid, int)
+            and 0 < pid < 2**31
+            and isinstance(beat, float)
+            and is_alive(host, pid, born, beat)
+        ):
+            raise DataError(f"{path} is damaged, and process {pid} uses it: end that, then repair.")
+    return False
+
+
+def _still_readable(path: Path, query: str, width: int) -> list[tuple[Any, ...]]:
+    """Rows of a small table as far as they can be read."""
+    rows: list[tuple[Any, ...]] = []
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
+        rows.extend(row for row in db.execute(query) if len(row) == width and None not in row[:1])
+    return rows
+
+
+def _whole_rows(path: Path) -> tuple[list[Sequence[Any]], dict[str, str], set[tuple[Any, ...]]]:
+    """Every whole answer, request and call in the bytes of a journal and of its log."""
+    answers: dict[tuple[Any, ...], Sequence[Any]] = {}
+    requests: dict[str, str] = {}
+    calls: set[tuple[Any, ...]] = set()
+    for row in _records(path):
+        if len(row) in (len(ANSWER) + 1, len(ANSWER) - len(_OPTIONAL)):
+            *values, check = row if len(row) > len(ANSWER) else (*row, *_OPTIONAL.values(), None)
+            for place in (4, 5, 12):  # SQLite keeps whole numbers of these columns as integers
+                values[place] = float(values[place]) if isinstance(values[place], int) else values[place]
+            fits = (isinstance(v, kind) or v is None for v, kind in zip(values, ANSWER.values(), strict=True))
+            if check == checksum(*values) or (check is None and all(fits) and _HEX.fullmatch(values[0])):
+                answers.setdefault(tuple(values[:3]), values)
+        elif len(row) == 2 and isinstance(row[1], str):
+            if hashlib.sha256(row[1].encode()).hexdigest() == row[0]:
+                requests[row[0]] = row[1]
+        elif len(row) in (9, 11) and isinstance(row[1], str) and _HEX.fullmatch(row[1]):
+            call = (*row[1:], 0, 0)[:10]
+            counts = (*call[1:3], *call[5:])
+            if all(isinstance(n, int) and 0 <= n <= MOST_TOKENS for n in counts) and isinstance(call[4], str):
+                calls.add((*call[:3], float(call[3] or 0), *call[4:]))
+    return list(answers.values()), requests, calls
+
+
+def _records(path: Path) -> Iterator[list[Any]]:
+    """Whatever reads as a row that begins with a key, in the file as it is and as its log has changed it."""
+    main, log = path.read_bytes(), Path(f"{path}-wal")
+    size = int.from_bytes(main[16:18], "big")
+    size = size if size in (512, 1024, 2048, 4096, 8192, 16384, 32768) else 4096
+    pages = {at // size + 1: main[at : at + size] for at in range(0, len(main), size)}
+    changes = log.read_bytes() if log.exists() else b""
+    frames = [changes[at : at + 24 + size] for at in range(32, len(changes), 24 + size)]
+    # Frames of an earlier log stand behind those of the present one, whose salt the log's head names.
+    frames.sort(key=lambda frame: frame[8:16] == changes[16:24])
+    changed = pages | {int.from_bytes(frame[:4], "big"): frame[24:] for frame in frames}
+    for view in (changed, pages) if frames else (pages,):
+        for page in view.values():
+            for match in _HEADER.finditer(page):
+                with suppress(IndexError, ValueError, struct.error):
+                    yield _record(page, match.start(), view, size)
+
+
+def _record(page: bytes, at: int, view: Mapping[int, bytes], size: int) -> list[Any]:
+    """The row whose header begins at `at`, and goes on in overflow pages (sqlite.org/fileformat2.html)."""
+    kinds, place = [], at + 1
+    while place < at + page[at]:
+        kind = 0
+        while True:
+            byte = page[place]
+            kind, place = kind << 7 | byte & 0x7F, place + 1
+            if byte < 0x80:
+                break
+        kinds.append(kind)
+    lengths = [(kind - 12) // 2 if kind > 11 else (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)[kind] for kind in kinds]
+    total, most, least = page[at] + sum(lengths), size - 35, (size - 12) * 32 // 255 - 23
+    local = least + (total - least) % (size - 4)
+    local = total if total <= most else local if local <= most else least
+    payload = page[at : at + local]
+    following = int.from_bytes(page[at + local : at + local + 4], "big")
+    while len(payload) < total:
+        if following not in view:
+            raise ValueError
+        payload += view[following][4 : 4 + total - len(payload)]
+        following = int.from_bytes(view[following][:4], "big")
+    values: list[Any] = []
+    start = page[at]
+    for kind, length in zip(kinds, lengths, strict=True):
+        part = payload[start : start + length]
+        start += length
+        if kind > 11:
+            values.append(part.decode("utf-8") if kind % 2 else part)
+        elif kind == 7:
+            values.append(struct.unpack(">d", part)[0])
+        else:
+            values.append(
+                None if kind == 0 else kind - 8 if kind > 7 else int.from_bytes(part, "big", signed=True)
+            )
+    return values
+
+
+def _insert(db: sqlite3.Connection, row: Sequence[Any]) -> int:
+    """Put an answer into a journal, with its checksum; 0 where there is one already."""
+    return db.execute(INSERT_ANSWER, entry_of(row).values(Slot(*row[:3]), row[4])).rowcount

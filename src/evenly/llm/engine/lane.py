@@ -6,6 +6,7 @@ Which endpoint is asked, and what is done with an answer, is the engine's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -29,14 +30,18 @@ from evenly.llm.engine.messages import (
 )
 from evenly.llm.engine.transport import Reply, Transport, failure_kind, failure_of, failure_sentence
 
+logger = logging.getLogger(__name__)
+
 #: The pause before a retry is drawn evenly below a bound that doubles from .5 to 30 seconds (full jitter).
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 #: A server that wants to be left alone for longer than this is given up for this request.
 LONGEST_WAIT = 600.0
 #: A 429 is no fault of the request: so many of them count as one attempt.
 REJECTIONS_PER_ATTEMPT = 8
-#: So many authentication or quota errors in a row, and nothing more is sent.
+#: So many refusals of the key, the account or the place in a row, and nothing more is sent.
 DENIALS = 3
+#: So many requests that only went through without a schema, after complaints that named no reason.
+UNNAMED = 3
 #: So many requests that spent all their attempts without an answer to anyone in between.
 GIVEN_UP = 3
 _ERRORS = {
@@ -131,6 +136,7 @@ class Question:
             self.request.tag,
             seconds,
             self.prompt_guess,
+            reply.model,
         )
 
 
@@ -151,6 +157,9 @@ class _Trial:
     sent: int = 0
     failed: int = 0
     rejected: int = 0
+    #: What this question alone is asked in after a complaint, and whether that named what to drop.
+    dialect: Dialect | None = None
+    named: bool = True
 
     @property
     def attempts(self) -> int:
@@ -178,6 +187,8 @@ class Lane:
         self._budget = budget
         self._statistics = statistics
         self._dialect = Dialect.from_text(journal.fact("dialect"))
+        self._unnamed = 0
+        self._served = [name for name in (journal.fact("served") or "").split("\n") if name]
         self._in_process: dict[Slot, asyncio.Event] = {}
 
     def journalled(self, question: Question) -> Answer | None:
@@ -185,10 +196,9 @@ class Lane:
         entry = self.journal.find(question.slot)
         if entry is None:
             return None
-        calls, prompt, completion = self.journal.spent(question.slot)
         # An imported answer has no calls of ours; it still counts with what it cost those who paid.
-        paid = Usage(prompt, completion) if calls else entry.usage
-        self._budget.spend(self.endpoint.model, paid, max(calls, 1))
+        for usage in self.journal.spent(question.slot) or [entry.usage]:
+            self._budget.spend(self.endpoint.model, usage)
         return self._answer(entry, attempts=0)
 
     async def ask(self, question: Question) -> Answer:
@@ -269,6 +279,8 @@ class Lane:
         self, question: Question, trial: _Trial, ticket: Ticket, reservation: Reservation
     ) -> Answer | Setback:
         dialect = self._dialect
+        if trial.dialect is not None:
+            dialect = dialect.below(trial.dialect)
         body = self.endpoint.body(question.content, question.slot.ordinal, question.slot.ask, dialect)
         statistics, began = self._statistics, time.monotonic()
         trial.sent += 1
@@ -286,15 +298,41 @@ class Lane:
         if reply.status == 200 and reply.broken is None:
             self.circuit.succeeded()
             self.admission.accepted(ticket, usage.total if usage else None)
-            self.admission.learn(reply.headers)
+            self.admission.learn(reply.headers, ticket)
+            self._learn(reply, trial, dialect, "response_format" in body)
             entry = question.entry(reply, time.monotonic() - began)
             self.journal.record(question.slot, question.canonical, entry)
             await self.journal.durable()
             return self._answer(entry, trial.sent)
-        return self._after_failure(question, trial, ticket, reply, dialect)
+        self.journal.rest(question.slot)
+        return self._after_failure(question, trial, ticket, reply, dialect, body)
+
+    def _learn(self, reply: Reply, trial: _Trial, dialect: Dialect, structured: bool) -> None:
+        """Keep what the server understood in the place of what it refused, and what it calls its model."""
+        if trial.dialect is not None:
+            self._unnamed += not trial.named
+            if dialect != self._dialect and (trial.named or self._unnamed >= UNNAMED):
+                self._dialect = dialect
+                self.journal.learn("dialect", dialect.as_text())
+        elif structured:
+            self._unnamed = 0
+        if reply.model and reply.model not in self._served:
+            if self._served:
+                names = (self.endpoint.base_url, self.endpoint.model, reply.model, self._served[-1])
+                logger.warning(
+                    "%s answers for %s as %s now; earlier answers in the journal are from %s.", *names
+                )
+            self._served.append(reply.model)
+            self.journal.learn("served", "\n".join(self._served[-20:]))
 
     def _after_failure(
-        self, question: Question, trial: _Trial, ticket: Ticket, reply: Reply, dialect: Dialect
+        self,
+        question: Question,
+        trial: _Trial,
+        ticket: Ticket,
+        reply: Reply,
+        dialect: Dialect,
+        body: dict[str, Any],
     ) -> Answer | Setback:
         kind = failure_kind(reply)
         wait = retry_after_seconds(reply.headers, time.time())
@@ -302,17 +340,16 @@ class Lane:
             self.admission.rejected(ticket, wait)
         else:
             self.admission.leave(ticket)
-        self.admission.learn(reply.headers)
-        if kind in ("auth", "quota"):
+        self.admission.learn(reply.headers, ticket)
+        if kind in ("auth", "quota", "region"):
             self.circuit.denied(kind, reply)
         elif kind == "bad_request":
-            if dialect == self._dialect and reply.status in (400, 422, 501):
-                structured = question.request.schema is not None
-                lower = dialect.lowered(reply.complaint, structured, self._settings.stream)
-                if lower is not None:
-                    self._dialect = lower
-                    self.journal.learn("dialect", lower.as_text())
-            if dialect != self._dialect:  # found out by this request, or by another in the meantime
+            own = bool(self.endpoint.own(question.content))
+            words = f"{reply.complaint} {reply.code}"
+            lower = dialect.lowered(words, body, own) if reply.status in (400, 422, 501) else None
+            if lower is not None:
+                trial.dialect, named = lower
+                trial.named = trial.named and named
                 return Setback("dialect", reply)
         else:
             trial.rejected += kind == "rate_limited"
@@ -338,8 +375,9 @@ class Lane:
         return usage
 
     def _unseen(self, question: Question, reservation: Reservation, outcome: str) -> None:
-        self._budget.settle(reservation, self.endpoint.model, question.worst)
-        self._statistics.uncertain(question.worst)
+        likely = self.journal.likely(question.worst)
+        self._budget.settle(reservation, self.endpoint.model, likely, unseen=True)
+        self._statistics.uncertain(likely)
         self.journal.record_call(question.slot, outcome, question.worst)
 
     def _answer(self, entry: Entry, attempts: int) -> Answer:
@@ -354,6 +392,7 @@ class Lane:
             failure,
             error,
             from_journal=attempts == 0,
+            served=entry.served,
         )
 
     def _failure(self, kind: FailureKind, error: str, attempts: int) -> Answer:

@@ -14,6 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from evenly.errors import EvenlyError
@@ -32,28 +33,45 @@ class Ticket:
 
 
 class Rate:
-    """Even spacing of requests: at most `per_minute` in any 60 seconds, without bursts."""
+    """Requests evenly spaced, or in bursts where the server allows them: `per_minute` in any 60 seconds."""
 
     def __init__(self, per_minute: float) -> None:
         self.per_minute = per_minute
         self.free_at = 0.0
+        self._sent: deque[float] = deque(maxlen=max(1, int(per_minute)))
 
     def take(self, now: float) -> None:
         """One request leaves at `now`. A timer that rang late is caught up with, by one request at most."""
         gap = 60.0 / self.per_minute
         self.free_at = max(self.free_at, now - gap) + gap
+        self._sent.append(now)
+
+    def wait(self, now: float, burst: bool) -> float:
+        """Seconds until the next may leave; with `burst` only the whole minute counts."""
+        if not burst:
+            return self.free_at - now
+        full = len(self._sent) == self._sent.maxlen
+        return min(self.free_at - now, self._sent[0] + 60.0 - now if full else 0.0)
 
 
 class TokenWindow:
-    """At most `per_minute` tokens in any 60 seconds, kept as a sixth of them in any ten."""
+    """At most `per_minute` tokens in any 60 seconds, kept as a sixth of them in any ten but for bursts."""
 
     def __init__(self, per_minute: float) -> None:
         self.per_minute = per_minute
         self._sent: deque[Ticket] = deque()
+        self._uneven_until = 0.0
 
-    def wait(self, now: float, tokens: float) -> float:
+    def wait(self, now: float, tokens: float, burst: bool = False) -> float:
         """Seconds until `tokens` may leave; a request too large for a window waits for a longer one."""
-        span = max(_TOKEN_WINDOW, 60.0 * tokens / self.per_minute)
+        if burst:
+            self._uneven_until = now + 60.0
+            return self._window_wait(now, tokens, 60.0)
+        uneven = self._window_wait(now, tokens, 60.0) if now < self._uneven_until else 0.0
+        return max(uneven, self._window_wait(now, tokens, _TOKEN_WINDOW))
+
+    def _window_wait(self, now: float, tokens: float, span: float) -> float:
+        span = max(span, 60.0 * tokens / self.per_minute)
         room = max(self.per_minute * span / 60.0, tokens)
         self._forget(now - max(span, 60.0))
         total, wait = tokens, 0.0
@@ -146,6 +164,8 @@ class Admission:
         self._issued = 0
         self._closed = False
         self._paused_until = 0.0
+        # What the server says that it takes at once, less what has left since: requests and tokens.
+        self._spare_requests = self._spare_tokens = 0.0
         # Capacity: the level above which rejections were seen, and when to look again.
         self._ceiling: int | None = None
         self._step = 1
@@ -207,6 +227,8 @@ class Admission:
             self._issued += 1
             ticket = Ticket(self._issued, tokens, now)
             self.in_flight += 1
+            self._spare_requests -= 1
+            self._spare_tokens -= tokens
             for rate in (self._told, self.learned):
                 if rate is not None:
                     rate.take(now)
@@ -216,11 +238,12 @@ class Admission:
 
     def _wait(self, now: float, tokens: float) -> float:
         wait = self._paused_until - now
-        for rate in (self._told, self.learned):
-            if rate is not None:
-                wait = max(wait, rate.free_at - now)
+        if self._told is not None:
+            wait = max(wait, self._told.wait(now, self._spare_requests >= 1))
+        if self.learned is not None:
+            wait = max(wait, self.learned.free_at - now)
         if self._tokens is not None:
-            wait = max(wait, self._tokens.wait(now, tokens))
+            wait = max(wait, self._tokens.wait(now, tokens, self._spare_tokens >= tokens))
         return wait
 
     def _wake_in(self, seconds: float) -> None:
@@ -335,11 +358,19 @@ class Admission:
             if now - self._last_rejection > 30.0:
                 self.learned = None
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take the pace from `x-ratelimit-*` headers once little is left: what refills, over its time."""
+    def learn(self, headers: Mapping[str, str], ticket: Ticket) -> None:
+        """Take bursts from `x-ratelimit-*` headers, and the pace once little is left: what refills, over its
+        time.
+        """
+        since = self._issued - ticket.number
+        if "x-ratelimit-remaining-tokens" in headers:
+            with suppress(ValueError):
+                left = float(headers["x-ratelimit-remaining-tokens"])
+                self._spare_tokens = left - since * ticket.tokens
         try:
-            limit = float(headers["x-ratelimit-limit-requests"])
             remaining = float(headers["x-ratelimit-remaining-requests"])
+            self._spare_requests = remaining - since
+            limit = float(headers["x-ratelimit-limit-requests"])
             reset = seconds_of(headers["x-ratelimit-reset-requests"])
         except (KeyError, ValueError):
             return

@@ -18,6 +18,7 @@ FailureKind = Literal[
     "bad_request",  # the server will not take this request
     "auth",  # wrong or missing key
     "quota",  # the account has nothing left
+    "region",  # not served where this machine is
     "rate_limited",  # 429 to the end
     "server",  # 5xx to the end
     "timeout",
@@ -30,7 +31,7 @@ FailureKind = Literal[
 PAID: frozenset[str] = frozenset({"refusal", "empty", "truncated"})
 #: Failures of the way there and back: a result must not depend on them.
 OUTAGE: frozenset[str] = frozenset(
-    {"auth", "quota", "rate_limited", "server", "timeout", "connection", "malformed", "stopped"}
+    {"auth", "quota", "region", "rate_limited", "server", "timeout", "connection", "malformed", "stopped"}
 )
 #: What a stage says after an outage.
 GO_ON = "Answers so far are in the journal; once this is mended, the same command goes on from there."
@@ -69,11 +70,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a call cost. `exact` is False where the server did not say and they were guessed."""
+    """Tokens that a call cost. `exact` is False where the server did not say and they were guessed.
+
+    `cached_tokens` of the prompt were read from the server's cache; `batch` says that batch mode carried it.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     exact: bool = True
+    cached_tokens: int = 0
+    batch: bool = False
 
     @property
     def total(self) -> int:
@@ -88,7 +94,8 @@ NO_USAGE = Usage(0, 0)
 class Answer:
     """What came back. `failure` is None for a good answer; `error` then says in a sentence what went wrong.
 
-    `attempts` counts the HTTP requests this answer took in this run, 0 where it came from the journal.
+    `attempts` counts the HTTP requests this answer took in this run, 0 where it came from the journal;
+    `served` is the model that the server itself names, empty where it names none.
     """
 
     text: str
@@ -99,6 +106,7 @@ class Answer:
     failure: FailureKind | None = None
     error: str | None = None
     from_journal: bool = False
+    served: str = ""
 
     @property
     def ok(self) -> bool:

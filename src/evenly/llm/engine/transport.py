@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import aiohttp
 
@@ -19,19 +21,38 @@ from evenly.llm.engine.endpoint import Endpoint
 from evenly.llm.engine.messages import FailureKind, Usage
 from evenly.params.llm import is_loopback
 
-_QUOTA_WORDS = (
-    "insufficient_quota",
-    "exceeded your current quota",
-    "billing_hard_limit",
-    "insufficient balance",
+#: An account without money or quota, in the words and codes of many servers; not where `_PACE` says 'later'.
+_QUOTA = re.compile(
+    r"quota|insufficient.{0,12}(balance|fund|credit)|(balance|credits?) (is |are )?(too low|insuffic|exhaust)"
+    r"|(out of|not enough|no) (credit|fund|balance)|credit.?balance|billing|payment.?required|arrear|overdue"
+    r"|配额|配額|额度|額度|(余额|餘額).{0,6}(不足|用尽|用盡|耗尽|为|為)|欠费|欠費|充值|儲值|残高|残額"
+    r"|クレジット|利用枠|割り当て|잔액|잔고|할당량|크레딧|한도 초과|guthaben|kontingent|solde|cr[ée]dit(s|o) "
+    r"|saldo|cuota|cota |fondos|недостаточно средств|баланс|квот|bakiye|kota|số dư|hạn mức|środk|رصيد|โควต้า",
+    re.I,
 )
+_PACE = re.compile(
+    r"per.?(minute|second)|rate.?limit|too.?many|\b[rt]pm\b|(retry|try again) in|每分|每秒|频率|频繁|頻繁"
+    r"|速率|稍后|稍後|レート|毎分|분당|(pro|par|por|al|в) min|в минуту",
+    re.I,
+)
+_REGION = re.compile(
+    r"(country|region|territory|location).{0,40}(not|un)[ _-]?(be )?(supported|available|allowed|served)"
+    r"|unsupported.{0,3}(country|region|location)|not (available|supported) in your"
+    r"|(地区|地區|区域|區域|国家|國家).{0,12}不(支持|可用|提供)|不(支持|提供).{0,8}(地区|地區|区域|區域|国家|國家)",
+    re.I,
+)
+_KEY = re.compile(r"(api|access).?key|unauthori[sz]ed|authenticat|密钥|密鑰|令牌", re.I)
+_FAULTY = re.compile(r"(invalid|bad).?(request|param|arg)|context.?len|not.?(found|exist)|unsupported", re.I)
 #: More than this of one reply is not read: something is wrong on the other side.
 LARGEST_REPLY = 256 * 2**20
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _JSON = {"Content-Type": "application/json"}
 
-Broken = Literal["connect", "cut", "timeout", "malformed"]
+#: No request has cost more tokens: a larger number is no usage.
+MOST_TOKENS = 10**8
+
+Broken = Literal["connect", "cut", "timeout", "malformed", "encoding", "error"]
 
 
 @dataclass(slots=True)
@@ -39,8 +60,9 @@ class Reply:
     """How a request ended: an HTTP status with what was in the body, or how it broke.
 
     `broken` is `connect` when nothing was sent, `cut` and `timeout` when the server may have worked for
-    nothing, and `malformed` for a 200 that is no chat completion. `usage` is what the server said it cost,
-    whatever the status.
+    nothing, `malformed` for a 200 that is no chat completion, `encoding` for one that cannot be decoded, and
+    `error` for one that holds an error instead. `usage` is what the server said it cost, whatever the status;
+    `model` what it calls its model, and `code` the codes of its error.
     """
 
     status: int | None
@@ -51,12 +73,16 @@ class Reply:
     usage: Usage | None = None
     broken: Broken | None = None
     complaint: str = ""
+    model: str = ""
+    code: str = ""
 
     @property
     def maybe_paid(self) -> bool:
         """Whether the server may have billed this without telling us."""
         return self.usage is None and (
-            self.broken in ("cut", "timeout", "malformed") or (self.status == 200 and self.broken is None)
+            self.broken in ("cut", "timeout", "malformed", "encoding")
+            or (self.broken == "error" and bool(self.text))
+            or (self.status == 200 and self.broken is None)
         )
 
 
@@ -71,7 +97,7 @@ class Transport:
         timeout = aiohttp.ClientTimeout(
             total=s.total_seconds, connect=None, sock_connect=s.connect_seconds, sock_read=s.silence_seconds
         )
-        headers = {"Accept-Encoding": "gzip, deflate"}
+        headers = {"Accept-Encoding": "gzip"}
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key}"
         self._session = aiohttp.ClientSession(
@@ -80,7 +106,7 @@ class Transport:
             headers=headers,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,
+            auto_decompress=False,
         )
 
     async def __aenter__(self) -> Transport:
@@ -104,13 +130,24 @@ class Transport:
                 allow_redirects=False,
             ) as response:
                 status, headers = response.status, response.headers
+                encoding = headers.get("Content-Encoding", "").strip().lower()
+                decode: Callable[[bytes], bytes] = bytes
+                if encoding in ("gzip", "x-gzip", "deflate"):
+                    decode = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
+                elif encoding not in ("", "identity"):
+                    return Reply(
+                        status, headers, broken="encoding" if status == 200 else None, complaint=encoding
+                    )
                 streaming = bool(body.get("stream")) and "event-stream" in headers.get("Content-Type", "")
                 if status == 200 and streaming:
-                    return await self._read_stream(response)
+                    return await self._read_stream(response, decode)
                 async for chunk in response.content.iter_any():
-                    got += chunk
+                    got += decode(chunk)
                     if len(got) > LARGEST_REPLY:
                         return Reply(status, headers, broken="malformed", complaint="The reply has no end.")
+        except zlib.error:
+            broken: Broken | None = "encoding" if status == 200 else None
+            return Reply(status, headers, broken=broken, complaint=encoding)
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
             kind: Broken = "connect" if connecting else "timeout"
@@ -123,11 +160,11 @@ class Transport:
             )
         return read_completion(status, headers, bytes(got), self._key)
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> Reply:
+    async def _read_stream(self, response: aiohttp.ClientResponse, decode: Callable[[bytes], bytes]) -> Reply:
         """Server-sent events, put together; a stream that ends before it says so is `cut`."""
         parts: list[str] = []
         finish: str | None = None
-        refusal = ""
+        refusal = model = ""
         usage: Usage | None = None
         done = False
         broken: Broken | None = None
@@ -135,8 +172,9 @@ class Transport:
         size = 0
         try:
             async for chunk in response.content.iter_any():
-                size += len(chunk)
-                *lines, pending = (pending + chunk).split(b"\n")
+                data = decode(chunk)
+                size += len(data)
+                *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
                     if not line.startswith(b"data:"):
                         continue
@@ -145,7 +183,10 @@ class Transport:
                         done = True
                         continue
                     event = json.loads(data)
+                    if (fault := _fault(event)) is not None:
+                        return _failed(200, response.headers, fault, usage, self._key, "".join(parts))
                     usage = _usage(event) or usage
+                    model = event.get("model") or model
                     for choice in event.get("choices") or ():
                         delta = choice.get("delta") or {}
                         parts.append(_text_of(delta.get("content")))
@@ -158,7 +199,9 @@ class Transport:
             broken = "timeout"
         except (aiohttp.ClientError, OSError):
             broken = "cut"
-        except (ValueError, AttributeError, TypeError):
+        except zlib.error:
+            broken = "encoding"
+        except (ValueError, AttributeError, TypeError, RecursionError):
             broken = "malformed"
         if broken is None and not done and finish is None:
             broken = "cut"
@@ -166,7 +209,7 @@ class Transport:
             return Reply(
                 None, response.headers, usage=usage, broken=broken, complaint="The stream broke off."
             )
-        return _completed(response.status, response.headers, "".join(parts), finish, refusal, usage)
+        return _completed(response.status, response.headers, "".join(parts), finish, refusal, usage, model)
 
 
 def read_completion(status: int, headers: Mapping[str, str], got: bytes, key: str | None = None) -> Reply:
@@ -176,20 +219,73 @@ def read_completion(status: int, headers: Mapping[str, str], got: bytes, key: st
     except (ValueError, RecursionError):
         content = None
     usage = _usage(content) if isinstance(content, dict) else _usage_within(got)
+    fault = _fault(content, status)
+    if fault is not None:
+        return _failed(status, headers, fault, usage, key)
     if status != 200:
-        return Reply(
-            status, headers, usage=usage, complaint=hidden(got[:4000].decode("utf-8", "replace"), key)
-        )
+        return Reply(status, headers, usage=usage, complaint=_prose(got, key))
     try:
         choice = content["choices"][0]
         message = choice["message"]
         text, finish, refusal = message.get("content"), choice.get("finish_reason"), message.get("refusal")
     except (TypeError, KeyError, IndexError, AttributeError):
-        short = hidden(got[:200].decode("utf-8", "replace"), key)
-        return Reply(
-            status, headers, usage=usage, broken="malformed", complaint=f"No chat completion: {short}"
-        )
-    return _completed(status, headers, _text_of(text), finish, refusal, usage)
+        complaint = f"No chat completion: {_prose(got[:200], key)}"
+        return Reply(status, headers, usage=usage, broken="malformed", complaint=complaint)
+    return _completed(status, headers, _text_of(text), finish, refusal, usage, content.get("model"))
+
+
+def _prose(got: bytes, key: str | None) -> str:
+    """What stands in a body, without the tags of a page."""
+    return hidden(re.sub(r"<[^<>]*>", " ", got[:4000].decode("utf-8", "replace")), key)
+
+
+def _fault(content: Any, status: int = 200) -> Mapping[str, Any] | None:
+    """The error object of a reply in the forms that servers give it; None where there is none."""
+    if isinstance(content, list) and content:
+        content = content[0]
+    if not isinstance(content, dict):
+        return None
+    error, choices = content.get("error"), content.get("choices")
+    if not error and isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        error = choices[0].get("error")
+    told = content.get("base_resp")
+    if not error and isinstance(told, dict) and told.get("status_code"):
+        error = told
+    if (
+        not error
+        and not choices
+        and (status != 200 or "error" in (content.get("object"), content.get("type")))
+    ):
+        error = content
+    if not error and not choices and content.get("code") and (content.get("message") or content.get("msg")):
+        error = content
+    return error if isinstance(error, dict) else {"message": error} if error else None
+
+
+def _failed(
+    status: int,
+    headers: Mapping[str, str],
+    error: Mapping[str, Any],
+    usage: Usage | None,
+    key: str | None,
+    text: str = "",
+) -> Reply:
+    """The reply that an error object makes; one in a reply of status 200 may name another status."""
+    values = [error.get(name) for name in ("message", "msg", "detail", "error_msg", "status_msg")]
+    message = next((value for value in values if value), error)
+    sentence = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+    codes = (error.get(name) for name in ("code", "type", "status", "status_code", "param"))
+    code = " ".join(str(one)[:100] for one in codes if one and isinstance(one, str | int))
+    number = error.get("code")
+    broken: Broken | None = None
+    if status == 200:
+        broken, status = "error", 0
+        if str(number).isascii() and str(number).isdigit() and 400 <= int(str(number)[:9]) < 600:
+            status = int(number)  # type: ignore[arg-type]
+    complaint = hidden(_storable(sentence[:4000]), key)
+    return Reply(
+        status or None, headers, text, usage=usage, broken=broken, complaint=complaint, code=hidden(code, key)
+    )
 
 
 def failure_of(reply: Reply) -> FailureKind | None:
@@ -203,12 +299,23 @@ def failure_of(reply: Reply) -> FailureKind | None:
 
 def failure_kind(reply: Reply) -> FailureKind:
     """What a reply that is no answer means."""
-    if reply.broken is not None:
-        return reply.broken if reply.broken in ("timeout", "malformed") else "connection"
-    status, complaint = reply.status or 0, reply.complaint.lower()
-    if status == 402 or (status in (403, 429) and any(word in complaint for word in _QUOTA_WORDS)):
+    if reply.broken in ("timeout", "malformed"):
+        return reply.broken
+    if reply.broken in ("connect", "cut"):
+        return "connection"
+    if reply.broken == "encoding":
+        return "bad_request"
+    words = f"{reply.code} {reply.complaint}"
+    status = reply.status or 0
+    if status == 0:  # an error in a reply of status 200
+        guesses = ((429, _PACE), (401, _KEY), (400, _FAULTY))
+        status = next((number for number, pattern in guesses if pattern.search(words)), 500)
+    broke = _QUOTA.search(reply.code) or (_QUOTA.search(words[:300]) and not _PACE.search(words))
+    if status == 402 or (broke and status in (400, 401, 403, 429, 500)):
         return "quota"
-    if status in (401, 403):
+    if status == 451 or (status in (400, 401, 403, 404) and _REGION.search(words)):
+        return "region"
+    if status in (401, 403) or (status == 400 and _KEY.search(words)):
         return "auth"
     if status == 429:
         return "rate_limited"
@@ -219,12 +326,15 @@ def failure_kind(reply: Reply) -> FailureKind:
 
 def failure_sentence(endpoint: Endpoint, kind: FailureKind, reply: Reply) -> str:
     """What happened at this endpoint and what to do about it."""
-    complaint = " ".join(reply.complaint.split())[:300]
-    quoted = f" It said: {complaint}" if complaint else ""
+    words = " ".join(f"{reply.complaint} {f'[{reply.code}]' if reply.code else ''}".split())[:300]
+    said = "It said in a reply of status 200:" if reply.broken == "error" else "It said:"
+    quoted = f" {said} {words}" if words else ""
     status = f" ({reply.status})" if reply.status else ""
     what = {
         "auth": f"refuses the key{status}; check the variable that llm.key_variable names.",
         "quota": f"says that the account has no quota left{status}; top it up or set llm.fallbacks.",
+        "region": f"does not serve the place where this machine is{status}; use a proxy (HTTPS_PROXY), an "
+        "endpoint of your region, or llm.fallbacks.",
         "rate_limited": f"turns requests away{status}; lower llm.concurrency or requests_per_minute.",
         "server": f"keeps failing{status}; look at the server, or set llm.fallbacks.",
         "timeout": "does not answer in time; raise llm.silence_seconds, or look at the server.",
@@ -232,18 +342,44 @@ def failure_sentence(endpoint: Endpoint, kind: FailureKind, reply: Reply) -> str
         "malformed": "answers with something that is no chat completion; is llm.base_url right?",
         "bad_request": f"refuses the request{status}; check llm.model, llm.extra_body and the prompt.",
     }[kind]
+    set_here = [
+        name
+        for name in ("temperature", "top_p", "seed", "max_tokens")
+        if name in words and name in endpoint.defaults.model_fields_set
+    ]
+    location = reply.headers.get("Location", "") if 300 <= (reply.status or 0) < 400 else ""
+    if reply.broken == "encoding":
+        what = f"sends a reply in an encoding that was not asked for or is damaged ({words[:40]}); switch "
+        what, quoted = what + "compression off at the server, or at the proxy before it.", ""
+    elif location:
+        target = hidden(urljoin(f"{endpoint.base_url}/", location), endpoint.key).removesuffix(
+            "/chat/completions"
+        )
+        what, quoted = f"redirects{status} to {target[:300]}; set llm.base_url to where it should lead.", ""
+    elif kind == "bad_request" and set_here:
+        what = f"refuses the request{status}; change llm.{set_here[0]} in params.yaml, or leave it out."
     return f"{endpoint.base_url} ({endpoint.model}) {what}{quoted}"
 
 
 def _completed(
-    status: int, headers: Mapping[str, str], text: str, finish: object, refusal: object, usage: Usage | None
+    status: int,
+    headers: Mapping[str, str],
+    text: str,
+    finish: object,
+    refusal: object,
+    usage: Usage | None,
+    model: object,
 ) -> Reply:
     refused = bool(refusal) or finish == "content_filter"
     if refused and not text:
         text = str(refusal or "")
-    # A lone surrogate is legal JSON but no text: it could neither be stored nor printed.
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return Reply(status, headers, clean, str(finish or ""), refused, usage)
+    ending, name = _storable(str(finish or "")[:100]), _storable(str(model or "")[:200])
+    return Reply(status, headers, _storable(text), ending, refused, usage, model=name)
+
+
+def _storable(text: str) -> str:
+    """Text without lone surrogates: legal in JSON, but they can neither be stored nor printed."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _text_of(content: object) -> str:
@@ -256,13 +392,24 @@ def _text_of(content: object) -> str:
 
 
 def _usage(content: Mapping[str, Any]) -> Usage | None:
+    """What the server says that a call cost; None where it says nothing that can be."""
     usage = content.get("usage")
     if not isinstance(usage, dict):
         return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    prompt, completion = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens", 0))
+    if prompt is None or completion is None:
         return None
-    return Usage(max(prompt, 0), max(completion, 0))
+    details = usage.get("prompt_tokens_details")
+    cached = (
+        details.get("cached_tokens") if isinstance(details, dict) else usage.get("prompt_cache_hit_tokens")
+    )
+    return Usage(prompt, completion, cached_tokens=min(_tokens(cached) or 0, prompt))
+
+
+def _tokens(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def _usage_within(got: bytes | bytearray) -> Usage | None:
@@ -270,8 +417,8 @@ def _usage_within(got: bytes | bytearray) -> Usage | None:
     match = re.search(rb'"usage"\s*:\s*(\{[^{}]*)', bytes(got))
     if match is None:
         return None
-    prompt = re.search(rb'"prompt_tokens"\s*:\s*(\d+)\s*[,}]', match[1] + b"\n")
-    completion = re.search(rb'"completion_tokens"\s*:\s*(\d+)\s*[,}]', match[1] + b"\n")
+    prompt = re.search(rb'"prompt_tokens"\s*:\s*(\d{1,8})\s*[,}]', match[1] + b"\n")
+    completion = re.search(rb'"completion_tokens"\s*:\s*(\d{1,8})\s*[,}]', match[1] + b"\n")
     return Usage(int(prompt[1]), int(completion[1])) if prompt and completion else None
 
 
