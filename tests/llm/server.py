@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "refusal": None,
     "usage": True,
     "bill_errors": False,
+    "bill_gone": False,  # what a client no longer waits for is written and billed all the same
     "batch_faults": {},  # so many answers to GET or POST of the Batch API are errors
     "mute": False,  # write nothing down but counts
     "seed": 7,
@@ -255,7 +256,8 @@ class Connection(asyncio.Protocol):
         s.now -= 1
         if self.t.is_closing():
             s.counts["gone"] += 1
-            return
+            if not o["bill_gone"]:
+                return
         text = rows_for(prompt) if o["answer"] is None else o["answer"]
         if o["answer"] == "seed":
             text = json.dumps([{"text": f"seed {body.get('seed')}"}])

@@ -13,7 +13,7 @@ import pytest
 from evenly.errors import DataError, EvenlyError
 from evenly.llm.engine.batch import run_batches
 from evenly.llm.engine.engine import complete_all
-from evenly.llm.engine.journal import Journal, Slot, journal_path
+from evenly.llm.engine.journal import Entry, Journal, Slot, journal_path
 from evenly.llm.engine.journal_files import (
     export_journals,
     import_journals,
@@ -87,10 +87,16 @@ def test_a_claim_is_one_process_s_until_it_dies(tmp_path: Path) -> None:
     assert yours.claim(slot, worst) and not mine.claim(slot, worst)
     yours.release(slot)
     # An owner whose process number is another process by now has died.
-    mine.claim(slot, worst)
+    waiting = Slot("k", 1, 0)
+    mine.claim(slot, worst), mine.claim(waiting, worst)
+    mine.rest(waiting)  # turned away, and not sent again yet: no money
     mine._db.execute("UPDATE owners SET born = 'long ago' WHERE owner = ?", (mine.owner,))
-    assert yours.claim(slot, worst)
-    assert yours.ledger().uncertain_tokens == 150
+    assert yours.claim(slot, worst) and yours.claim(waiting, worst)
+    assert (yours.ledger().uncertain_calls, yours.ledger().uncertain_tokens) == (1, 150)
+    # Once calls have been seen to their end, it is taken for one of them.
+    yours.record(waiting, "null", Entry("text", "stop", None, Usage(20, 8)))
+    assert yours.ledger().uncertain_tokens == 28
+    assert [usage.total for usage in yours.spent(slot)] == [28]
     mine.close()
     yours.close()
 
@@ -146,6 +152,11 @@ def test_a_batch_answers_and_the_engine_then_asks_nothing(
     assert metrics["sent"] == 0 and all(f"row {i} " in a.text for i, a in enumerate(answers))
     with Journal(journal_path(tmp_path, server.base_url, "m"), server.base_url, "m") as journal:
         assert journal.ledger().prompt_tokens == server.stats()["prompt_tokens"]
+    costs = []
+    for share in (1.0, 0.5):  # of all prices, in batch mode
+        s = settings(prices={"m": {"input": 10, "output": 20, "batch": share}})
+        costs.append(complete_all(s, {}, tmp_path, requests(12))[1]["cost"])
+    assert costs[1] == pytest.approx(costs[0] / 2)
 
 
 def test_a_batch_is_taken_up_again_by_its_id_and_never_submitted_twice(

@@ -35,6 +35,9 @@ from evenly.llm.engine.messages import Usage
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 
+PAGE_BYTES = 4096
+#: What SQLite raises for a damaged file; the second where its own complaint is no text.
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
 _COUNTS = ("cached_tokens INTEGER NOT NULL DEFAULT 0", "batch INTEGER NOT NULL DEFAULT 0")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -158,6 +161,7 @@ def connected(path: Path) -> sqlite3.Connection:
     """An open journal file with all tables and columns of today's version."""
     db = sqlite3.connect(path, timeout=60.0, isolation_level=None, cached_statements=64)
     try:
+        db.execute(f"PRAGMA page_size={PAGE_BYTES}")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute("BEGIN IMMEDIATE")
@@ -204,7 +208,7 @@ class Journal:
                 me = (self.owner, _this_host(), os.getpid(), _birth(os.getpid()) or "", time.time())
                 self._db.execute("INSERT INTO owners VALUES (?, ?, ?, ?, ?)", me)
             self._wal = os.open(f"{path}-wal", os.O_RDONLY)
-        except (sqlite3.Error, OSError) as error:
+        except (*FAULTS, OSError) as error:
             raise damage(path, error) from error
 
     def __enter__(self) -> Journal:
@@ -230,7 +234,7 @@ class Journal:
         """What a statement gives; a journal that is damaged makes one sentence."""
         try:
             return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise damage(self.path, error) from error
 
     def find(self, slot: Slot) -> Entry | None:
@@ -447,7 +451,7 @@ class Journal:
         try:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAULTS as error:
             broken = DataError(f"The journal {self.path} cannot be written ({error}); is its disk full?")
             if due is None:
                 raise broken from error

@@ -20,7 +20,9 @@ from evenly.files import atomic_write
 from evenly.llm.engine.journal import (
     ANSWER,
     ANSWER_COLUMNS,
+    FAULTS,
     INSERT_ANSWER,
+    PAGE_BYTES,
     Journal,
     Slot,
     checksum,
@@ -175,7 +177,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=60.0)) as db:
             db.execute("SELECT name FROM meta LIMIT 1")
-    except sqlite3.DatabaseError as error:
+    except FAULTS as error:
         remedy = "`evenly llm repair` saves what is whole in it, or move it out of the folder."
         raise DataError(f"{path} is not a journal ({error}); {remedy}") from error
     try:
@@ -209,10 +211,13 @@ def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | Non
         When a damaged journal is in use, or holds nothing that is whole; it is left as it is.
     """
     for path in sorted(folder.glob("*.sqlite")):
+        log = Path(f"{path}-wal")
+        # Read before SQLite opens it: that may throw a damaged log away.
+        main, changes = path.read_bytes(), log.read_bytes() if log.exists() else b""
         if _is_sound(path):
             yield path, None, None
             continue
-        answers, requests, calls = _whole_rows(path)
+        answers, requests, calls = _whole_rows(main, changes)
         if not answers and not calls:
             raise DataError(f"{path} holds no whole answer; move it out of the folder.")
         about: dict[str, Any] = next((json.loads(content) for content in requests.values()), {})
@@ -240,7 +245,7 @@ def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | Non
                     file.rename(f"{kept}{end}")
             Path(f"{path}-shm").unlink(missing_ok=True)
             rescued.rename(path)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise damage(path, error) from error
         finally:
             for end in ("", "-wal", "-shm"):
@@ -258,7 +263,7 @@ def _is_sound(path: Path) -> bool:
                 and not db.execute(wrong).fetchone()
             ):
                 return True
-    except sqlite3.Error:
+    except FAULTS:
         pass
     for host, pid, born, beat in owners:
         if (
@@ -274,17 +279,17 @@ def _is_sound(path: Path) -> bool:
 def _still_readable(path: Path, query: str, width: int) -> list[tuple[Any, ...]]:
     """Rows of a small table as far as they can be read."""
     rows: list[tuple[Any, ...]] = []
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
+    with suppress(*FAULTS), closing(sqlite3.connect(path)) as db:
         rows.extend(row for row in db.execute(query) if len(row) == width and None not in row[:1])
     return rows
 
 
-def _whole_rows(path: Path) -> tuple[list[Sequence[Any]], dict[str, str], set[tuple[Any, ...]]]:
+def _whole_rows(main: bytes, log: bytes) -> tuple[list[Sequence[Any]], dict[str, str], set[tuple[Any, ...]]]:
     """Every whole answer, request and call in the bytes of a journal and of its log."""
     answers: dict[tuple[Any, ...], Sequence[Any]] = {}
     requests: dict[str, str] = {}
     calls: set[tuple[Any, ...]] = set()
-    for row in _records(path):
+    for row in _records(main, log):
         if len(row) in (len(ANSWER) + 1, len(ANSWER) - len(_OPTIONAL)):
             *values, check = row if len(row) > len(ANSWER) else (*row, *_OPTIONAL.values(), None)
             for place in (4, 5, 12):  # SQLite keeps whole numbers of these columns as integers
@@ -303,25 +308,22 @@ def _whole_rows(path: Path) -> tuple[list[Sequence[Any]], dict[str, str], set[tu
     return list(answers.values()), requests, calls
 
 
-def _records(path: Path) -> Iterator[list[Any]]:
+def _records(main: bytes, log: bytes) -> Iterator[list[Any]]:
     """Whatever reads as a row that begins with a key, in the file as it is and as its log has changed it."""
-    main, log = path.read_bytes(), Path(f"{path}-wal")
-    size = int.from_bytes(main[16:18], "big")
-    size = size if size in (512, 1024, 2048, 4096, 8192, 16384, 32768) else 4096
+    size = PAGE_BYTES
     pages = {at // size + 1: main[at : at + size] for at in range(0, len(main), size)}
-    changes = log.read_bytes() if log.exists() else b""
-    frames = [changes[at : at + 24 + size] for at in range(32, len(changes), 24 + size)]
+    frames = [log[at : at + 24 + size] for at in range(32, len(log), 24 + size)]
     # Frames of an earlier log stand behind those of the present one, whose salt the log's head names.
-    frames.sort(key=lambda frame: frame[8:16] == changes[16:24])
+    frames.sort(key=lambda frame: frame[8:16] == log[16:24])
     changed = pages | {int.from_bytes(frame[:4], "big"): frame[24:] for frame in frames}
     for view in (changed, pages) if frames else (pages,):
         for page in view.values():
             for match in _HEADER.finditer(page):
                 with suppress(IndexError, ValueError, struct.error):
-                    yield _record(page, match.start(), view, size)
+                    yield _record(page, match.start(), view)
 
 
-def _record(page: bytes, at: int, view: Mapping[int, bytes], size: int) -> list[Any]:
+def _record(page: bytes, at: int, view: Mapping[int, bytes]) -> list[Any]:
     """The row whose header begins at `at`, and goes on in overflow pages (sqlite.org/fileformat2.html)."""
     kinds, place = [], at + 1
     while place < at + page[at]:
@@ -333,8 +335,8 @@ def _record(page: bytes, at: int, view: Mapping[int, bytes], size: int) -> list[
                 break
         kinds.append(kind)
     lengths = [(kind - 12) // 2 if kind > 11 else (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)[kind] for kind in kinds]
-    total, most, least = page[at] + sum(lengths), size - 35, (size - 12) * 32 // 255 - 23
-    local = least + (total - least) % (size - 4)
+    total, most, least = page[at] + sum(lengths), PAGE_BYTES - 35, (PAGE_BYTES - 12) * 32 // 255 - 23
+    local = least + (total - least) % (PAGE_BYTES - 4)
     local = total if total <= most else local if local <= most else least
     payload = page[at : at + local]
     following = int.from_bytes(page[at + local : at + local + 4], "big")

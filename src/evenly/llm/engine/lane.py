@@ -186,7 +186,7 @@ class Lane:
         self._transport = transport
         self._budget = budget
         self._statistics = statistics
-        self._dialect = Dialect.from_text(journal.fact("dialect"))
+        self._dialect = self._proven = Dialect.from_text(journal.fact("dialect"))
         self._unnamed = 0
         self._served = [name for name in (journal.fact("served") or "").split("\n") if name]
         self._in_process: dict[Slot, asyncio.Event] = {}
@@ -311,8 +311,8 @@ class Lane:
         """Keep what the server understood in the place of what it refused, and what it calls its model."""
         if trial.dialect is not None:
             self._unnamed += not trial.named
-            if dialect != self._dialect and (trial.named or self._unnamed >= UNNAMED):
-                self._dialect = dialect
+            if dialect != self._proven and (trial.named or self._unnamed >= UNNAMED):
+                self._dialect = self._proven = dialect
                 self.journal.learn("dialect", dialect.as_text())
         elif structured:
             self._unnamed = 0
@@ -350,7 +350,11 @@ class Lane:
             if lower is not None:
                 trial.dialect, named = lower
                 trial.named = trial.named and named
+                if trial.named:  # the others need not be refused as well
+                    self._dialect = self._dialect.below(trial.dialect)
                 return Setback("dialect", reply)
+            if trial.dialect is not None:  # the request was at fault after all
+                self._dialect = self._proven
         else:
             trial.rejected += kind == "rate_limited"
             trial.failed += kind != "rate_limited"
