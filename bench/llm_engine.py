@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,6 +61,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int, str]] = [
     ),
 ]
 RAW = "raw"
+ROOT = Path(__file__).resolve().parent.parent
 KILLS = 20
 
 
@@ -73,12 +76,18 @@ def main() -> None:
             told = _child(folder, settings, count, "")
             stats = server.stats()
             raw = {}
-            if options.get("mute"):
+            if "per_minute" not in options:
+                server.reset(**options)
                 raw = _child(RAW, settings, count, server.base_url)
         ideal = count * options["latency"] / concurrency
         print(f"\n{name}: {count} requests; target {target}")
-        print(f"  {told['wall']:.2f} s = {told['wall'] / ideal:.2f} × ideal", end="")
-        print(f"; raw aiohttp {raw['wall'] / ideal:.2f} × ideal, {raw['cpu']:.2f} ms CPU" if raw else "")
+        print(
+            f"  load {os.getloadavg()[0]:.1f}; {told['wall']:.2f} s = {told['wall'] / ideal:.2f} × ideal",
+            end="",
+        )
+        if raw:
+            print(f" = {told['wall'] / raw['wall']:.2f} × raw aiohttp ({raw['cpu']:.2f} ms CPU)", end="")
+        print()
         print(f"  CPU {told['cpu']:.2f} ms a request; peak memory {told['memory']:.0f} MiB")
         print(f"  good {told['good']} of {count}; 429s {stats['429']}, early retries {stats['early']}")
         served = (stats["prompt_tokens"], stats["completion_tokens"])
@@ -86,6 +95,7 @@ def main() -> None:
             f"  ledger {'equals' if tuple(told['ledger']) == served else 'DIFFERS FROM'} the server's tokens"
         )
     _kills()
+    _killed_repro()
 
 
 def _kills() -> None:
@@ -127,6 +137,65 @@ def _kills() -> None:
             end="",
         )
         print(f" a repeated run sends {server.stats()['requests'] - before}")
+
+
+def _killed_repro() -> None:
+    """Kill -9 a whole `dvc repro` of an LLM recipe at random points, with errors of the server in between."""
+    import yaml
+
+    from tests.llm.writer import good_samples, running_writer, sentence
+
+    draw = random.Random(5)
+    with running_writer(good_samples) as writer, tempfile.TemporaryDirectory() as temporary:
+        writer.delay, writer.fails = (lambda number: 0.3), (lambda number: number % 7 == 3)
+        clone = Path(temporary) / "clone"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        sizes = {"many": 150, "some": 60, "few": 20}
+        rows = [f"{sentence(draw)},{label}" for label, count in sizes.items() for _ in range(count)]
+        (clone / "rows.csv").write_text("\n".join(["text,label", *rows, ""]))
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        add = "import sys; sys.path.insert(0, 'src'); from evenly.cli import main; main()"
+        command = [sys.executable, "-c", add, "add", "rows", "rows.csv", "--text", "text", "--label", "label"]
+        subprocess.run(command, cwd=clone, env=environment, check=True)
+        params = yaml.safe_load((clone / "params.yaml").read_text())
+        params |= {"dataset": "rows", "balancing": "llm"}
+        params["llm"] |= {"base_url": writer.base_url, "model": "m", "key_variable": None, "concurrency": 4}
+        params["recipes"]["llm"]["llm"] = {"targets": "match_majority", "samples_per_call": 1}
+        (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+        def started() -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "dvc", "repro", "llm_generate"]
+            with (clone / "repro.log").open("ab") as log:
+                return subprocess.Popen(
+                    command, cwd=clone, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
+
+        kills = 0
+        while kills < KILLS:
+            process, before = started(), len(writer.bodies)
+            wanted = before + draw.randint(1, 6)
+            while process.poll() is None and len(writer.bodies) < wanted:
+                time.sleep(0.02)
+            time.sleep(draw.random() * 0.5)
+            if process.poll() is not None:
+                break
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        ended = started().wait()
+        time.sleep(1.0)
+        numbered = [(n, body) for n, body in enumerate(writer.bodies) if not writer.fails(n)]
+        asked = [json.dumps([body["messages"], body.get("seed")]) for _, body in numbered]
+        served = sum(
+            len("".join(m["content"] for m in body["messages"])) // 4 + len(good_samples(body, n)) // 4
+            for n, body in numbered
+        )
+        told = json.loads((clone / "metrics/llm.json").read_text())
+        print(
+            f"\n{kills} kills of dvc repro: status {ended}, {told['accepted']} of {told['wanted']} samples,"
+            f" {len(asked)} calls served, repeated {len(asked) - len(set(asked))} (in flight {4 * kills});"
+            f" ledger {told['tokens_paid'] / served:.3f} × the server's {served} tokens; target .95 to 1.05"
+        )
 
 
 def _paid(server: Server) -> int:
@@ -187,15 +256,26 @@ def _engine(folder: str, values: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 async def _raw(url: str, count: int, concurrency: int) -> dict[str, Any]:
-    """What aiohttp alone costs: no journal, no limits but a semaphore, no retries."""
+    """What aiohttp alone costs: no journal, no limits but a semaphore; the same pauses before a retry."""
     import aiohttp
 
+    draw = random.Random(3)
     room = asyncio.Semaphore(concurrency)
 
     async def one(session: aiohttp.ClientSession, text: str) -> None:
         body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 512}
-        async with room, session.post(f"{url}/chat/completions", json=body) as reply:
-            await reply.json()
+        bound = 0.5
+        while True:
+            async with room, session.post(f"{url}/chat/completions", json=body) as reply:
+                content, status, wait = await reply.json(), reply.status, reply.headers.get("Retry-After")
+            if status == 200:
+                try:
+                    json.loads(content["choices"][0]["message"]["content"])
+                    return
+                except ValueError:
+                    continue
+            await asyncio.sleep(float(wait) if wait else draw.random() * bound)
+            bound = min(30.0, 2 * bound)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         began, cpu = time.perf_counter(), time.process_time()

@@ -221,18 +221,14 @@ def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | Non
         if not answers and not calls:
             raise DataError(f"{path} holds no whole answer; move it out of the folder.")
         about: dict[str, Any] = next((json.loads(content) for content in requests.values()), {})
-        names = {
-            "base_url": str(about.get("endpoint", "")),
-            "model": str(about.get("model", "")),
-            "version": "2",
-        }
+        names = {"base_url": about.get("endpoint", ""), "model": about.get("model", ""), "version": "2"}
         rescued = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
             with closing(connected(rescued)) as db:
-                names |= dict(_still_readable(path, "SELECT name, value FROM meta", 2))
-                batches = _still_readable(path, "SELECT name, id, state, created, slots FROM batches", 5)
+                facts = [*_still_readable(path, "SELECT name, value FROM meta"), *names.items()]
+                batches = _still_readable(path, "SELECT name, id, state, created, slots FROM batches")
                 db.execute("BEGIN")
-                db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", names.items())
+                db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", facts)
                 db.executemany("INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)", batches)
                 db.executemany("INSERT INTO requests VALUES (?, ?)", requests.items())
                 count = sum(_insert(db, row) for row in answers)
@@ -245,7 +241,7 @@ def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | Non
                     file.rename(f"{kept}{end}")
             Path(f"{path}-shm").unlink(missing_ok=True)
             rescued.rename(path)
-        except FAULTS as error:
+        except (*FAULTS, OSError) as error:
             raise damage(path, error) from error
         finally:
             for end in ("", "-wal", "-shm"):
@@ -254,33 +250,27 @@ def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | Non
 
 
 def _is_sound(path: Path) -> bool:
-    owners = _still_readable(path, "SELECT host, pid, born, beat FROM owners", 4)
+    owners = _still_readable(path, "SELECT host, pid, born, beat FROM owners")
     try:
         with closing(connected(path)) as db:
             wrong = f"SELECT 1 FROM answers WHERE checksum IS NOT checksum({ANSWER_COLUMNS}) LIMIT 1"
-            if (
-                db.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
-                and not db.execute(wrong).fetchone()
-            ):
+            sound = db.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+            if sound and not db.execute(wrong).fetchone():
                 return True
     except FAULTS:
         pass
     for host, pid, born, beat in owners:
-        if (
-            isinstance(pid, int)
-            and 0 < pid < 2**31
-            and isinstance(beat, float)
-            and is_alive(host, pid, born, beat)
-        ):
+        known = isinstance(pid, int) and 0 < pid < 2**31 and isinstance(beat, float)
+        if known and is_alive(host, pid, born, beat):
             raise DataError(f"{path} is damaged, and process {pid} uses it: end that, then repair.")
     return False
 
 
-def _still_readable(path: Path, query: str, width: int) -> list[tuple[Any, ...]]:
+def _still_readable(path: Path, query: str) -> list[tuple[Any, ...]]:
     """Rows of a small table as far as they can be read."""
     rows: list[tuple[Any, ...]] = []
     with suppress(*FAULTS), closing(sqlite3.connect(path)) as db:
-        rows.extend(row for row in db.execute(query) if len(row) == width and None not in row[:1])
+        rows.extend(db.execute(query))
     return rows
 
 
@@ -302,9 +292,9 @@ def _whole_rows(main: bytes, log: bytes) -> tuple[list[Sequence[Any]], dict[str,
                 requests[row[0]] = row[1]
         elif len(row) in (9, 11) and isinstance(row[1], str) and _HEX.fullmatch(row[1]):
             call = (*row[1:], 0, 0)[:10]
-            counts = (*call[1:3], *call[5:])
-            if all(isinstance(n, int) and 0 <= n <= MOST_TOKENS for n in counts) and isinstance(call[4], str):
-                calls.add((*call[:3], float(call[3] or 0), *call[4:]))
+            sound = all(isinstance(n, int) and 0 <= n <= MOST_TOKENS for n in (*call[1:3], *call[5:]))
+            if sound and isinstance(call[3], int | float) and isinstance(call[4], str):
+                calls.add((*call[:3], float(call[3]), *call[4:]))
     return list(answers.values()), requests, calls
 
 

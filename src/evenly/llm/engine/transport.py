@@ -245,19 +245,14 @@ def _fault(content: Any, status: int = 200) -> Mapping[str, Any] | None:
         content = content[0]
     if not isinstance(content, dict):
         return None
-    error, choices = content.get("error"), content.get("choices")
+    error, choices, told = content.get("error"), content.get("choices"), content.get("base_resp")
     if not error and isinstance(choices, list) and choices and isinstance(choices[0], dict):
         error = choices[0].get("error")
-    told = content.get("base_resp")
     if not error and isinstance(told, dict) and told.get("status_code"):
         error = told
-    if (
-        not error
-        and not choices
-        and (status != 200 or "error" in (content.get("object"), content.get("type")))
-    ):
-        error = content
-    if not error and not choices and content.get("code") and (content.get("message") or content.get("msg")):
+    plain = content.get("code") and (content.get("message") or content.get("msg"))
+    plain = plain or status != 200 or "error" in (content.get("object"), content.get("type"))
+    if not error and not choices and plain:
         error = content
     return error if isinstance(error, dict) else {"message": error} if error else None
 
@@ -358,7 +353,7 @@ def failure_sentence(endpoint: Endpoint, kind: FailureKind, reply: Reply) -> str
         what, quoted = f"redirects{status} to {target[:300]}; set llm.base_url to where it should lead.", ""
     elif kind == "bad_request" and set_here:
         what = f"refuses the request{status}; change llm.{set_here[0]} in params.yaml, or leave it out."
-    return f"{endpoint.base_url} ({endpoint.model}) {what}{quoted}"
+    return _storable(f"{endpoint.base_url} ({endpoint.model}) {what}{quoted}")
 
 
 def _completed(
