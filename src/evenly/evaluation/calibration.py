@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+
+from evenly.evaluation.bounds import NORMAL, Ends, exact_interval
 
 #: Probabilities are kept this far from 0 before a logarithm is taken: the spacing of float64 at 1.
 EPSILON = float(np.finfo(np.float64).eps)
@@ -22,46 +26,163 @@ def equal_mass_bins(scores: np.ndarray, bins: int) -> np.ndarray:
 class CalibrationGaps:
     """Calibration errors with the bins, of equal mass, fixed once: many weightings of the rows cost little.
 
-    Nixon et al. 2019, arXiv 1904.01685.
+    Nixon et al. 2019, arXiv 1904.01685. A mean of absolute gaps is above 0 for the best of models, as the
+    frequency in a bin is a sample (Bröcker 2012; Kumar et al. 2019, arXiv 1909.10155). So what is
+    reported is the gap of which the expected mean is the one found, given the standard errors of the bins: 0
+    where these alone would give as much.
     """
 
     def __init__(self, y: np.ndarray, probabilities: np.ndarray, bins: int) -> None:
         top = probabilities.argmax(axis=1)
         confidence = probabilities[np.arange(len(y)), top]
-        self._top = _BinnedGaps(equal_mass_bins(confidence, bins), confidence - (top == y))
+        self._top = [_BinnedGaps(equal_mass_bins(confidence, bins), confidence, top == y)]
         self._classes = [
-            _BinnedGaps(equal_mass_bins(scores, bins), scores - (y == k))
+            _BinnedGaps(equal_mass_bins(scores, bins), scores, y == k)
             for k, scores in enumerate(probabilities.T)
         ]
 
     def top_label(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Mean |confidence − accuracy| over bins of the confidence in the predicted class, 0…1, (…).
 
-        Guo et al. 2017, arXiv 1706.04599, equation 3.
+        Guo et al. 2017, arXiv 1706.04599, equation 3, without its bias.
         """
-        return self._top.error(weights)
+        return _error(self._top, weights)
 
     def class_wise(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Mean over the classes of |probability − frequency| in bins of a class's probability, 0…1, (…).
 
-        Kull et al. 2019, arXiv 1910.12656, equation 3.
+        Kull et al. 2019, arXiv 1910.12656, equation 3, without its bias.
         """
-        return np.asarray(np.mean([gaps.error(weights) for gaps in self._classes], axis=0))
+        return _error(self._classes, weights)
+
+    def top_label_ends(self, weights: np.ndarray | None = None) -> Ends:
+        """95% interval of `top_label` under one set of row weights."""
+        return _ends(self._top, weights)
+
+    def class_wise_ends(self, weights: np.ndarray | None = None) -> Ends:
+        """95% interval of `class_wise` under one set of row weights."""
+        return _ends(self._classes, weights)
 
 
 @dataclass(frozen=True)
 class _BinnedGaps:
-    """For each row, its bin and by how much its score is above the truth, (n,) each."""
+    """For each row, its bin, its score, and whether what the score is of was true, (n,) each."""
 
     column: np.ndarray
-    gap: np.ndarray
+    score: np.ndarray
+    truth: np.ndarray
 
-    def error(self, weights: np.ndarray | None) -> np.ndarray:
-        """Sum over the bins of |weighted sum of the gaps|, relative to the weight of all rows, (…)."""
-        weights = np.ones(len(self.gap)) if weights is None else weights
-        by_bin = np.zeros((len(self.gap), self.column.max() + 1), dtype=weights.dtype)
-        by_bin[np.arange(len(self.gap)), self.column] = self.gap
-        return np.asarray(np.abs(weights @ by_bin).sum(axis=-1) / weights.sum(axis=-1))
+    @property
+    def gap(self) -> np.ndarray:
+        return np.asarray(self.score - self.truth)
+
+    def sums(self, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Weighted sums of values by bin, (…, bins)."""
+        by_bin = np.zeros((len(values), self.column.max() + 1), dtype=weights.dtype)
+        by_bin[np.arange(len(values)), self.column] = values
+        return np.asarray(weights @ by_bin)
+
+    def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Share of the weight, mean gap and its sampling variance, by bin, (…, bins) each."""
+        gap, ones = self.gap, np.ones(len(self.gap))
+        weight, squares = self.sums(weights, ones), self.sums(weights**2, ones)
+        some = weight > 0
+        inside = np.where(some, weight, 1)
+        mean = self.sums(weights, gap) / inside
+        raw = self.sums(weights**2, gap**2) - 2 * mean * self.sums(weights**2, gap) + mean**2 * squares
+        rows = weight**2 / np.where(squares > 0, squares, 1)
+        # With a single row the variance within the bin is unknown: its gap may be nothing but chance.
+        variance = np.where(
+            rows > 1.001, np.maximum(raw, 0) / inside**2 * rows / np.maximum(rows - 1, 0.001), mean**2
+        )
+        return weight / weights.sum(axis=-1)[..., None], mean, variance
+
+
+def _error(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> np.ndarray:
+    """Mean over the parts of the mean |gap| of the bins, without what sampling adds, (…)."""
+    weights = np.ones(len(parts[0].score)) if weights is None else weights
+    size, noise = np.zeros(weights.shape[:-1]), np.zeros(weights.shape[:-1])
+    for part in parts:
+        share, mean, variance = part.moments(weights)
+        size += (share * np.abs(mean)).sum(axis=-1) / len(parts)
+        noise += (share * np.sqrt(variance)).sum(axis=-1) / len(parts)
+    # Of a normal variable with deviation 1, mean |x| by mean: what was found, turned back.
+    means = np.linspace(0, 6, 601)
+    found = size / np.where(noise > 0, noise, 1)
+    real = np.interp(found, _folded(means, np.ones(601)), means)
+    return np.asarray(np.where((noise > 0) & (found < means[-1]), real * noise, size))
+
+
+def _ends(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> Ends:
+    """Interval of `_error`: all multiples of the gaps found whose mean |gap| may well come out as it did.
+
+    The mean and the variance of the absolute value of a normal variable are known (the folded normal), so the
+    multiples are found without drawing. The upper end also allows for what a share of hits leaves open, since
+    rows that were all right say nothing of the size of a bin's noise.
+    """
+    n = len(parts[0].score)
+    weights = np.ones(n) if weights is None else weights.astype(np.float64)
+    total, rows = weights.sum(), weights.sum() ** 2 / (weights**2).sum()
+    bins = []
+    overall, margins, residuals = 0.0, [], []
+    for part in parts:
+        share, mean, variance = part.moments(weights)
+        stated = part.sums(weights**2, part.score * (1 - part.score)) / np.maximum(share * total, 1e-12) ** 2
+        bins.append((share, np.abs(mean), np.sqrt(np.maximum(np.maximum(variance, stated), 1e-18))))
+        expected, frequency = float(weights @ part.score / total), float(weights @ part.truth / total)
+        low, high = exact_interval(np.array(frequency * rows), np.array(rows))
+        farthest = max(abs(expected - float(low)), abs(expected - float(high)))
+        overall += abs(expected - frequency) / len(parts)
+        margins.append(farthest - abs(expected - frequency))
+        residuals.append(part.gap)
+    alike = _alike(np.array(residuals), weights)
+    found = sum(float((share * mean).sum()) for share, mean, _ in bins) / len(parts)
+
+    def expected_at(multiple: float, side: int) -> float:
+        middle, spreads = 0.0, []
+        for share, mean, sigma in bins:
+            fold = _folded(multiple * mean, sigma)
+            middle += float((share * fold).sum()) / len(parts)
+            variance = (multiple * mean) ** 2 + sigma**2 - fold**2
+            spreads.append(float(np.sqrt((share**2 * np.maximum(variance, 0)).sum())))
+        spread = np.array(spreads)
+        return middle + side * NORMAL * float(np.sqrt(spread @ alike @ spread)) / len(parts)
+
+    margin = np.array(margins)
+    open_end = overall + float(np.sqrt(margin @ alike @ margin)) / len(parts)
+    near, far = (_multiple(partial(expected_at, side=side), found) * found for side in (1, -1))
+    return near, min(1.0, max(far, open_end))
+
+
+def _alike(residuals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """How far the absolute gaps of several classes move together: their correlations, squared, (k, k)."""
+    centred = (residuals - (residuals @ weights / weights.sum())[:, None]) * np.sqrt(weights)
+    covariance = centred @ centred.T
+    scale = np.sqrt(np.maximum(np.diag(covariance), 1e-18))
+    alike = (covariance / np.outer(scale, scale)) ** 2
+    np.fill_diagonal(alike, 1.0)
+    return np.asarray(alike)
+
+
+def _folded(mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Mean of |x| for normal x (Leone et al. 1961)."""
+    from scipy.special import ndtr
+
+    return np.asarray(
+        sigma * np.sqrt(2 / np.pi) * np.exp(-(mean**2) / (2 * sigma**2))
+        + mean * (1 - 2 * ndtr(-mean / sigma))
+    )
+
+
+def _multiple(expected: Callable[[float], float], found: float) -> float:
+    """The multiple, 0 or more, of the gaps at which so much is expected."""
+    low, high = 0.0, 16.0
+    if found <= 0 or expected(low) >= found:
+        return 0.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected(middle) < found else (low, middle)
+    return (low + high) / 2
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,15 @@ import numpy as np
 from evenly import confusion
 from evenly.classifiers.classifier import kept_folder
 from evenly.errors import DataError, ModelError
-from evenly.evaluation import metrics
+from evenly.evaluation import bounds, metrics
 from evenly.evaluation.decisions import deployment_shares, deployment_weights, fitted_rules, out_of_fold
 from evenly.evaluation.groups import group_errors
 from evenly.evaluation.intervals import (
     bootstrap_draws,
     metric_intervals,
     paired_differences,
-    wilson_interval,
 )
-from evenly.evaluation.metrics import OF_RULES, Predictions
+from evenly.evaluation.metrics import HEADLINE, OF_RULES, Predictions
 from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, OriginResult, RuleResult
 from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.samples import SampleTable
@@ -115,7 +114,9 @@ def evaluate(
     scores = [model.predict_proba(test) for model in models.values()]
     on_test = [Predictions(y, score[by_id], bins=bins) for score in scores]
     on_validation = [model.predict_proba(validation) for model in models.values()]
-    draws = bootstrap_draws(on_test, resamples=settings.bootstrap, seed=seed)
+    # One model differs from no other, and most metrics need no resamples for their own interval.
+    names = [name for name, metric in HEADLINE.items() if metric.ends is None or len(models) > 1]
+    draws = bootstrap_draws(on_test, resamples=settings.bootstrap, seed=seed, names=names)
     values = [one.values() for one in on_test]
 
     fitting: dict[str, Any] = {
@@ -141,7 +142,7 @@ def evaluate(
             ModelResult(
                 name=name,
                 probabilities=scores[i],
-                test=metric_intervals(values[i], draws[i]),
+                test=metric_intervals(values[i], draws[i], on_test[i].weighted()),
                 validation=_known_values(Predictions(validation.codes, on_validation[i], bins=bins)),
                 **_on_training_rows(model, balanced, bins),
             )
@@ -221,11 +222,11 @@ def _rules(
     return tuple(
         RuleResult(
             rule,
-            metric_intervals(value, drawn),
+            metric_intervals(value, drawn, one.weighted(row_weights)),
             paired_differences(value, drawn, values[0], draws[0]) if rule.name != "argmax" else {},
             on_validation.get(rule.name, {}),
         )
-        for rule, value, drawn in zip(rules, values, draws, strict=True)
+        for rule, one, value, drawn in zip(rules, ruled, values, draws, strict=True)
     )
 
 
@@ -250,15 +251,15 @@ def _per_class(
     predictions: Predictions,
     threshold_weights: np.ndarray,
 ) -> tuple[ClassResult, ...]:
-    o = predictions.outcomes()
-    low, high = wilson_interval(o.hits, o.actual)
-    columns = {
-        "precision": confusion.precisions(o),
-        "recall": confusion.recalls(o),
-        "recall_low": low,
-        "recall_high": high,
-        "f1": confusion.f1_scores(o),
-    }
+    sample = predictions.weighted()
+    o = sample.outcomes
+    columns: dict[str, np.ndarray] = {}
+    for metric, values, ends in (
+        ("precision", confusion.precisions(o), bounds.precision_shares(sample).ends()),
+        ("recall", confusion.recalls(o), bounds.recall_shares(sample).ends()),
+        ("f1", confusion.f1_scores(o), bounds.f1_ends(sample)),
+    ):
+        columns |= {metric: values, f"{metric}_low": ends[0], f"{metric}_high": ends[1]}
     results = []
     for k, name in enumerate(classes):
         scores: dict[str, Any] = dict.fromkeys([*columns, "auroc", "average_precision"])

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from evenly.evaluation.bounds import exact_interval
 from evenly.evaluation.intervals import (
     Interval,
     bootstrap_weights,
     intervals_json,
     metric_intervals,
-    wilson_interval,
 )
 from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, name_rows, new_figure, save_figure
 from evenly.files import write_csv
@@ -43,7 +43,7 @@ _MOST_DRAWN = 40
 class GroupResult:
     """One group of class and spurious attribute, called `class/value`: its rows, and the final model's error.
 
-    The interval of the error is Wilson's. `minority` groups have fewer training rows than an equal share of
+    The interval of the error is exact. `minority` groups have fewer training rows than an equal share of
     their class.
     """
 
@@ -118,7 +118,7 @@ def group_errors(
     at_hand = {name: float(value[0]) for name, value in values.items()}
     errors = np.bincount(codes, wrong, len(names)).astype(np.int64)
     tested = np.array(list(grouped.counts.values()))
-    low, high = wilson_interval(errors, tested)
+    low, high = exact_interval(errors, tested)
     results = tuple(
         GroupResult(
             name=name,

@@ -1,4 +1,4 @@
-"""Uncertainty of metrics: the bootstrap over test rows, paired between models and rules; Wilson's interval.
+"""Uncertainty of metrics: their intervals, and the bootstrap over test rows, paired between models and rules.
 
 All resamples of `n` rows under one seed are the same, so what two models score on them can be subtracted.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.evaluation.metrics import HEADLINE, Predictions
+from evenly.evaluation.metrics import HEADLINE, Predictions, WeightedPredictions
 
 #: Cells (resamples × rows × classes) that the ranking metrics may touch before they get fewer resamples.
 _RANKING_BUDGET = 200_000_000
@@ -85,7 +85,7 @@ def bootstrap_draws(
     unranked = [name for name in names if not HEADLINE[name].ranks]
     collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
     done = 0
-    for weights in bootstrap_weights(rows, resamples, seed):
+    for weights in bootstrap_weights(rows, resamples if names else 0, seed):
         if row_weights is not None:
             weights *= row_weights.astype(np.float32)
         for into, one in zip(collected, predictions, strict=True):
@@ -96,22 +96,27 @@ def bootstrap_draws(
 
 
 def metric_intervals(
-    values: Mapping[str, np.ndarray | float], draws: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray | float],
+    draws: Mapping[str, np.ndarray],
+    sample: WeightedPredictions | None = None,
 ) -> dict[str, Interval]:
-    """95% intervals of headline metrics; metrics that do not exist (NaN) are left out.
+    """95% intervals of metrics; metrics that do not exist (NaN) are left out.
 
-    Percentiles of the resamples (Efron 1979). The calibration errors are means of absolute values, hence too
-    large in a sample and once more so in each resample of it: their percentiles are reflected at the estimate
-    (the basic bootstrap, Davison & Hinkley 1997, equation 5.6), which points where the bias came from.
+    Headline metrics of the sample have their own intervals, which hold where a class has a handful of rows
+    (`evenly.evaluation.bounds`). All others have percentiles of the resamples (Efron 1979), which cannot know
+    of what those rows did not show.
     """
     found = {}
-    for name, drawn in draws.items():
-        value = float(values[name])
+    for name, known in values.items():
+        value, metric = float(known), HEADLINE.get(name)
         if np.isnan(value):
             continue
-        low, high = np.nanpercentile(drawn, (2.5, 97.5))
-        if name in HEADLINE and HEADLINE[name].biased:
-            low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
+        if sample is not None and metric is not None and metric.ends is not None:
+            low, high = metric.ends(sample)
+        elif name in draws:
+            low, high = np.nanpercentile(draws[name], (2.5, 97.5))
+        else:
+            continue
         found[name] = Interval(value, min(float(low), value), max(float(high), value))
     return found
 
@@ -130,19 +135,6 @@ def paired_differences(
             low, high = np.nanpercentile(drawn - base_draws[name], (2.5, 97.5))
             found[name] = Interval(value, min(float(low), value), max(float(high), value))
     return found
-
-
-def wilson_interval(hits: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of a share, sound where rows are few or all hit (Wilson 1927); 0 to 1 without rows."""
-    z = 1.959963984540054
-    known = rows > 0
-    n = np.where(known, rows, 1)
-    share = hits / n
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low = np.where(known, np.clip(middle - half, 0, share), 0.0)
-    high = np.where(known, np.clip(middle + half, share, 1), 1.0)
-    return np.asarray(low), np.asarray(high)
 
 
 def intervals_json(intervals: Mapping[str, Interval]) -> dict[str, float]:

@@ -27,6 +27,7 @@ from evenly.confusion import (
     weighted_f1,
     worst_class_recall,
 )
+from evenly.evaluation import bounds
 from evenly.evaluation.calibration import EPSILON, CalibrationGaps
 
 
@@ -135,6 +136,10 @@ class Predictions:
         """Hits, rows and predictions per class."""
         return outcomes(self.y, self.predicted, self.classes, weights)
 
+    def weighted(self, weights: np.ndarray | None = None) -> WeightedPredictions:
+        """These predictions, their rows counted by weights, float (n,) or (b, n); once each where None."""
+        return WeightedPredictions(self, weights)
+
     def values(
         self, weights: np.ndarray | None = None, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
@@ -147,12 +152,12 @@ class Predictions:
         names
             Which of `HEADLINE`; all where None.
         """
-        weighted = _Weighted(self, weights)
+        weighted = self.weighted(weights)
         chosen = HEADLINE if names is None else {name: HEADLINE[name] for name in HEADLINE if name in names}
         return {name: metric.value(weighted) for name, metric in chosen.items()}
 
 
-class _Weighted:
+class WeightedPredictions:
     """Predictions under one set of row weights or a stack of them, with what several metrics need."""
 
     def __init__(self, predictions: Predictions, weights: np.ndarray | None) -> None:
@@ -161,15 +166,48 @@ class _Weighted:
 
     @cached_property
     def outcomes(self) -> Outcomes:
+        """Hits, rows and predictions per class."""
         return self.predictions.outcomes(self.weights)
+
+    @property
+    def y(self) -> np.ndarray:
+        """True class positions, int (n,)."""
+        return self.predictions.y
+
+    @cached_property
+    def row_weights(self) -> np.ndarray:
+        """What each row counts, float (n,)."""
+        return np.ones(len(self.y)) if self.weights is None else self.weights
+
+    @cached_property
+    def squares(self) -> Outcomes:
+        """Outcomes of the rows under their squared weights."""
+        return self.outcomes if self.weights is None else self.predictions.outcomes(self.weights**2)
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """Weight of the rows by true and predicted class, (k, k)."""
+        k = self.predictions.classes
+        cells = self.y * k + self.predictions.predicted
+        return np.bincount(cells, self.row_weights, k * k).reshape(k, k)
 
     @cached_property
     def rankings(self) -> tuple[np.ndarray, np.ndarray]:
-        """AUROC and average precision, means over the classes."""
+        """AUROC and average precision of the classes that have rows, (classes, …) each."""
         rankings = self.predictions.rankings.values()
         pairs = [ranking.auroc_and_average_precision(self.weights) for ranking in rankings]
         auroc, average_precision = (np.stack(values) for values in zip(*pairs, strict=True))
-        return mean_of_known(auroc, axis=0), mean_of_known(average_precision, axis=0)
+        return auroc, average_precision
+
+    def ranking_ends(self) -> tuple[bounds.Ends, bounds.Ends]:
+        """Intervals of the means of `rankings`, under one set of weights."""
+        actual, squares = (o.actual[list(self.predictions.rankings)] for o in (self.outcomes, self.squares))
+        rows = actual**2 / squares
+        others = (actual.sum() - actual) ** 2 / np.maximum(squares.sum() - squares, 1e-12)
+        auroc, average_precision = self.rankings
+        return bounds.ranking_ends(auroc, rows, others), bounds.average_precision_ends(
+            average_precision, rows
+        )
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Weighted mean of one value a row."""
@@ -201,72 +239,109 @@ class Metric(Measure):
         Whether decision rules and techniques are judged by it.
     ranks
         Whether it needs the rows sorted by every class's score, and so is costly.
-    biased
-        Whether it comes out too large in a small sample, and once more in each resample of it.
+    ends
+        Gives the ends of its 95% interval under one set of weights; percentiles of resamples where None.
     """
 
-    value: Callable[[_Weighted], np.ndarray]
+    value: Callable[[WeightedPredictions], np.ndarray]
     in_short: bool = False
     of_rules: bool = False
     ranks: bool = False
-    biased: bool = False
+    ends: Callable[[WeightedPredictions], bounds.Ends] | None = None
 
 
-def _of_outcomes(label: str, meaning: str, value: Callable[[Outcomes], np.ndarray], **flags: bool) -> Metric:
-    return Metric(label, True, meaning, lambda weighted: value(weighted.outcomes), **flags)
+def _of_outcomes(
+    label: str,
+    meaning: str,
+    value: Callable[[Outcomes], np.ndarray],
+    ends: Callable[[WeightedPredictions], bounds.Ends],
+    **flags: bool,
+) -> Metric:
+    return Metric(label, True, meaning, lambda weighted: value(weighted.outcomes), ends=ends, **flags)
+
+
+def _price(sample: WeightedPredictions, costs: np.ndarray) -> float:
+    """What a mistake would cost on average over the rows."""
+    return float(sample.row_weights @ costs / sample.row_weights.sum())
+
+
+def _nll_ends(sample: WeightedPredictions) -> bounds.Ends:
+    second = np.sort(sample.predictions.probabilities, axis=1)[:, -2:][:, 0]
+    losses = -np.log(np.clip(second, EPSILON, 1))
+    return bounds.mean_ends(sample, sample.predictions.losses, _price(sample, losses))
+
+
+def _brier_ends(sample: WeightedPredictions) -> bounds.Ends:
+    top = sample.predictions.probabilities.max(axis=1)
+    return bounds.mean_ends(sample, sample.predictions.briers, _price(sample, 2 * top**2))
 
 
 #: In the order of the tables.
 HEADLINE: dict[str, Metric] = {
     "macro_f1": _of_outcomes(
-        "Macro F1", "mean over classes of the harmonic mean of precision and recall", macro_f1,
-        in_short=True, of_rules=True,
+        "Macro F1", "mean over classes of the harmonic mean of precision and recall",
+        macro_f1, bounds.macro_f1_ends, in_short=True, of_rules=True,
     ),
     "balanced_accuracy": _of_outcomes(
-        "Balanced accuracy", "mean recall: every class counts the same", balanced_accuracy,
-        in_short=True, of_rules=True,
+        "Balanced accuracy", "mean recall: every class counts the same",
+        balanced_accuracy, bounds.balanced_accuracy_ends, in_short=True, of_rules=True,
     ),
     "accuracy": _of_outcomes(
-        "Accuracy", "share of rows predicted rightly", accuracy, in_short=True, of_rules=True
+        "Accuracy", "share of rows predicted rightly",
+        accuracy, bounds.accuracy_ends, in_short=True, of_rules=True,
     ),
     "worst_class_recall": _of_outcomes(
-        "Worst-class recall", "recall of the class that is found least", worst_class_recall,
-        in_short=True, of_rules=True,
+        "Worst-class recall", "recall of the class that is found least",
+        worst_class_recall, bounds.worst_class_recall_ends, in_short=True, of_rules=True,
     ),
     "g_mean": _of_outcomes(
-        "G-mean", "geometric mean of the recalls; 0 if one class is never found", g_mean, in_short=True
+        "G-mean", "geometric mean of the recalls; 0 if one class is never found",
+        g_mean, bounds.g_mean_ends, in_short=True,
     ),
-    "weighted_f1": _of_outcomes("Weighted F1", "mean F1 weighted by class size", weighted_f1),
-    "macro_precision": _of_outcomes("Macro precision", "mean precision over classes", macro_precision),
-    "macro_recall": _of_outcomes("Macro recall", "the same number as balanced accuracy", balanced_accuracy),
+    "weighted_f1": _of_outcomes(
+        "Weighted F1", "mean F1 weighted by class size", weighted_f1, bounds.weighted_f1_ends
+    ),
+    "macro_precision": _of_outcomes(
+        "Macro precision", "mean precision over classes", macro_precision, bounds.macro_precision_ends
+    ),
+    "macro_recall": _of_outcomes(
+        "Macro recall", "the same number as balanced accuracy",
+        balanced_accuracy, bounds.balanced_accuracy_ends,
+    ),
     "mcc": _of_outcomes(
-        "Matthews correlation", "correlation of prediction and truth, -1 to 1", matthews_correlation,
-        in_short=True,
+        "Matthews correlation", "correlation of prediction and truth, -1 to 1",
+        matthews_correlation, bounds.matthews_ends, in_short=True,
     ),
     "auroc": Metric(
         "AUROC", True, "chance that a row of the class outranks another; mean one-vs-rest",
-        lambda weighted: weighted.rankings[0], in_short=True, ranks=True,
+        lambda weighted: mean_of_known(weighted.rankings[0], axis=0), in_short=True, ranks=True,
+        ends=lambda weighted: weighted.ranking_ends()[0],
     ),
     "average_precision": Metric(
         "Average precision", True, "area under precision-recall; mean over classes",
-        lambda weighted: weighted.rankings[1], in_short=True, ranks=True,
+        lambda weighted: mean_of_known(weighted.rankings[1], axis=0), in_short=True, ranks=True,
+        ends=lambda weighted: weighted.ranking_ends()[1],
     ),
     "nll": Metric(
         "Log loss", False, "mean -log of the probability of the true class, in nats",
         lambda weighted: weighted.mean(weighted.predictions.losses), in_short=True, of_rules=True,
+        ends=_nll_ends,
     ),
     "brier": Metric(
         "Brier score", False, "mean squared distance to the one-hot truth, 0 to 2",
         lambda weighted: weighted.mean(weighted.predictions.briers), in_short=True, of_rules=True,
+        ends=_brier_ends,
     ),
     "calibration_error": Metric(
         "Calibration error", False, "gap between confidence and accuracy, bins of equal mass",
         lambda weighted: weighted.predictions.gaps.top_label(weighted.weights),
-        in_short=True, of_rules=True, biased=True,
+        in_short=True, of_rules=True,
+        ends=lambda weighted: weighted.predictions.gaps.top_label_ends(weighted.weights),
     ),
     "class_calibration_error": Metric(
         "Class-wise calibration error", False, "the same for every class's probability, averaged",
-        lambda weighted: weighted.predictions.gaps.class_wise(weighted.weights), biased=True,
+        lambda weighted: weighted.predictions.gaps.class_wise(weighted.weights),
+        ends=lambda weighted: weighted.predictions.gaps.class_wise_ends(weighted.weights),
     ),
 }  # fmt: skip
 SHORT = tuple(name for name, metric in HEADLINE.items() if metric.in_short)

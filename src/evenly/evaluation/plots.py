@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from evenly.evaluation.bounds import exact_interval
 from evenly.evaluation.calibration import ReliabilityBin, reliability_table
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.intervals import wilson_interval
 from evenly.evaluation.metrics import HEADLINE, precision_recall_curve
 from evenly.evaluation.results import ClassResult, Evaluation
 from evenly.figures import (
@@ -132,7 +132,7 @@ def _reliability(evaluation: Evaluation, folder: Path) -> None:
         axes.plot(*_line(changed), marker="o", markersize=3, color=colour, linewidth=0.9, label=label)
     confidence, accuracy = _line(table)
     rows = np.array([b.rows for b in table])
-    axes.vlines(confidence, *wilson_interval(accuracy * rows, rows), color=SKY, linewidth=1.2, zorder=1)
+    axes.vlines(confidence, *exact_interval(accuracy * rows, rows), color=SKY, linewidth=1.2, zorder=1)
     axes.plot(confidence, accuracy, "o-", color=BLUE, label="as predicted, 95% intervals", zorder=3)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)

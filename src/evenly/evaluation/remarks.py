@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from evenly.evaluation.decisions import RULES
-from evenly.evaluation.metrics import HEADLINE
+from evenly.evaluation.metrics import HEADLINE, log_losses
 from evenly.evaluation.results import Evaluation, RuleResult
 from evenly.wording import counted, first_names
 
@@ -13,6 +15,8 @@ from evenly.wording import counted, first_names
 _FEW_ROWS = 10
 #: A macro F1 that is this much higher on training rows is worth a remark.
 _LARGE_GAP = 0.1
+#: So few rows that hold half of the log loss say little about it.
+_FEW_HOLDERS = 3
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -65,9 +69,13 @@ def remarks(evaluation: Evaluation) -> Iterator[str]:
     unseen = [c.name for c in classes if not c.validation_rows]
     if unseen:
         yield f"Without validation rows, so that no threshold could be tuned: {first_names(unseen)}."
-    certain = [HEADLINE[name].label for name, found in final.test.items() if found.low == found.high]
-    if certain:
-        yield f"No resample differed in {first_names(certain)}: an interval without width is not certainty."
+    losses = np.sort(log_losses(evaluation.test.codes, final.probabilities))[::-1]
+    holders = int(np.searchsorted(np.cumsum(losses), losses.sum() / 2)) + 1
+    if holders <= _FEW_HOLDERS < len(losses) / 10:
+        yield (
+            f"Half of the log loss is that of {counted(holders, 'test row')}: how rare such rows are cannot "
+            "be known from so few, and its interval holds only if worse ones are no more frequent."
+        )
     gap = final.train["macro_f1"] - final.test["macro_f1"].value
     if gap > _LARGE_GAP:
         yield (

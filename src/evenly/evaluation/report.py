@@ -255,25 +255,24 @@ def _classes(evaluation: Evaluation) -> dict[str, Any]:
         "Balanced train": lambda c: c.balanced_rows,
         "Validation": lambda c: c.validation_rows,
         "Test": lambda c: c.test_rows,
-        "Precision": lambda c: _decimal(c.precision),
-        "Recall": _recall,
-        "F1": lambda c: _decimal(c.f1),
+        "Precision": lambda c: _class_share(c, "precision"),
+        "Recall": lambda c: _class_share(c, "recall"),
+        "F1": lambda c: _class_share(c, "f1"),
         "Average precision": lambda c: _decimal(c.average_precision),
         "AUROC": lambda c: _decimal(c.auroc),
         "Tuned threshold": lambda c: f"×{c.threshold_weight:.3g}",
     }
     caption = (
-        "Rows of each class before and after balancing, and how the final model does on it. Recall with "
-        "Wilson's 95% interval; the tuned threshold multiplies the probability of the class."
+        "Rows of each class before and after balancing, and how the final model does on it, with exact 95% "
+        "intervals; the tuned threshold multiplies the probability of the class."
     )
     rows = [[cell(result) for cell in columns.values()] for result in evaluation.per_class]
     return section("Every class", {"table": rows, "columns": list(columns), "caption": caption})
 
 
-def _recall(result: ClassResult) -> dict[str, Any] | None:
-    if result.recall is None:
-        return None
-    return {"text": _decimal(result.recall), "note": f"{result.recall_low:.2f}–{result.recall_high:.2f}"}
+def _class_share(result: ClassResult, name: str) -> dict[str, Any] | None:
+    value, low, high = (getattr(result, f"{name}{end}") for end in ("", "_low", "_high"))
+    return None if value is None else {"text": _decimal(value), "note": f"{low:.2f}–{high:.2f}"}
 
 
 def _estimate(interval: Interval, mark: str | None = None) -> dict[str, Any]:

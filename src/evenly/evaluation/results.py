@@ -54,7 +54,7 @@ class RuleResult:
 class ClassResult:
     """One class: its rows in each table, and how the final model does on it (None without test rows).
 
-    `recall_low` and `recall_high` are Wilson's 95% interval, `threshold_weight` what the tuned thresholds
+    `_low` and `_high` are the ends of exact 95% intervals, `threshold_weight` is what the tuned thresholds
     multiply the class's probability by.
     """
 
@@ -65,10 +65,14 @@ class ClassResult:
     test_rows: int
     predicted_rows: int
     precision: float | None
+    precision_low: float | None
+    precision_high: float | None
     recall: float | None
     recall_low: float | None
     recall_high: float | None
     f1: float | None
+    f1_low: float | None
+    f1_high: float | None
     average_precision: float | None
     auroc: float | None
     threshold_weight: float

@@ -106,7 +106,7 @@ def _points(
     values = [one.values(names=METRICS) for one in scored]
     draws = bootstrap_draws(scored, resamples=resamples, seed=seed, names=METRICS)
     points = []
-    for strength, (value, drawn) in enumerate(zip(values, draws, strict=True)):
+    for strength, (one, value, drawn) in enumerate(zip(scored, values, draws, strict=True)):
         chosen = {name: value[name] for name in METRICS}
         points.append(
             RobustnessPoint(
@@ -114,7 +114,7 @@ def _points(
                 corruption,
                 strength,
                 strength_label(corruption, strength),
-                metric_intervals(chosen, drawn),
+                metric_intervals(chosen, drawn, one.weighted()),
                 paired_differences(value, drawn, values[0], draws[0]),
             )
         )
