@@ -251,8 +251,14 @@ class Journal:
         The claim of a process that died is taken over; what it had sent goes into the ledger as a call that
         may have been paid. Look at `find` when the answer is no.
         """
+        mine = (self.owner, worst.prompt_tokens, worst.completion_tokens)
         with self._transaction():
-            if slot not in self._claimed:
+            fresh = self._rows(
+                f"INSERT OR IGNORE INTO claims SELECT ?, ?, ?, ?, ?, ?"
+                f" WHERE NOT EXISTS (SELECT 1 FROM answers{_AT}) RETURNING 1",
+                *(*slot, *mine, *slot),
+            )
+            if not fresh and slot not in self._claimed:
                 if self._rows("SELECT 1 FROM answers" + _AT, *slot):
                     return False
                 for owner, prompt, completion in self._claims(slot):
@@ -260,8 +266,8 @@ class Journal:
                         return False
                     if prompt + completion > 0:
                         self._enter_call(slot, "interrupted", Usage(prompt, completion, exact=False))
-            mine = (self.owner, worst.prompt_tokens, worst.completion_tokens)
-            self._rows("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", *slot, *mine)
+            if not fresh:
+                self._rows("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", *slot, *mine)
         self._claimed.add(slot)
         return True
 
@@ -271,10 +277,7 @@ class Journal:
             self._rows("UPDATE claims SET prompt_tokens = 0, completion_tokens = 0" + _AT, *slot)
 
     def _claims(self, slot: Slot) -> list[tuple[str, int, int]]:
-        query = (
-            "SELECT owner, prompt_tokens, completion_tokens FROM claims WHERE key=? AND ordinal=? AND ask=?"
-        )
-        return self._rows(query, *slot)
+        return self._rows("SELECT owner, prompt_tokens, completion_tokens FROM claims" + _AT, *slot)
 
     def held_elsewhere(self, slot: Slot) -> bool:
         """Whether a living process other than this one has claimed `slot`."""
