@@ -114,6 +114,7 @@ def failure(folder: Path, reply: bytes, **changes: Any) -> tuple[str | None, str
             "redirects (307) to https://elsewhere.example/v2; set llm.base_url",
         ),
         (http(301, b"", "Location: /login"), "bad_request", "/login; set llm.base_url"),
+        (http(302, b"", "Location: http://[::1"), "bad_request", "redirects (302) to http://[::1; set"),
         (
             http(200, error("upstream broke", code=502)),
             "server",

@@ -11,6 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urljoin
@@ -347,9 +348,9 @@ def failure_sentence(endpoint: Endpoint, kind: FailureKind, reply: Reply) -> str
         what = f"sends a reply in an encoding that was not asked for or is damaged ({words[:40]}); switch "
         what, quoted = what + "compression off at the server, or at the proxy before it.", ""
     elif location:
-        target = hidden(urljoin(f"{endpoint.base_url}/", location), endpoint.key).removesuffix(
-            "/chat/completions"
-        )
+        with suppress(ValueError):  # what is no URL is quoted as it is
+            location = urljoin(f"{endpoint.base_url}/", location)
+        target = hidden(location, endpoint.key).removesuffix("/chat/completions")
         what, quoted = f"redirects{status} to {target[:300]}; set llm.base_url to where it should lead.", ""
     elif kind == "bad_request" and set_here:
         what = f"refuses the request{status}; change llm.{set_here[0]} in params.yaml, or leave it out."
