@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from evenly.experiments.history import find_revisions
 from evenly.features import fit_featurizer
 from evenly.params.features import FeatureSettings
 from evenly.params.models import LogisticRegressionSettings, ModelsSettings
-from evenly.samples import Feature, SampleTable, Schema, samples_from_columns
+from evenly.samples import Feature, SampleTable, Schema, concatenate, samples_from_columns
 
 SCHEMA = Schema("table", ("common", "rare"), tuple(Feature(name, "number") for name in "xyz"))
 MODELS = ModelsSettings()
@@ -252,3 +253,68 @@ def test_a_workspace_without_a_split_says_what_to_do(tmp_path: Path) -> None:
     workspace = find_revisions(root, ["workspace"])[0]
     with pytest.raises(DataError, match="dvc repro"):
         read_material(type(workspace)(tmp_path, "workspace", None), tmp_path)
+
+
+# -- as published tables have it -----------------------------------------------------------------------------
+
+
+def test_plain_error_is_the_share_of_wrong_rows() -> None:
+    predicted = TEST.codes.copy()
+    predicted[:14] = 1 - predicted[:14]
+    assert score(material(), predicted, "error") == pytest.approx(14 / len(TEST))
+
+
+def test_rows_of_the_run_can_be_added_in_the_order_in_which_they_came() -> None:
+    rows = pool()
+    assert np.array_equal(added_rows("run", rows, 10, 1, in_order=True).vectors, rows.made.vectors[:10])
+    assert not np.array_equal(added_rows("run", rows, 10, 1).vectors, rows.made.vectors[:10])
+
+
+def test_named_rounds_are_all_made_and_train_on_the_validation_rows_as_well() -> None:
+    variant = Variant(model="hist_gradient_boosting", regularised=False)
+    assert variant.plan(MODELS, 1).settings.rounds == 80  # type: ignore[union-attr]
+    assert variant.plan(MODELS, 1, 200).settings.rounds == 200  # type: ignore[union-attr]
+    # With validation rows of another class order the score differs: they are trained on.
+    whole = material()
+    flipped = Material(
+        whole.train,
+        VectorRows(whole.validation.vectors, 1 - whole.validation.codes),
+        whole.test,
+        None,
+        2,
+        MODELS,
+    )
+    plain = Variant(model="logistic_regression", regularised=False)
+    none = pool().rows.first(0)
+    scores = [fitted_score(one, plain, 1, none, "error", 5) for one in (whole, flipped)]
+    assert scores[0] < scores[1]
+    without = [fitted_score(one, plain, 1, none, "error") for one in (whole, flipped)]
+    assert without[0] == without[1]
+
+
+def test_seeds_can_split_anew() -> None:
+    everything = concatenate([TRAIN, VALIDATION, TEST])
+
+    def resplit(seed: int) -> tuple[Pool, Material]:
+        order = np.random.default_rng(seed).permutation(len(everything))
+        parts = [everything.take(np.sort(part)) for part in np.split(order, [68, 98])]
+        train, held_out, scored = (vector_rows(part, FEATURIZER) for part in parts)
+        made = Pool(parts[0], train, pool().made, FEATURIZER)
+        return made, Material(train, held_out, scored, None, 2, MODELS)
+
+    settings = CurveSettings(
+        sources=("run",), models=("logistic_regression",), seeds=(1, 2, 3), steps=1, metric="error"
+    )
+    fixed = draw_curves(pool(), material(), settings).curves[0].values[:, 0]
+    varied = draw_curves(pool(), material(), settings, resplit=resplit).curves[0].values[:, 0]
+    assert len(set(fixed)) == 1 and len(set(varied)) == 3
+
+
+def test_a_single_seed_has_no_spread_and_none_is_printed() -> None:
+    curves = drawn(seeds=(4,))
+    assert [name for name, _ in seed_rows(curves.curves[0])] == ["4"]
+    assert not any("±" in sentence for sentence in sentences(curves))
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_curves(curves, "One seed.", brief=True, console=console)
+    text = console.export_text()
+    assert "±" not in text and "1 seed" in text and "1 seeds" not in text

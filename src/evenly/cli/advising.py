@@ -18,7 +18,7 @@ from evenly.comparison.findings import Leaderboard
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.recommendation import recommendation
 from evenly.comparison.techniques import MEASURES
-from evenly.curves.grid import draw_curves, read_material
+from evenly.curves.grid import draw_curves, read_material, read_resplit
 from evenly.curves.outputs import print_curves, write_curves
 from evenly.curves.sources import CurveModel, CurveSettings, MetricName, SourceName, named_choices
 from evenly.datasets.load import load_splits
@@ -112,8 +112,22 @@ def curve(
         str, typer.Option(help="Such as 1..5: other synthetic rows, other classifier seed.")
     ] = "1..5",
     metric: Annotated[
-        str, typer.Option(help="balanced_error, macro_f1, worst_class_error, worst_group_error.")
+        str, typer.Option(help="error, balanced_error, macro_f1, worst_class_error, worst_group_error.")
     ] = "balanced_error",
+    vary_split: Annotated[
+        bool, typer.Option("--vary-split", help="Seeds split the rows anew, in parts of the same sizes.")
+    ] = False,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Add the run's rows in the order in which they came.")
+    ] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Boosting rounds, all of which are made; validation rows are then trained on. Default: at "
+            "most 80, stopped by validation rows.",
+        ),
+    ] = None,
     rev: Annotated[
         str, typer.Option(help="Experiment, branch or commit whose split and kept rows are taken.")
     ] = "workspace",
@@ -146,13 +160,18 @@ def curve(
         most=rows,
         seeds=tuple(read_seeds(seeds)),
         metric=metric,  # type: ignore[arg-type]  # checked above
+        rounds=rounds,
+        in_order=in_order,
     )
+    resplit = read_resplit(revision, Path(".cache/vectors")) if vary_split else None
     with progress_bar("fits") as progress:
-        curves = draw_curves(pool, material, settings, jobs, progress)
+        curves = draw_curves(pool, material, settings, jobs, progress, resplit)
+    varies, one_split = ("the split", "") if vary_split else ("not the split", ", one split")
+    drawn = "" if in_order else "which synthetic rows are drawn, "
     heading = (
-        f"{rev}: {len(pool.rows):,} training and {len(material.test):,} test rows, one split. Seeds "
-        f"({seeds}) vary which synthetic rows are drawn and the classifier's randomness, not the split."
-    )
+        f"{rev}: {len(pool.rows):,} training and {len(material.test):,} test rows{one_split}. Seeds ({seeds}) vary "
+        f"{drawn}the classifier's randomness and {varies}."
+    ).replace("and not the split", "but not the split")
     write_curves(curves, output, heading)
     print_curves(curves, heading, brief)
     typer.echo(

@@ -13,6 +13,7 @@ from evenly.curves.sources import MetricName, SourceName, Variant
 from evenly.wording import decimal, sentence_list, signed_decimal
 
 METRIC_LABELS: dict[MetricName, str] = {
+    "error": "Error",
     "balanced_error": "Balanced error",
     "macro_f1": "Macro F1",
     "worst_class_error": "Worst-class error",
@@ -112,10 +113,10 @@ def _share(curves: Curves, plain: Variant, strong: Variant, raw: float) -> Itera
     gain = sign * (float(ours.mean[-1]) - raw)
     spread = float(max(ours.deviation[-1], ours.deviation[0]))
     if gain <= max(spread, SMALL_GAIN):
+        over = f"the spread over seeds ({decimal(spread)}) or " if len(ours.seeds) > 1 else ""
         yield (
             f"{plain.model}: the {ours.steps[-1]} rows of the run bring {signed_decimal(gain)}, no more than "
-            f"the spread over seeds ({decimal(spread)}) or {decimal(SMALL_GAIN, 2)}: there is no gain that "
-            "copies could match."
+            f"{over}{decimal(SMALL_GAIN, 2)}: there is no gain that copies could match."
         )
         return
     shares: dict[str, float] = {}
@@ -138,4 +139,10 @@ def _share(curves: Curves, plain: Variant, strong: Variant, raw: float) -> Itera
 
 
 def _end(curve: Curve) -> str:
-    return f"{decimal(float(curve.mean[-1]))} ± {decimal(float(curve.deviation[-1]))}"
+    return spread_text(curve, -1)
+
+
+def spread_text(curve: Curve, place: int) -> str:
+    """Mean and standard deviation of a step; the mean alone for a single seed, which has no spread."""
+    mean = decimal(float(curve.mean[place]))
+    return mean if len(curve.seeds) < 2 else f"{mean} ± {decimal(float(curve.deviation[place]))}"

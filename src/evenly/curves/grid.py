@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +25,18 @@ from evenly.curves.sources import (
     variants,
     vector_rows,
 )
+from evenly.datasets.partition import draws, grouped, stratified
 from evenly.errors import DataError
 from evenly.experiments.history import Revision
 from evenly.features import fit_featurizer
 from evenly.params.base import settings_from
 from evenly.params.models import ModelsSettings
 from evenly.params.project import PARAMS_FILE, Params
-from evenly.samples import SampleTable, Schema, read_samples
+from evenly.samples import SampleTable, Schema, concatenate, read_samples
 
 Progress = Callable[[int, int], None]
+#: The rows of a seed, where seeds split anew.
+Resplit = Callable[[int], "tuple[Pool, Material]"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,18 @@ class _Cell:
 
 
 def draw_curves(
-    pool: Pool, material: Material, settings: CurveSettings, jobs: int = 1, progress: Progress | None = None
+    pool: Pool,
+    material: Material,
+    settings: CurveSettings,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    resplit: Resplit | None = None,
 ) -> Curves:
     """Fit the grid on the rows of `material` with those of `pool` that are added, in `jobs` processes.
 
     What varies over seeds is which synthetic rows are drawn and in which order, and the classifier's own
-    randomness; the split does not. Steps of a seed are nested: each adds rows to those of the one before. The
+    randomness; the split does so only with `resplit`, which gives the rows of a seed. Steps of a seed are
+    nested: each adds rows to those of the one before. The
     step without synthetic rows is fitted once for all sources. `progress` takes how many fits are done, of
     how many.
     """
@@ -80,16 +89,25 @@ def draw_curves(
     steps = {round(most * step / settings.steps) for step in range(settings.steps + 1)}
     if "run" in settings.sources:
         steps.add(min(most, len(pool.made)))  # where the curve of the run ends, others are to be seen as well
-    cells = list(_cells(pool, settings, sorted(steps)))
+    rows = {seed: resplit(seed) if resplit else (pool, material) for seed in settings.seeds}
+    cells = list(_cells({seed: one for seed, (one, _) in rows.items()}, settings, sorted(steps)))
     fits = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(fitted_score)(material, cell.variant, cell.seed, cell.rows, settings.metric) for cell in cells
+        delayed(fitted_score)(
+            rows[cell.seed][1], cell.variant, cell.seed, cell.rows, settings.metric, settings.rounds
+        )
+        for cell in cells
     )
     scores: dict[tuple[str, SourceName | None, int, int], float] = {}
     for done, (cell, score) in enumerate(zip(cells, fits, strict=True), start=1):
         scores[cell.variant.title, cell.source, cell.seed, cell.step] = score
         if progress is not None:
             progress(done, len(cells))
-    reached = {(cell.source, cell.step) for cell in cells}
+    shortest = {(c.source, c.step, c.seed) for c in cells}
+    reached = {
+        (source, step)
+        for source, step, _ in shortest
+        if all((source, step, seed) in shortest for seed in settings.seeds)
+    }
     curves = []
     for variant in variants(settings.models):
         for source in settings.sources:
@@ -112,15 +130,15 @@ def _most(pool: Pool, settings: CurveSettings) -> int:
     return most
 
 
-def _cells(pool: Pool, settings: CurveSettings, steps: list[int]) -> Iterator[_Cell]:
+def _cells(pools: Mapping[int, Pool], settings: CurveSettings, steps: list[int]) -> Iterator[_Cell]:
     drawn = {
-        (source, seed): added_rows(source, pool, steps[-1], seed)
+        (source, seed): added_rows(source, pools[seed], steps[-1], seed, settings.in_order)
         for source in settings.sources
         for seed in settings.seeds
     }
     for variant in variants(settings.models):
         for seed in settings.seeds:
-            yield _Cell(variant, None, seed, 0, pool.rows.first(0))
+            yield _Cell(variant, None, seed, 0, pools[seed].rows.first(0))
             for source in settings.sources:
                 rows = drawn[source, seed]
                 for step in steps[1:]:
@@ -129,13 +147,22 @@ def _cells(pool: Pool, settings: CurveSettings, steps: list[int]) -> Iterator[_C
 
 
 def fitted_score(
-    material: Material, variant: Variant, seed: int, added: VectorRows, metric: MetricName
+    material: Material,
+    variant: Variant,
+    seed: int,
+    added: VectorRows,
+    metric: MetricName,
+    rounds: int | None = None,
 ) -> float:
-    """Fit a classifier on the training rows and those added; give its score on the test rows."""
-    plan = variant.plan(material.models, seed)
-    rows = material.train.followed_by(added)
+    """Fit a classifier on the training rows and those added; give its score on the test rows.
+
+    With so many `rounds`, the validation rows are trained on as well.
+    """
+    plan = variant.plan(material.models, seed, rounds)
+    rows = material.train.followed_by(material.validation.first(None if rounds else 0)).followed_by(added)
     counts = rows_per_class(rows.codes, material.classes)
-    held_out = material.validation
+    # On rows that are trained on, the loss falls with every round, so that boosting does not stop.
+    held_out = rows if rounds else material.validation
     known = np.flatnonzero(counts[held_out.codes] > 0)
     weight = as_trained_weights(smoothed_prior(counts), held_out.codes[known])
     with pinned_threads(1):
@@ -156,6 +183,8 @@ def score(material: Material, predicted: np.ndarray, metric: MetricName) -> floa
         assert material.groups is not None
         wrong, groups = predicted != truth, material.groups
         return max(float(wrong[groups == group].mean()) for group in np.unique(groups[groups >= 0]))
+    if metric == "error":
+        return float((predicted != truth).mean())
     found = outcomes(truth, predicted, material.classes)
     if metric == "macro_f1":
         return float(macro_f1(found))
@@ -172,13 +201,46 @@ def read_material(revision: Revision, vector_cache: Path) -> tuple[Pool, Materia
     `vector_cache` is a folder for vectors of text encoders.
     """
     params = settings_from(Params, revision.yaml(PARAMS_FILE), f"{PARAMS_FILE} of {revision.name}")
-    train, validation, test = (_table(revision, _SPLIT.format(part)) for part in ("train", "val", "test"))
-    train = train.sorted_by_id()
-    made = _table(revision, _KEPT, train.schema)
+    parts = [_table(revision, _SPLIT.format(part)) for part in ("train", "val", "test")]
+    made = _table(revision, _KEPT, parts[0].schema)
+    return _material(parts, made, params, vector_cache)
+
+
+def _material(
+    parts: Sequence[SampleTable], made: SampleTable, params: Params, vector_cache: Path
+) -> tuple[Pool, Material]:
+    train, validation, test = (parts[0].sorted_by_id(), *parts[1:])
     featurizer = fit_featurizer(train, params.features, params.seed, vector_cache)
     pool = Pool(train, vector_rows(train, featurizer), vector_rows(made, featurizer), featurizer)
     held_out, scored = (vector_rows(part, featurizer) for part in (validation, test))
     return pool, Material(pool.rows, held_out, scored, group_codes(test), len(train.classes), params.models)
+
+
+def read_resplit(revision: Revision, vector_cache: Path) -> Resplit:
+    """Read all rows of a revision, to be split anew by each seed: into parts of the sizes that they have.
+
+    Made rows whose parent is in the test rows of a seed are not added under it.
+    """
+    params = settings_from(Params, revision.yaml(PARAMS_FILE), f"{PARAMS_FILE} of {revision.name}")
+    tables = [_table(revision, _SPLIT.format(part)) for part in ("train", "val", "test")]
+    made = _table(revision, _KEPT, tables[0].schema)
+    everything = concatenate(tables)
+    shares = [len(table) / len(everything) for table in tables]
+    names = everything.ids.astype(str).tolist()
+
+    def resplit(seed: int) -> tuple[Pool, Material]:
+        groups = everything.column("group")
+        if all(group is None for group in groups):
+            codes = stratified(everything.codes, draws(names, seed, "curve"), *shares[1:])
+        else:
+            units, of_row = np.unique(groups.astype(str), return_inverse=True)
+            drawn = draws(units.tolist(), seed, "curve")
+            codes = grouped(everything.codes, of_row, drawn, *shares[1:])
+        parts = [everything.take(np.flatnonzero(codes == part)) for part in range(3)]
+        clean = ~np.isin(made.column("parent").astype(str), parts[2].ids.astype(str))
+        return _material(parts, made.take(np.flatnonzero(clean)), params, vector_cache)
+
+    return resplit
 
 
 def group_codes(samples: SampleTable) -> np.ndarray | None:

@@ -9,11 +9,11 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from evenly.console import results_table
-from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences
+from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences, spread_text
 from evenly.curves.sources import SourceName
 from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
 from evenly.files import atomic_folder, write_csv, write_text
-from evenly.wording import decimal, markdown_table
+from evenly.wording import counted, decimal, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,11 +49,12 @@ def write_curves(curves: Curves, folder: str | Path, heading: str) -> None:
 
 
 def seed_rows(curve: Curve) -> Iterator[tuple[str, list[float]]]:
-    """The rows of a curve's table: seeds, then `mean` and `sd`."""
+    """The rows of a curve's table: seeds, then `mean` and `sd`; a single seed has neither."""
     for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
         yield str(seed), values
-    yield "mean", curve.mean.tolist()
-    yield "sd", curve.deviation.tolist()
+    if len(curve.seeds) > 1:
+        yield "mean", curve.mean.tolist()
+        yield "sd", curve.deviation.tolist()
 
 
 def curves_markdown(curves: Curves, heading: str) -> str:
@@ -153,12 +154,14 @@ def print_curves(curves: Curves, heading: str, brief: bool = False, console: Con
 def _add(table: Table, curve: Curve, steps: list[int], brief: bool) -> None:
     source = SOURCE_LABELS[curve.source]
     if brief:
-        pairs = zip(curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True)
-        spreads = {step: f"{decimal(mean)} ± {decimal(deviation)}" for step, mean, deviation in pairs}
-        table.add_row(source, f"{len(curve.seeds)} seeds", *(spreads.get(step, "") for step in steps))
+        spreads = {step: spread_text(curve, place) for place, step in enumerate(curve.steps)}
+        table.add_row(source, counted(len(curve.seeds), "seed"), *(spreads.get(step, "") for step in steps))
         return
-    for number, (name, values) in enumerate(seed_rows(curve)):
+    rows = list(seed_rows(curve))
+    for number, (name, values) in enumerate(rows):
         by_step = dict(zip(curve.steps, values, strict=True))
         cells = (decimal(by_step[step]) if step in by_step else "" for step in steps)
         style = "bold" if name == "mean" else None
-        table.add_row("" if number else source, name, *cells, style=style, end_section=name == "sd")
+        table.add_row(
+            "" if number else source, name, *cells, style=style, end_section=number == len(rows) - 1
+        )

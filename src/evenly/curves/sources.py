@@ -24,12 +24,12 @@ from evenly.resampling.selection import random_stream
 from evenly.samples import SampleTable
 
 SourceName = Literal["run", "duplication", "smote", "fair_duplication"]
-MetricName = Literal["balanced_error", "macro_f1", "worst_class_error", "worst_group_error"]
+MetricName = Literal["error", "balanced_error", "macro_f1", "worst_class_error", "worst_group_error"]
 if TYPE_CHECKING:
     CurveModel = str
 else:
     CurveModel = Literal[tuple(name for name, spec in MODELS.items() if spec.regularised)]
-#: A grid is hundreds of fits: trees and rounds are no more than these, whatever params.yaml says.
+#: A grid is hundreds of fits: trees and rounds are no more than these, unless the command names the rounds.
 MOST: dict[str, int] = {"trees": 100, "rounds": 80}
 
 
@@ -48,6 +48,11 @@ class CurveSettings(Settings):
     seeds: tuple[NonNegativeInt, ...]
     #: On test rows.
     metric: MetricName = "balanced_error"
+    #: Boosting rounds, all of which are made: no row is kept from training to say when to stop. None stops by
+    #: the validation rows.
+    rounds: PositiveInt | None = None
+    #: Whether rows of the run are added in the order in which they came, or drawn by each seed.
+    in_order: bool = False
 
 
 class Variant(Settings):
@@ -61,10 +66,12 @@ class Variant(Settings):
         """What it is called."""
         return f"{self.model}, regularised" if self.regularised else self.model
 
-    def plan(self, models: ModelsSettings, seed: int) -> TrainPlan:
-        """Say how it is fitted, in one thread, with the plain loss."""
+    def plan(self, models: ModelsSettings, seed: int, rounds: int | None = None) -> TrainPlan:
+        """Say how it is fitted, in one thread, with the plain loss, and with exactly so many `rounds`."""
         settings = getattr(models, self.model)
         changes = {k: min(most, getattr(settings, k)) for k, most in MOST.items() if hasattr(settings, k)}
+        if rounds and "rounds" in changes:
+            changes["rounds"] = rounds
         if self.regularised:
             changes |= MODELS[self.model].regularised
         return TrainPlan(
@@ -146,13 +153,13 @@ class Pool:
         return sum(max(counts) - count for count in counts)
 
 
-def added_rows(source: SourceName, pool: Pool, most: int, seed: int) -> VectorRows:
+def added_rows(source: SourceName, pool: Pool, most: int, seed: int, in_order: bool = False) -> VectorRows:
     """The rows that a curve adds, so that its step of k rows is the first k of them.
 
     `duplication` copies training rows of all classes alike, each as often as any other: with as many copies
     as there are rows, every row is there twice. `fair_duplication` and `smote` give every row to the class
     that has the fewest by then; the one copies the class's rows in turn, the other makes new ones between
-    them. `run` gives its rows in a random order.
+    them. `run` gives its rows in a random order, or `in_order`, as they came.
     """
     rng = random_stream(seed, "curve", source)
     if source == "run":
@@ -161,7 +168,7 @@ def added_rows(source: SourceName, pool: Pool, most: int, seed: int) -> VectorRo
                 "The run has kept no generated rows (data/filtered/kept.parquet is empty): run a recipe such "
                 "as llm or vae, name its experiment with --rev, or leave the source `run` out."
             )
-        return pool.made.take(rng.permutation(len(pool.made))[:most])
+        return pool.made.first(most) if in_order else pool.made.take(rng.permutation(len(pool.made))[:most])
     if source == "duplication":
         return pool.rows.take(_in_turn(np.arange(len(pool.rows)), most, rng))
     classes = filling_order(list(pool.samples.counts.values()), most)
