@@ -169,8 +169,8 @@ def curve(
     varies, one_split = ("the split", "") if vary_split else ("not the split", ", one split")
     drawn = "" if in_order else "which synthetic rows are drawn, "
     heading = (
-        f"{rev}: {len(pool.rows):,} training and {len(material.test):,} test rows{one_split}. Seeds ({seeds}) vary "
-        f"{drawn}the classifier's randomness and {varies}."
+        f"{rev}: {len(pool.rows):,} training and {len(material.test):,} test rows{one_split}. Seeds "
+        f"({seeds}) vary {drawn}the classifier's randomness and {varies}."
     ).replace("and not the split", "but not the split")
     write_curves(curves, output, heading)
     print_curves(curves, heading, brief)
