@@ -159,7 +159,9 @@ def fitted_score(
     With so many `rounds`, the validation rows are trained on as well.
     """
     plan = variant.plan(material.models, seed, rounds)
-    rows = material.train.followed_by(material.validation.first(None if rounds else 0)).followed_by(added)
+    rows = material.train.followed_by(
+        material.validation.first(len(material.validation) if rounds else 0)
+    ).followed_by(added)
     counts = rows_per_class(rows.codes, material.classes)
     # On rows that are trained on, the loss falls with every round, so that boosting does not stop.
     held_out = rows if rounds else material.validation
