@@ -4,7 +4,7 @@ from stages import run, vector_cache
 
 GENERATED = ("data/generated/llm.parquet", "data/generated/model.parquet")
 KEPT, REJECTED = "data/filtered/kept.parquet", "data/filtered/rejected.parquet"
-REVIEWS = "data/review/verdicts.csv"
+REVIEWS, SPENT = "data/review/verdicts.csv", "metrics/llm.json"
 REPORTS, PLOTS = "reports", "plots/filter"
 
 
@@ -28,7 +28,7 @@ def screen_generated() -> None:
     from pathlib import Path
 
     from evenly.features.featurizer import load_featurizer
-    from evenly.files import write_json
+    from evenly.files import read_json, write_json
     from evenly.params.project import read_params
     from evenly.plans import LlmPlan, read_plan
     from evenly.samples import concatenate, read_samples, write_samples
@@ -44,7 +44,9 @@ def screen_generated() -> None:
     if params.filter.judge is not None:
         from evenly.llm.judging import llm_judge
 
-        judge = llm_judge(params.llm, train, plan.notes if plan is not None else {}, os.environ)
+        notes = plan.notes if plan is not None else {}
+        spent = read_json(SPENT) if Path(SPENT).exists() else None
+        judge = llm_judge(params.llm, train, notes, os.environ, spent)
     screening = screen(
         concatenate([by_llm, by_model]),
         train=train,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evenly.llm.generate import GenerationError, prepared
 from evenly.llm.writing.prompts import Prompts
+from evenly.llm.writing.result import shortfalls
 from evenly.params.datasets import ClassNote
 from evenly.samples import concatenate, samples_from_columns, write_samples
 from tests.llm.generation_cases import (
@@ -150,10 +151,29 @@ def test_a_model_that_repeats_itself_ends_in_a_shortfall_and_no_duplicates(tmp_p
     with running_writer(lambda body, number: same) as writer:
         s = engine_settings(writer.base_url)
         made = generated(s, plan_for(s, {"arrival": 40, "pin": 10}), text_table(), tmp_path)
-        assert len(writer.bodies) == 3 * 4 + 3 * 1
+        assert len(writer.bodies) == 5 + 3 * 1
     assert made.samples.counts == {"arrival": 1, "pin": 1, "refund": 0}
     entry = made.metrics["classes"]["arrival"]
-    assert (entry["shortfall"], entry["short_because"], entry["calls"]) == (39, "attempts", 12)
+    assert (entry["shortfall"], entry["short_because"], entry["calls"]) == (39, "yield", 5)
+    assert "its last 3 calls brought 1 of 30 samples" in shortfalls(made.metrics)[0]
+
+
+def test_least_yield_0_asks_a_class_until_its_attempts_are_spent(tmp_path):
+    same = json.dumps({"samples": ["my parcel is lost in the mail"] * 10})
+    with running_writer(lambda body, number: same) as writer:
+        s = engine_settings(writer.base_url)
+        made = generated(s, plan_for(s, {"arrival": 40}, least_yield=0.0), text_table(), tmp_path)
+        assert len(writer.bodies) == 3 * 4
+    assert made.metrics["classes"]["arrival"]["short_because"] == "attempts"
+
+
+def test_a_cap_too_small_for_one_call_is_an_error_that_says_what_to_raise(tmp_path):
+    price = {"tester": {"input": 1.0, "output": 10.0}}
+    with running_writer() as writer:
+        s = engine_settings(writer.base_url, prices=price, max_cost=0.001)
+        with pytest.raises(GenerationError, match=r"Not one sample .* llm.max_cost 0.001 .*Raise the cap"):
+            generated(s, plan_for(s, {"arrival": 4}), text_table(), tmp_path)
+        assert writer.bodies == []
 
 
 def test_near_copies_of_training_rows_are_turned_away(tmp_path):

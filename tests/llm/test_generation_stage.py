@@ -12,14 +12,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
+from evenly.files import write_json
 from evenly.llm.generate import generate_samples
+from evenly.llm.judging import LlmJudge
 from evenly.llm.panel import progress_line, progress_panel, watching
 from evenly.llm.preview import plan_estimate
 from evenly.llm.writing.prompts import Prompts
 from evenly.plans import write_plan
-from evenly.samples import read_samples, write_samples
+from evenly.samples import SampleTable, read_samples, write_samples
 from tests.llm.generation_cases import (
     PROMPTS,
     TEXTS,
@@ -143,12 +146,40 @@ def test_answers_that_came_by_batch_are_not_asked_for_again(tmp_path, server):
     assert json.loads((folder / "metrics/llm.json").read_text())["run"]["from_journal"] == 1
 
 
+def test_a_batch_of_judge_requests_is_what_the_judge_then_finds(tmp_path, server):
+    folder = project(tmp_path, server, arrival=5)
+    params = yaml.safe_load((folder / "params.yaml").read_text()) | {"filter": {"judge": {}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    command = ("-c", "from evenly.cli import main; main()", "llm", "batch", "--every", "1", "--judge")
+    assert "has no rows to judge; run `dvc repro llm_generate`" in run_python(folder, *command).stderr
+    made = text_table({"arrival": ["a first new text", "a second one"]}).with_column("origin", ["llm"] * 2)
+    write_samples(SampleTable(made.table, text_table().schema), _made(folder / "data/generated/llm.parquet"))
+    done = run_python(folder, *command)
+    assert "2 requests submitted, 2 answers collected" in done.stdout, done.stderr
+    assert "2 answers were there, 0 requests submitted" in run_python(folder, *command).stdout
+
+
+def test_the_estimate_counts_the_judge_and_the_acceptance_of_the_last_run(tmp_path):
+    s = engine_settings("http://127.0.0.1:9", prices={"tester": {"input": 1.0, "output": 2.0}})
+    plan, train = plan_for(s, {"arrival": 40}), text_table()
+    judge = LlmJudge(s, train, {}, Prompts(PROMPTS), {}, tmp_path)
+    alone = plan_estimate(plan, train, Prompts(PROMPTS), s, tmp_path, metrics=tmp_path)
+    both = plan_estimate(plan, train, Prompts(PROMPTS), s, tmp_path, judge, tmp_path)
+    assert (alone.calls, both.calls) == (4, 4 + 40) and both.cost > alone.cost
+    write_json({"mode": "generate", "model": "tester", "acceptance": 0.5}, tmp_path / "llm.json")
+    screened = {"candidates": 100, "measured": {"judge": {"judged": 25}}}
+    write_json(screened, tmp_path / "filter.json")
+    last = plan_estimate(plan, train, Prompts(PROMPTS), s, tmp_path, judge, tmp_path)
+    assert last.calls == 8 + 10
+    assert "0 relabelling, 10 judge; acceptance 50% as in the last run" in last.lines()[-1]
+
+
 def test_shortfalls_are_told_class_by_class(tmp_path):
     same = json.dumps({"samples": ["one and the same answer for everybody"]})
     with running_writer(lambda body, number: same) as writer:
         folder = project(tmp_path, writer, arrival=3)
         done = run_python(folder, "-m", "stages.llm_generate")
-    assert "short: arrival: 1 of 3 samples, its attempts are spent" in done.stdout
+    assert "short: arrival: 1 of 3 samples, its last 3 calls brought 1 of 30 samples for" in done.stdout
     assert json.loads((folder / "metrics/llm.json").read_text())["shortfall"] == 2
 
 

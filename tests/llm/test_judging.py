@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ def test_the_whole_sample_is_shown_however_long_and_real_rows_of_training_alone(
         listed = {json.loads(text) for text in quoted} - set(train.classes)
         assert listed <= set(train.texts)
         assert len(listed) == 3 + 2  # all of the class, and one of each of the two others
+
+
+def test_the_caps_bind_generation_and_judge_together(tmp_path: Path) -> None:
+    with running_writer(by_content) as writer:
+        price = {"tester": {"input": 1.0, "output": 1.0}}
+        settings = engine_settings(writer.base_url, prices=price, max_cost=0.01)
+        ask = judge(settings, tmp_path, text_table())
+        spent = replace(ask, generation={"requests": 3, "tokens_paid": 9000, "cost": 0.009})
+        scores = spent(made("my pin is wrong"))
+        assert (scores.failures, scores.measured["cost"]) == (["budget"], 0.0)
+        with pytest.raises(JudgingError, match=r"Not one sample could be judged\. .*max_cost 0\.0001"):
+            poor = settings.model_copy(update={"max_cost": 0.0001})
+            replace(ask, settings=poor)(made("my pin is wrong"))
+        assert writer.bodies == []
+        assert ask(made("my pin is wrong")).failures == [None]
 
 
 def test_a_sample_that_was_judged_is_never_paid_for_again(tmp_path: Path) -> None:

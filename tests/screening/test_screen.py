@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.errors import DataError, ParameterError, RecipeError
+from evenly.params.screening import FilterSettings
 from evenly.samples import SampleTable
-from evenly.screening.context import JudgeScores
+from evenly.screening.checks.texts import foreign_script
+from evenly.screening.context import Context, JudgeScores
 from evenly.screening.review import Review
 from evenly.screening.screen import Screening
 from tests.screening.conftest import TOPICS, Splits, make_texts, number_table, sentence, text_table
@@ -255,6 +257,55 @@ def test_gibberish_and_other_languages_in_the_same_script_are_rejected(texts: Sp
     screening = texts.screen(candidates(*noise, *good(20)), settings={"disable": ["agreement"]})
     assert sorted(rules(screening).items())[:10] == [(f"new-{k:05d}", ["script"]) for k in range(10)]
     assert screening.report["kept"] >= 19
+
+
+CHINESE = {
+    "card": [
+        "我的银行卡在地铁上丢了",
+        "钱包被偷了怎么挂失",
+        "请马上冻结我的卡",
+        "卡落在酒店能补办吗",
+        "补卡要带身份证吗",
+    ],
+    "loan": [
+        "房贷利率会下调吗",
+        "提前还清有违约金吗",
+        "征信不好还能借吗",
+        "月供可以改日子吗",
+        "助学贷款怎么还",
+    ],
+    "rain": [
+        "APP 显示周末下雨",
+        "iPhone 上的 weather 打不开",
+        "台风几时登陆",
+        "GPS 定位的城市不对",
+        "明早降到几度",
+    ],
+}
+
+
+@pytest.mark.parametrize("language", ["chinese", "words of its own"])
+def test_genuine_rows_of_a_class_of_five_pass_the_script_check_left_out(texts: Splits, language: str) -> None:
+    rng = random.Random(1)
+    rows = [(label, text) for label, some in CHINESE.items() for text in some]
+    if language != "chinese":  # two large classes of few words, and one of five rows that shares none
+        own = [("rain", " ".join("".join(rng.choices("aeioulnst", k=5)) for _ in range(9))) for _ in range(5)]
+        rows = [*make_texts(1, {"card": 60, "loan": 60}), *own]
+    rare = [k for k, (label, _) in enumerate(rows) if label == "rain" or language == "chinese"]
+    struck = 0
+    for k in rare:
+        train = text_table([row for j, row in enumerate(rows) if j != k], "train-")
+        context = Context(
+            text_table([rows[k]], "new-", "llm"),
+            dict.fromkeys(("train", "validation", "test"), train),
+            FilterSettings(),
+            texts.featurizer,
+            0,
+            None,
+        )
+        verdicts = foreign_script(context, np.arange(1)).verdicts
+        struck += any(bool(each.failed[0]) for each in verdicts)
+    assert struck <= 0.05 * len(rare)
 
 
 def test_details_of_a_producer_are_kept_beside_the_reasons(texts: Splits) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from evenly.console import output_console, results_table
-from evenly.errors import ParameterError
+from evenly.errors import DataError, ParameterError
 from evenly.llm.engine.batch import run_batches
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.llm.engine.journal_files import (
@@ -22,12 +22,16 @@ from evenly.llm.engine.journal_files import (
     prune_journals,
     repair_journals,
 )
+from evenly.llm.engine.messages import ChatRequest
+from evenly.llm.judging import llm_judge
 from evenly.llm.preview import plan_estimate, planned_requests
 from evenly.llm.writing.prompts import Prompts
+from evenly.params.base import read_yaml
 from evenly.params.generation import read_engine_settings
+from evenly.params.llm import EngineSettings
 from evenly.params.project import PARAMS_FILE
 from evenly.plans import LlmPlan, read_plan
-from evenly.samples import read_samples
+from evenly.samples import has_no_samples, read_samples
 
 app = typer.Typer(
     no_args_is_help=True, help="Language models: what a plan would cost, and the journal of answers."
@@ -36,7 +40,7 @@ journal = typer.Typer(no_args_is_help=True, help="Answers that are paid for: lis
 app.add_typer(journal, name="journal")
 
 PLAN = "data/plan/llm.json"
-TRAIN = "data/split/train.parquet"
+TRAIN, GENERATED = "data/split/train.parquet", "data/generated/llm.parquet"
 
 
 @app.command()
@@ -56,7 +60,10 @@ def estimate(
         for message in request.messages:
             typer.echo(f"[{message['role']}]\n{message['content']}\n")
     settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
-    for line in plan_estimate(plan, train, prompts, settings, journal_folder(os.environ)).lines():
+    judge = None
+    if _has_judge():
+        judge = llm_judge(settings, train, plan.notes, os.environ)
+    for line in plan_estimate(plan, train, prompts, settings, journal_folder(os.environ), judge).lines():
         typer.echo(line)
 
 
@@ -66,6 +73,10 @@ def batch(
         bool, typer.Option(help="Poll until all batches are over, instead of looking once.")
     ] = True,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 30.0,
+    judge: Annotated[
+        bool,
+        typer.Option("--judge", help="The judge's requests about the rows that are there (filter.judge)."),
+    ] = False,
 ) -> None:
     """Have the plan's requests answered by the Batch API, cheaper and within a day; then run `dvc repro`.
 
@@ -76,7 +87,10 @@ def batch(
         typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
         return
     settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
-    requests = list(planned_requests(plan, read_samples(TRAIN), Prompts(Path("prompts"))))
+    if judge:
+        requests = _judge_requests(plan, settings)
+    else:
+        requests = list(planned_requests(plan, read_samples(TRAIN), Prompts(Path("prompts"))))
     keys, folder = keys_from(os.environ), journal_folder(os.environ)
     report = asyncio.run(run_batches(settings, keys, folder, requests, wait, every, typer.echo))
     typer.echo(
@@ -93,6 +107,24 @@ def repair() -> None:
             typer.echo(f"{path} is sound.")
         else:
             typer.echo(f"{path}: {answers} whole answers saved; the damaged file is {kept}.")
+
+
+def _has_judge() -> bool:
+    rules = read_yaml(PARAMS_FILE).get("filter")
+    return isinstance(rules, dict) and rules.get("judge") is not None
+
+
+def _judge_requests(plan: LlmPlan, settings: EngineSettings) -> list[ChatRequest]:
+    """What `filter` asks the judge, about every row: what the other checks leave is not known yet."""
+    if not _has_judge():
+        raise ParameterError(
+            "params.yaml: filter.judge is null, so there is nothing to judge; leave --judge off."
+        )
+    if not Path(GENERATED).exists() or has_no_samples(GENERATED):
+        raise DataError(f"{GENERATED} has no rows to judge; run `dvc repro llm_generate` first.")
+    train = read_samples(TRAIN)
+    candidates = read_samples(GENERATED, train.schema).sorted_by_id()
+    return list(llm_judge(settings, train, plan.notes, os.environ).requests(candidates))
 
 
 @journal.command("list")

@@ -218,6 +218,8 @@ def prepared(plan: LlmPlan, train: SampleTable, prompts: Prompts) -> tuple[list[
                 size=size,
                 most_calls=most,
                 novelty=Novelty(shaping, real_texts, real_rows),
+                patience=math.ceil(plan.asking.patience / max(size, 1)),
+                least_yield=plan.asking.least_yield,
             )
         )
     return quotas, asking
@@ -273,6 +275,11 @@ async def _generate(
                 watch(Progress(quotas, engine))
         _refuse_half_done(quotas, crew.last_error)
         _settle_strays(quotas)
+        if any(quota.spent for quota in quotas) and not any(quota.taken for quota in quotas):
+            raise GenerationError(
+                f"Not one sample could be paid for. {engine.stopped} Raise the cap; a lower llm.max_tokens "
+                "lowers what a call may cost at worst."
+            )
         samples = samples_taken(quotas, asking)
         return Generation(samples, generation_metrics(quotas, asking.plan, engine))
 
@@ -281,7 +288,7 @@ async def _fill(quota: Quota, crew: Crew, place: int) -> None:
     """Have calls made and judge them in order until the quota is met or given up."""
     running: list[asyncio.Future[Outcome]] = []
     while not quota.done:
-        while len(running) < quota.calls:
+        while len(running) < quota.due:
             running.append(crew.submit(quota.cell, len(running), place))
         outcome = await running[quota.judged]
         quota.judge(outcome)

@@ -45,9 +45,14 @@ def llm_judge(
     train: SampleTable,
     notes: Mapping[str, ClassNote],
     environment: Mapping[str, str],
+    generation: Mapping[str, Any] | None = None,
 ) -> LlmJudge:
-    """The judge with this project's prompt, keys and journals; `environment` is `os.environ`."""
-    return LlmJudge(settings, train, notes, Prompts(), keys_from(environment), journal_folder(environment))
+    """The judge with this project's prompt, keys and journals; `environment` is `os.environ`.
+
+    `generation`, the content of metrics/llm.json, is what the run has spent before: the caps bind both.
+    """
+    keys, folder = keys_from(environment), journal_folder(environment)
+    return LlmJudge(settings, train, notes, Prompts(), keys, folder, generation or {})
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class LlmJudge:
     prompts: Prompts
     keys: Mapping[str, str] = field(repr=False)
     folder: Path
+    generation: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, samples: SampleTable) -> JudgeScores:
         """Marks of every sample, NaN where the model refused, or gave no marks that can be read.
@@ -103,15 +109,21 @@ class LlmJudge:
         answers: dict[int, Answer] = {}
         bar = tqdm(total=len(samples), desc="judge", unit="sample", disable=None)
         async with Engine(settings, self.keys, self.folder) as engine:
+            budget, before = engine.budget, self.generation
+            budget.calls = before.get("requests") or 0
+            budget.tokens = earlier = before.get("tokens_paid") or 0
+            budget.cost = paid = before.get("cost") or 0.0
             async for position, answer in engine.stream(self.requests(samples), _final):
                 answers[position] = answer
                 bar.update()
                 if answer.failure in OUTAGE and engine.stopped is not None:
                     raise JudgingError(f"{answer.error} {GO_ON}")
             bar.close()
+            if answers and not budget.calls and all(one.failure == "budget" for one in answers.values()):
+                raise JudgingError(f"Not one sample could be judged. {engine.stopped} Raise the cap.")
             # The last digits of a sum depend on the order of the answers.
-            cost = None if engine.cost is None else round(engine.cost, 6)
-            measured = {"model": settings.model, "tokens": engine.budget.tokens, "cost": cost}
+            cost = None if engine.cost is None else round(engine.cost - paid, 6)
+            measured = {"model": settings.model, "tokens": budget.tokens - earlier, "cost": cost}
         return [answers[position] for position in range(len(answers))], measured
 
 

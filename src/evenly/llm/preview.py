@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from evenly.files import read_json
 from evenly.llm.engine.budget import cost_of
 from evenly.llm.engine.endpoint import Endpoint, content_key
 from evenly.llm.engine.journal import Journal, Slot, journal_path
 from evenly.llm.engine.messages import ChatRequest, Usage, guessed_prompt_tokens, guessed_tokens
 from evenly.llm.generate import prepared
+from evenly.llm.judging import LlmJudge
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.requests import Asking, Call
 from evenly.params.llm import EngineSettings
@@ -24,13 +28,16 @@ _SPEED = 50.0
 #: Tokens of JSON around each sample: quotes, comma, and the keys of objects.
 _AROUND_TEXT = 3.0
 _AROUND_OBJECT = 10.0
+#: Tokens of a judge's three marks.
+_MARKS_TOKENS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Calls and tokens still to be paid; `cost` is None where the price is unknown.
 
-    `measured` says whether earlier answers of this endpoint corrected the guesses.
+    `measured` says whether earlier answers of this endpoint corrected the guesses; `shares` names what of
+    the calls is for relabelling and for the judge, and the acceptance that the calls were counted with.
     """
 
     calls: int
@@ -40,6 +47,7 @@ class Estimate:
     cost: float | None
     minutes: float
     measured: bool
+    shares: str = ""
 
     def lines(self) -> list[str]:
         """For people."""
@@ -50,6 +58,7 @@ class Estimate:
             f"tokens      {self.prompt_tokens} prompt + {self.completion_tokens} completion ({basis})",
             f"cost        {cost}",
             f"minutes     {self.minutes:.1f}",
+            *([f"in it       {self.shares}"] if self.shares else []),
         ]
 
 
@@ -66,18 +75,28 @@ def planned_requests(plan: LlmPlan, train: SampleTable, prompts: Prompts) -> Ite
 
 
 def plan_estimate(
-    plan: LlmPlan, train: SampleTable, prompts: Prompts, settings: EngineSettings, folder: Path
+    plan: LlmPlan,
+    train: SampleTable,
+    prompts: Prompts,
+    settings: EngineSettings,
+    folder: Path,
+    judge: LlmJudge | None = None,
+    metrics: Path = Path("metrics"),
 ) -> Estimate:
     """Calls, tokens, money and minutes of what is not in the journal yet. Sends nothing.
 
-    Training rows stand for the samples that mode `boundary` will have relabelled.
+    As many calls as the acceptance of the last run asks for, where `metrics` holds one of this model and
+    mode; a judge is asked about the share of the samples that the last screening left to it. Training rows
+    stand for samples that are relabelled or judged.
     """
     quotas, asking = prepared(plan, train, prompts)
+    acceptance, judged_share = _measured_shares(plan, metrics)
     requests: list[ChatRequest] = []
     tokens: list[float] = []
+    relabelling = judging = 0
     for quota in quotas:
         each = _mean_tokens(asking, asking.call(quota.cell, 0))
-        for number in range(quota.calls):
+        for number in range(min(math.ceil(quota.calls / (acceptance or 1.0)), quota.most_calls)):
             call = asking.call(quota.cell, number)
             requests.append(asking.request(call, 0, call.size))
             tokens.append(each * call.size)
@@ -86,7 +105,34 @@ def plan_estimate(
                 texts = [(k + 1, asking.rows.texts[rows[k % len(rows)]]) for k in range(call.size)]
                 requests.append(asking.relabel_request(call, texts))
                 tokens.append((guessed_tokens(quota.cell.label) + _AROUND_OBJECT) * call.size)
-    return estimate(settings, folder, requests, tokens)
+                relabelling += 1
+        if judge is not None and (rows := asking.rows.diverse(quota.cell)):
+            n = math.ceil(quota.wanted * (1.0 if judged_share is None else judged_share))
+            shown = list(judge.requests(asking.rows.samples.take(rows[:n])))
+            requests += [replace(shown[k % len(shown)], ordinal=-1) for k in range(n)]
+            tokens += [_MARKS_TOKENS] * n
+            judging += n
+    basis = "taken for 100%, no run of this plan being measured"
+    if acceptance is not None:
+        basis = f"{acceptance:.0%} as in the last run"
+    found = estimate(settings, folder, requests, tokens)
+    return replace(found, shares=f"{relabelling} relabelling, {judging} judge; acceptance {basis}")
+
+
+def _measured_shares(plan: LlmPlan, metrics: Path) -> tuple[float | None, float | None]:
+    """Of the last run: the acceptance, and which share of its rows came to the judge; None if unknown."""
+    found: list[dict[str, Any]] = []
+    for name in ("llm.json", "filter.json"):
+        try:
+            found.append(dict(read_json(metrics / name)))
+        except (OSError, ValueError, TypeError):
+            found.append({})
+    last, screened = found
+    if (last.get("mode"), last.get("model")) != (plan.mode, plan.model.endpoints[0].model):
+        return None, None
+    judged = screened.get("measured", {}).get("judge", {}).get("judged")
+    share = judged / screened["candidates"] if judged and screened.get("candidates") else None
+    return last.get("acceptance") or None, share
 
 
 def _mean_tokens(asking: Asking, call: Call) -> float:

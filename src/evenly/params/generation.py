@@ -59,6 +59,10 @@ class AskingSettings(Settings):
         sample that its class already has, is turned away; null compares normalised texts for equality only.
     attempts
         A class is given up after so many times the calls that it would take if every sample were accepted.
+    patience, least_yield
+        A class is given up as well when, of the last `patience` samples asked for (whole calls), a share
+        below `least_yield` was taken: a sample then costs more than 1 / `least_yield` times what it would
+        if all were taken. 0 never gives up so.
     per_source
         Mode `paraphrase`: paraphrases of each source row in a call.
     mix
@@ -83,6 +87,8 @@ class AskingSettings(Settings):
     near_duplicate: Similarity | None = 0.8
     ngram: Annotated[int, Field(ge=1, le=8)] = 3
     attempts: Annotated[float, Field(ge=1)] = 3.0
+    patience: PositiveInt = 30
+    least_yield: Annotated[float, Field(ge=0, lt=1)] = 0.1
     per_source: PositiveInt = 3
     mix: Annotated[float, Field(gt=0.5, lt=1)] = 0.75
     tolerance: NonNegativeFloat = 0.1

@@ -59,9 +59,10 @@ class LengthRules(Settings):
 class ScriptRules(Settings):
     """Whether a text is written as the real ones are.
 
-    At least `min_share` of its letters belong to scripts with `familiar` or more of the real letters. And at
-    most `max_unseen` of its character trigrams occur in no real training row, or as many as in all but the
-    oddest real rows, each looked at beside the others: that tells other languages and gibberish.
+    At least `min_share` of its letters belong to scripts with `familiar` or more of the real letters, of all
+    classes or of its own. And at most `max_unseen` of its character trigrams occur in no real training row,
+    or as many as in all but the oddest real rows, each looked at beside the others, or as a further row of
+    its class would have by the real ones: that tells other languages and gibberish.
     """
 
     min_share: Share = 0.8

@@ -154,11 +154,18 @@ class Quota(Tally):
     size: int
     most_calls: int
     novelty: Novelty
+    #: Calls of the last `patience` samples, and the share of these that must be taken.
+    patience: int
+    least_yield: float
     taken: list[Taken] = field(default_factory=list)
     calls: int = 0
     judged: int = 0
     unused: int = 0
     spent: bool = False
+    #: Why the class is given up before its attempts are spent, in a sentence.
+    given_up: str | None = None
+    #: Samples and tokens that each judged call has brought and cost.
+    yields: list[tuple[int, int]] = field(default_factory=list)
     #: Samples that the model assigned to another class.
     strays: list[Taken] = field(default_factory=list)
 
@@ -175,8 +182,17 @@ class Quota(Tally):
         """Whether every call that is to be made has been judged."""
         return self.judged >= self.calls
 
+    @property
+    def due(self) -> int:
+        """Calls to have been sent by now: no more ahead of the judged ones than these, or than patience.
+
+        So a class that yields nothing costs a few calls, not all, and the number depends on no clock.
+        """
+        return min(self.calls, self.judged + max(self.patience, self.judged))
+
     def judge(self, outcome: Outcome) -> None:
         """Take what is new of the next call's samples, as long as there is room."""
+        sent, before = self.due, len(self.taken) + self.unused
         self.judged += 1
         self.add(outcome)
         self.spent = self.spent or outcome.spent
@@ -186,6 +202,10 @@ class Quota(Tally):
             else:
                 self.rejected["relabelled"] += 1
                 self.strays.append(Taken(candidate, outcome, self.cell))
+        brought = len(self.taken) + self.unused - before
+        self.yields.append((brought, outcome.prompt_tokens + outcome.completion_tokens))
+        if self.given_up is None and self.missing > 0 and self.judged < self.most_calls and self._stalled():
+            self.calls = sent  # what has been sent is paid for, and judged as well
         self._count_calls()
 
     def adopt(self, stray: Taken) -> bool:
@@ -196,9 +216,20 @@ class Quota(Tally):
         return True
 
     def _count_calls(self) -> None:
-        if not self.spent and self.size:
+        if not self.spent and self.given_up is None and self.size:
             needed = self.judged + math.ceil(self.missing / self.size)
             self.calls = max(self.calls, min(needed, self.most_calls))
+
+    def _stalled(self) -> bool:
+        last = self.yields[-self.patience :]
+        brought, asked = sum(one for one, _ in last), self.patience * self.size
+        if len(last) < self.patience or brought >= self.least_yield * asked:
+            return False
+        self.given_up = (
+            f"its last {self.patience} calls brought {brought} of {asked} samples for "
+            f"{sum(tokens for _, tokens in last)} tokens, a share below least_yield {self.least_yield:g}"
+        )
+        return True
 
     def _offer(self, sample: Taken) -> None:
         if self.missing <= 0:

@@ -74,6 +74,7 @@ def generation_metrics(quotas: Sequence[Quota], plan: LlmPlan, engine: Engine) -
         "tokens_paid": engine.budget.tokens,
         "cost": cost,
         "cost_per_accepted": None if cost is None or not accepted else cost / accepted,
+        "given_up": sum(quota.given_up is not None for quota in quotas),
         "classes": {quota.cell.name: _class_metrics(quota) for quota in quotas},
         "run": engine.metrics(),
     }
@@ -87,7 +88,8 @@ def shortfalls(metrics: dict[str, Any]) -> list[str]:
         "no_rows": "it has no training row to start from",
     }
     return [
-        f"{name}: {entry['accepted']} of {entry['wanted']} samples, {why[entry['short_because']]}"
+        f"{name}: {entry['accepted']} of {entry['wanted']} samples, "
+        f"{entry['given_up'] or why[entry['short_because']]}"
         for name, entry in metrics["classes"].items()
         if entry["shortfall"]
     ]
@@ -97,12 +99,14 @@ def _class_metrics(quota: Quota) -> dict[str, Any]:
     because = None
     if quota.missing > 0:
         because = "spending_cap" if quota.spent else "attempts" if quota.size else "no_rows"
+        because = "yield" if quota.given_up and not quota.spent else because
     return {
         **_counts(quota),
         "wanted": quota.wanted,
         "accepted": len(quota.taken),
         "shortfall": quota.missing,
         "short_because": because,
+        "given_up": quota.given_up if because == "yield" else None,
         "calls": quota.judged,
         "unused": quota.unused,
         "moved_in": sum(sample.moved_from is not None for sample in quota.taken),

@@ -9,9 +9,9 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -121,20 +121,44 @@ def _unit_rows(matrix: np.ndarray) -> np.ndarray:
 #: Writing without spaces between words: Han, kana, Thai, Lao, Khmer, Burmese.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _RUNS = re.compile(rf"([{_UNSPACED}]+)|([^\W\d_{_UNSPACED}]+(?:['’][^\W\d_]+)?)")
-_LONGEST_GRAM = 4
+_KANA, _THAI = re.compile("[\u3041-\u30fa]"), re.compile("[\u0e01-\u0e5b]+")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 #: A term below this z-score is not shown. It is no test: a class of five rows hardly reaches 1.96 with
 #: anything.
 _DISTINCT = 1.0
 
 
 def terms(text: str) -> Iterator[str]:
-    """Words of two letters or more, folded; a run of a script without spaces gives its 2- to 4-grams."""
-    for run, word in _RUNS.findall(unicodedata.normalize("NFKC", text).casefold()):
-        if run:
-            for n in range(2, _LONGEST_GRAM + 1):
-                yield from (run[k : k + n] for k in range(len(run) - n + 1))
-        elif len(word) > 1:
-            yield word
+    """Words of two letters or more, folded; of Chinese, Japanese and Thai where a segmenter is installed."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    japanese = _KANA.search(plain) is not None
+    for run, word in _RUNS.findall(plain):
+        language = "ja" if japanese else "th" if _THAI.fullmatch(run) else "zh" if _HAN.fullmatch(run) else ""
+        for one in segmenter(language)(run) if run else (word,):
+            if len(one.strip()) > 1:
+                yield one.strip()
+
+
+@cache
+def segmenter(language: str) -> Callable[[str], Iterable[str]]:
+    """What cuts a run of a script without spaces into words (extra `cjk`); no words where it is absent."""
+    try:
+        if language == "zh":
+            import rjieba
+
+            return cast(Callable[[str], Iterable[str]], rjieba.cut)
+        if language == "ja":
+            import sudachipy
+
+            tokenizer = sudachipy.Dictionary(dict="small").create()
+            return lambda run: [word.surface() for word in tokenizer.tokenize(run)]
+        if language == "th":
+            from pythainlp.tokenize import word_tokenize
+
+            return cast(Callable[[str], Iterable[str]], word_tokenize)
+    except ImportError:
+        pass
+    return lambda run: ()
 
 
 def distinctive_terms(texts: Sequence[str], labels: Sequence[str], count: int) -> dict[str, tuple[str, ...]]:
@@ -160,7 +184,7 @@ def distinctive_terms(texts: Sequence[str], labels: Sequence[str], count: int) -
         outside = np.array([everything[word] for word in words], dtype=float) - inside
         scores = _log_odds_z(inside, outside, sum(counted.values()), total)
         ranked = sorted(zip(-np.round(scores, 9), words, strict=True))
-        found[label] = _without_overlap([word for score, word in ranked if -score > _DISTINCT], count)
+        found[label] = tuple(word for score, word in ranked if -score > _DISTINCT)[:count]
     return found
 
 
@@ -172,18 +196,6 @@ def _log_odds_z(inside: np.ndarray, outside: np.ndarray, inside_total: int, tota
     tiny = 1e-9  # a class that says one thing only has no rest
     difference = np.log(own / np.maximum(own_rest, tiny)) - np.log(others / np.maximum(others_rest, tiny))
     return np.asarray(difference / np.sqrt(1.0 / own + 1.0 / others))
-
-
-def _without_overlap(ranked: Sequence[str], count: int) -> tuple[str, ...]:
-    """The first `count` terms, leaving out n-grams that lie inside a better one or around it."""
-    chosen: list[str] = []
-    for term in ranked:
-        unspaced = re.fullmatch(rf"[{_UNSPACED}]+", term) is not None
-        if not (unspaced and any(term in other or other in term for other in chosen)):
-            chosen.append(term)
-        if len(chosen) == count:
-            break
-    return tuple(chosen)
 
 
 #: Below so many rows, what is usual in a class is told from all rows.

@@ -17,6 +17,8 @@ from evenly.screening.context import Context, Outcome, verdict
 
 #: Of the real rows, as many are not odder than what is still taken for their language.
 _ODDEST = 0.995
+#: One-sided probability with which a further row of a class keeps to that class's own limit.
+_SURE = 0.975
 # A letter of a script that is written without spaces, or a word with its digits.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f\u1000-\u109f\u1780-\u17ff]|\w+")
 _SPACED = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "HANGUL", "DEVANAGARI", "ARMENIAN", "GEORGIAN"}
@@ -50,32 +52,52 @@ def tokens(text: str) -> list[str]:
 
 def foreign_script(context: Context, rows: np.ndarray) -> Outcome:
     """Texts in another script than the real training rows, or in the same script but another language."""
-    rules = context.settings.script
-    real: Counter[str] = Counter()
-    for text in context.train.texts:
-        real.update(letter_scripts(text))
-    total = sum(real.values())
-    if not total:
+    rules, codes = context.settings.script, context.train.samples.codes
+    by_class: list[Counter[str]] = [Counter() for _ in context.classes]
+    for code, text in zip(codes, context.train.texts, strict=True):
+        by_class[code].update(letter_scripts(text))
+    familiar = _frequent(sum(by_class, Counter()), rules.familiar)
+    if not familiar:
         return Outcome(skipped=("the real training rows hold no letters",))
-    familiar = {script for script, n in real.items() if n >= rules.familiar * total}
+    of_class = [familiar | _frequent(counted, rules.familiar) for counted in by_class]
     shares = np.ones(len(rows))
     details = np.full(len(rows), None, dtype=object)
-    candidates = context.side(rows).texts
+    candidates, own = context.side(rows).texts, context.codes(rows)
     for k, text in enumerate(candidates):
         scripts = letter_scripts(text)
         letters = sum(scripts.values())
         if letters:
-            shares[k] = sum(n for script, n in scripts.items() if script in familiar) / letters
+            shares[k] = sum(n for script, n in scripts.items() if script in of_class[own[k]]) / letters
             details[k] = max(sorted(scripts), key=lambda script: scripts[script]).lower()
     unseen, usual = unseen_shares(candidates, context.train.texts)
     limit = max(rules.max_unseen, float(np.quantile(usual, _ODDEST, method="higher")))
+    limits = np.maximum(limit, _own_limits(usual, codes, len(context.classes)))[own]
     return Outcome(
         (
             verdict(shares < rules.min_share, score=shares, threshold=rules.min_share, detail=details),
-            verdict(unseen > limit, score=unseen, threshold=limit, detail="unseen trigrams"),
+            verdict(unseen > limits, score=unseen, threshold=limits, detail="unseen trigrams"),
         ),
         measured={"familiar": sorted(script.lower() for script in familiar)},
     )
+
+
+def _frequent(counted: Counter[str], share: float) -> set[str]:
+    return {script for script, n in counted.items() if n >= share * counted.total()}
+
+
+def _own_limits(usual: np.ndarray, codes: np.ndarray, classes: int) -> np.ndarray:
+    """Unseen share that one further row of each class stays below with `_SURE`, by a normal prediction bound.
+
+    A scarce class has words of its own, of which the other rows show few; five rows bound them loosely.
+    """
+    from scipy.stats import t
+
+    limits = np.zeros(classes)
+    for code in np.unique(codes):
+        own = usual[codes == code]
+        spread = own.std(ddof=1) if len(own) > 1 else usual.std()
+        limits[code] = own.mean() + t.ppf(_SURE, max(len(own) - 1, 1)) * spread * np.sqrt(1 + 1 / len(own))
+    return limits
 
 
 def unseen_shares(texts: Sequence[str], real: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
