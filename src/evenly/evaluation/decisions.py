@@ -5,12 +5,13 @@ Rules are made from the training prior, the deployment prior and validation rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from evenly.confusion import Outcomes, macro_f1
 from evenly.errors import ParameterError
 from evenly.evaluation.calibration import EPSILON, fitted_temperature, scaled
 from evenly.params.evaluation import PriorSetting
@@ -106,8 +107,13 @@ def tuned_offsets(
     *,
     weights: np.ndarray | None = None,
     shrinkage: float = 5.0,
+    objective: Callable[[Outcomes], np.ndarray] | None = macro_f1,
+    costs: np.ndarray | None = None,
 ) -> np.ndarray:
     """Offsets per class that give a large macro F1 on these rows, shrunk towards neutral, float (k,).
+
+    Or a large value of another metric of a confusion matrix; or, without one, small costs: what each decision
+    costs on each row, (n, k).
 
     Coordinate ascent from neutral: one class after the other, scarcest first, takes the offset that is best
     given the others (found exactly, by sorting the rows by the offset at which they would change sides), the
@@ -125,16 +131,22 @@ def tuned_offsets(
     for _ in range(_SWEEPS):
         before = best
         for k in order:
-            offsets[k], best = _best_offset(k, y, logits, offsets, row_weights, present)
+            offsets[k], best = _best_offset(k, y, logits, offsets, row_weights, objective, costs)
         if best <= before + 1e-9:
             break
     return np.asarray(offsets * counts / np.maximum(counts + shrinkage, 1))
 
 
 def _best_offset(
-    k: int, y: np.ndarray, logits: np.ndarray, offsets: np.ndarray, weights: np.ndarray, present: np.ndarray
+    k: int,
+    y: np.ndarray,
+    logits: np.ndarray,
+    offsets: np.ndarray,
+    weights: np.ndarray,
+    objective: Callable[[Outcomes], np.ndarray] | None,
+    costs: np.ndarray | None,
 ) -> tuple[float, float]:
-    """Find the offset of class k with the largest macro F1 given the other offsets, and that macro F1."""
+    """Find the offset of class k that is best given the other offsets, and how good it is."""
     scores = logits + offsets
     scores[:, k] = -np.inf
     rival = scores.argmax(axis=1)
@@ -142,7 +154,13 @@ def _best_offset(
     turn = scores[np.arange(len(y)), rival] - logits[:, k]
     order = np.argsort(turn, kind="stable")
     turn = turn[order]
-    total = _macro_f1_by_cut(k, y[order], rival[order], weights[order], present)
+    if objective is None:
+        assert costs is not None
+        rows, w = np.arange(len(y)), weights[order]
+        kept, moved = costs[order][rows, rival[order]], costs[order][:, k]
+        total = -(w @ kept + _sums(w * (moved - kept))) / weights.sum()
+    else:
+        total = objective(_outcomes_by_cut(k, y[order], rival[order], weights[order], logits.shape[1]))
 
     # Cut m lies between turn[m − 1] and turn[m]. Scores that are equal but for rounding cannot be cut apart.
     low, high = np.append(-np.inf, turn), np.append(turn, np.inf)
@@ -154,28 +172,24 @@ def _best_offset(
     return float(offset[chosen]), float(total[chosen])
 
 
-def _macro_f1_by_cut(
-    k: int, y: np.ndarray, rival: np.ndarray, weights: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    """Macro F1 over `present` when the first m rows go to class k, the others to their rival, (n + 1,)."""
-    total = _f1(_sums((y == k) * weights), _sums(weights), weights[y == k].sum())
-    change = np.zeros(len(y) + 1)
-    for other in present[present != k]:
-        rows = np.flatnonzero(rival == other)
-        hits, mass = _sums((y[rows] == other) * weights[rows]), _sums(weights[rows])
-        f1 = _f1(hits[-1] - hits, mass[-1] - mass, weights[y == other].sum())
-        change[0] += f1[0]
-        change[rows + 1] += np.diff(f1)
-    return np.asarray((total + np.cumsum(change)) / len(present))
+def _outcomes_by_cut(k: int, y: np.ndarray, rival: np.ndarray, weights: np.ndarray, classes: int) -> Outcomes:
+    """Outcomes if the first m rows go to class k and the others to their rival, (n + 1, classes)."""
+    hits, predicted = np.zeros((len(y) + 1, classes)), np.zeros((len(y) + 1, classes))
+    right = weights * (y == rival)
+    hits[0], predicted[0] = np.bincount(rival, right, classes), np.bincount(rival, weights, classes)
+    rows = np.arange(len(y)) + 1
+    hits[rows, rival], predicted[rows, rival] = -right, -weights
+    hits[rows, k], predicted[rows, k] = weights * (y == k), weights
+    return Outcomes(
+        hits=np.maximum(np.cumsum(hits, axis=0), 0),
+        actual=np.broadcast_to(np.bincount(y, weights, classes), hits.shape),
+        predicted=np.maximum(np.cumsum(predicted, axis=0), 0),
+    )
 
 
 def _sums(values: np.ndarray) -> np.ndarray:
     """Sum of the first m values, for m from 0 to n, (n + 1,)."""
     return np.append(0.0, np.cumsum(values))
-
-
-def _f1(hits: np.ndarray, predicted: np.ndarray, actual: float) -> np.ndarray:
-    return np.asarray(2 * hits / (predicted + actual))
 
 
 def fitted_rules(
@@ -186,6 +200,8 @@ def fitted_rules(
     deployment: np.ndarray,
     weights: np.ndarray | None,
     shrinkage: float,
+    objective: Callable[[Outcomes], np.ndarray] | None = macro_f1,
+    costs: np.ndarray | None = None,
 ) -> tuple[DecisionRule, ...]:
     """All decision rules, made from validation rows; `argmax`, what the model says by itself, is the first.
 
@@ -199,6 +215,8 @@ def fitted_rules(
         What a validation row of each class counts, (k,); None where validation is like deployment.
     shrinkage
         Of the tuned thresholds, in rows.
+    objective, costs
+        What thresholds are tuned for; see `tuned_offsets`.
     """
     classes = len(effective)
     neutral = np.zeros(classes)
@@ -210,7 +228,9 @@ def fitted_rules(
     uniform = np.full(classes, 1 / classes)
     if np.abs(np.log(deployment / uniform)).max() > _ALIKE:
         rules.append(DecisionRule("logit_adjustment_uniform", prior_offsets(uniform, effective)))
-    tuned = tuned_offsets(y, probabilities, weights=weights, shrinkage=shrinkage)
+    tuned = tuned_offsets(
+        y, probabilities, weights=weights, shrinkage=shrinkage, objective=objective, costs=costs
+    )
     rules.append(DecisionRule("tuned_thresholds", tuned, restates_probabilities=False))
     temperature = fitted_temperature(y, probabilities, row_weights)
     rules.append(DecisionRule("temperature", neutral, temperature=temperature))
@@ -218,7 +238,12 @@ def fitted_rules(
 
 
 def out_of_fold(
-    y: np.ndarray, probabilities: np.ndarray, *, folds: int = 5, **fitting: Any
+    y: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    folds: int = 5,
+    costs: np.ndarray | None = None,
+    **fitting: Any,
 ) -> dict[RuleName, tuple[np.ndarray, np.ndarray]]:
     """Read the rules out on the rows that they are made from, each row by rules made without its fold.
 
@@ -231,7 +256,8 @@ def out_of_fold(
     found: dict[RuleName, tuple[np.ndarray, np.ndarray]] = {}
     for fold in range(turn.max() + 1):
         held = turn == fold
-        for rule in fitted_rules(y[~held], probabilities[~held], **fitting):
+        known = None if costs is None else costs[~held]
+        for rule in fitted_rules(y[~held], probabilities[~held], costs=known, **fitting):
             stated, decided = found.setdefault(
                 rule.name, (np.empty(probabilities.shape), np.empty(len(y), dtype=np.int64))
             )

@@ -5,7 +5,7 @@ What is gathered is written by `evenly.evaluation.outputs`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from evenly import confusion
 from evenly.classifiers.classifier import kept_folder
-from evenly.errors import DataError, ModelError
+from evenly.confusion import Outcomes
+from evenly.errors import DataError, ModelError, ParameterError
 from evenly.evaluation import bounds, metrics
 from evenly.evaluation.decisions import deployment_shares, deployment_weights, fitted_rules, out_of_fold
 from evenly.evaluation.groups import group_errors
@@ -23,9 +24,17 @@ from evenly.evaluation.intervals import (
     paired_differences,
 )
 from evenly.evaluation.metrics import HEADLINE, OF_RULES, Predictions
-from evenly.evaluation.results import ClassResult, Evaluation, ModelResult, OriginResult, RuleResult
+from evenly.evaluation.results import (
+    ClassResult,
+    Evaluation,
+    ModelResult,
+    OperatingPoint,
+    OriginResult,
+    RuleResult,
+)
 from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.samples import SampleTable
+from evenly.wording import nearest_names
 
 if TYPE_CHECKING:
     from evenly.classifiers.classifier import Classifier
@@ -91,7 +100,7 @@ def evaluate(
     ModelError
         When a model knows other classes than the data.
     ParameterError
-        When the deployment prior does not fit the classes.
+        When the deployment prior, the rare class or the costs do not fit the data.
     """
     for name, table in (("validation", validation), ("test", test)):
         if not len(table):
@@ -112,7 +121,10 @@ def evaluate(
     y = test.codes[by_id]
     bins = calibration_bins(len(test), settings.calibration_bins)
     scores = [model.predict_proba(test) for model in models.values()]
-    on_test = [Predictions(y, score[by_id], bins=bins) for score in scores]
+    rare = rare_class(settings.rare_class, test.classes, rows["train"])
+    judged: dict[str, Any] = {"bins": bins, "rare": rare}
+    costs = {name: decision_costs(settings.costs, table) for name, table in tables.items() if name != "train"}
+    on_test = [Predictions(y, score[by_id], costs=_taken(costs["test"], by_id), **judged) for score in scores]
     on_validation = [model.predict_proba(validation) for model in models.values()]
     # One model differs from no other, and most metrics need no resamples for their own interval.
     names = [name for name, metric in HEADLINE.items() if metric.ends is None or len(models) > 1]
@@ -124,14 +136,17 @@ def evaluate(
         "deployment": deployment,
         "weights": deployment_weights(deployment, rows["validation"]) if reweighted else None,
         "shrinkage": settings.threshold_shrinkage,
+        "objective": tuning_objective(settings, rare),
+        "costs": costs["validation"],
     }
+    row_weights = deployment_weights(deployment, rows["test"])[y] if reweighted else None
     rules = _rules(
         on_test[-1],
         validation,
         on_validation[-1],
         fitting,
-        row_weights=deployment_weights(deployment, rows["test"])[y] if reweighted else None,
-        bins=bins,
+        row_weights=row_weights,
+        judged=judged,
         resamples=settings.bootstrap,
         seed=seed,
     )
@@ -143,8 +158,10 @@ def evaluate(
                 name=name,
                 probabilities=scores[i],
                 test=metric_intervals(values[i], draws[i], on_test[i].weighted()),
-                validation=_known_values(Predictions(validation.codes, on_validation[i], bins=bins)),
-                **_on_training_rows(model, balanced, bins),
+                validation=_known_values(
+                    Predictions(validation.codes, on_validation[i], costs=costs["validation"], **judged)
+                ),
+                **_on_training_rows(model, balanced, costs["balanced"], judged),
             )
             for i, (name, model) in enumerate(models.items())
         ),
@@ -155,6 +172,14 @@ def evaluate(
         reweighted=reweighted,
         per_class=_per_class(test.classes, rows, on_test[-1], np.exp(tuned.offsets)),
         calibration_bins=bins,
+        rare=test.classes[rare],
+        operating_points=_operating_points(
+            settings,
+            rare,
+            (validation.codes, on_validation[-1], fitting["weights"]),
+            on_test[-1],
+            row_weights,
+        ),
         groups=group_errors(
             scores[-1].argmax(axis=1),
             train=train,
@@ -164,6 +189,113 @@ def evaluate(
             seed=seed,
         ),
     )
+
+
+def rare_class(setting: str | None, classes: Sequence[str], train: np.ndarray) -> int:
+    """Position of the class with metrics of its own: the one set, or that with the fewest training rows."""
+    if setting is None:
+        return int(np.where(train > 0, train, train.max() + 1).argmin())
+    if setting not in classes:
+        raise ParameterError(
+            f"params.yaml: evaluate.rare_class is {setting!r}, which is no class; "
+            f"{nearest_names(setting, classes)}"
+        )
+    return list(classes).index(setting)
+
+
+def decision_costs(
+    setting: Mapping[str, Mapping[str, float]] | str | None, table: SampleTable
+) -> np.ndarray | None:
+    """What each decision would cost on each row, float (n, k); None where no costs are set.
+
+    Raises
+    ------
+    ParameterError
+        When the costs name a class or a column that is not there, or the column is not of numbers.
+    """
+    classes = list(table.classes)
+    if setting is None:
+        return None
+    if isinstance(setting, str):
+        numbers = [feature.name for feature in table.schema.features or () if feature.kind == "number"]
+        if setting not in numbers:
+            there = nearest_names(setting, numbers) if numbers else "the data have none."
+            raise ParameterError(f"params.yaml: evaluate.costs is {setting!r}, no column of numbers; {there}")
+        amounts = table.features_frame()[setting].to_numpy(dtype=np.float64)
+        if not np.isfinite(amounts).all():
+            row = str(table.ids[int(np.flatnonzero(~np.isfinite(amounts))[0])])
+            raise DataError(f"Row {row} has no number in {setting!r}, the column that evaluate.costs names.")
+        return np.asarray(amounts[:, None] * (1 - np.eye(len(classes))[table.codes]))
+    matrix = np.zeros((len(classes), len(classes)))
+    for true, of_class in setting.items():
+        for name in (true, *of_class):
+            if name not in classes:
+                raise ParameterError(
+                    f"params.yaml: evaluate.costs names {name!r}, which is no class; "
+                    f"{nearest_names(name, classes)}"
+                )
+        for predicted, cost in of_class.items():
+            matrix[classes.index(true), classes.index(predicted)] = cost
+    return np.asarray(matrix[table.codes])
+
+
+def tuning_objective(settings: EvaluateSettings, rare: int) -> Callable[[Outcomes], np.ndarray] | None:
+    """Metric of a confusion matrix that thresholds are tuned for; None for the costs."""
+    name = settings.tune_for
+    if name == "auto":
+        name = "macro_f1" if settings.costs is None else "expected_cost"
+    if name == "expected_cost":
+        if settings.costs is None:
+            raise ParameterError(
+                "params.yaml: evaluate.tune_for is expected_cost, but evaluate.costs says none; "
+                "give some there."
+            )
+        return None
+    if name == "rare_f1":
+        return lambda o: np.asarray(confusion.f1_scores(o)[..., rare])
+    named: dict[str, Callable[[Outcomes], np.ndarray]] = {
+        "macro_f1": confusion.macro_f1,
+        "balanced_accuracy": confusion.balanced_accuracy,
+        "accuracy": confusion.accuracy,
+        "worst_class_recall": confusion.worst_class_recall,
+        "g_mean": confusion.g_mean,
+        "weighted_f1": confusion.weighted_f1,
+        "macro_precision": confusion.macro_precision,
+        "mcc": confusion.matthews_correlation,
+    }
+    return named[name]
+
+
+def _operating_points(
+    settings: EvaluateSettings,
+    rare: int,
+    validation: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    test: Predictions,
+    row_weights: np.ndarray | None,
+) -> tuple[OperatingPoint, ...]:
+    """Thresholds of the rare class that validation rows choose, read out on test rows."""
+    codes, scores, class_weights = validation
+    weights = None if class_weights is None else class_weights[codes]
+    points = []
+    for of, wanted in (("precision", settings.wanted_precision), ("recall", settings.wanted_recall)):
+        if wanted is None or rare not in test.rankings:
+            continue
+        threshold = metrics.wanted_threshold(codes == rare, scores[:, rare], wanted, of, weights)
+        if threshold is None:
+            points.append(OperatingPoint(of, wanted, None, None, None))
+            continue
+        taken = (test.probabilities[:, rare] >= threshold).astype(np.int64)
+        # Of two classes, the rare one against the rest.
+        one = Predictions((test.y == rare).astype(np.int64), np.eye(2)[taken], rare=1).weighted(row_weights)
+        found = metric_intervals(
+            {name: HEADLINE[name].value(one) for name in ("rare_precision", "rare_recall")}, {}, one
+        )
+        points.append(OperatingPoint(of, wanted, threshold, found["rare_precision"], found["rare_recall"]))
+    return tuple(points)
+
+
+def _taken(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[rows]
 
 
 def calibration_bins(rows: int, most: int) -> int:
@@ -183,7 +315,9 @@ def _known_values(
     return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
-def _on_training_rows(model: Classifier, rows: SampleTable, bins: int) -> dict[str, Any]:
+def _on_training_rows(
+    model: Classifier, rows: SampleTable, costs: np.ndarray | None, judged: Mapping[str, Any]
+) -> dict[str, Any]:
     """Score the rows that a model was fitted on: the fields `train` and `origins` of its result."""
     probabilities = model.predict_proba(rows)
     # A recipe may keep synthetic rows only; the gap is then taken on these.
@@ -193,7 +327,9 @@ def _on_training_rows(model: Classifier, rows: SampleTable, bins: int) -> dict[s
     origins = sorted(set(rows.origins), key=lambda origin: (origin != "real", origin))
     masks = ((origin, rows.origins == origin) for origin in origins)
     return {
-        "train": _known_values(Predictions(rows.codes[real], probabilities[real], bins=bins)),
+        "train": _known_values(
+            Predictions(rows.codes[real], probabilities[real], costs=_taken(costs, real), **judged)
+        ),
         "origins": tuple(
             OriginResult(origin, int(mask.sum()), float(hit[mask].mean()), float(losses[mask].mean()))
             for origin, mask in masks
@@ -208,15 +344,15 @@ def _rules(
     fitting: Mapping[str, Any],
     *,
     row_weights: np.ndarray | None,
-    bins: int,
+    judged: Mapping[str, Any],
     resamples: int,
     seed: int,
 ) -> tuple[RuleResult, ...]:
     """Make the decision rules from validation rows, and score them on test rows."""
     rules = fitted_rules(validation.codes, validation_scores, **fitting)
-    on_validation = _rules_on_validation(validation, validation_scores, bins, fitting)
+    on_validation = _rules_on_validation(validation, validation_scores, judged, fitting)
     p = scores.probabilities
-    ruled = [Predictions(scores.y, rule.probabilities(p), rule.decisions(p), bins=bins) for rule in rules]
+    ruled = [scores.decided(rule.probabilities(p), rule.decisions(p)) for rule in rules]
     draws = bootstrap_draws(ruled, resamples=resamples, seed=seed, row_weights=row_weights, names=OF_RULES)
     values = [one.values(row_weights, OF_RULES) for one in ruled]
     return tuple(
@@ -231,7 +367,7 @@ def _rules(
 
 
 def _rules_on_validation(
-    validation: SampleTable, scores: np.ndarray, bins: int, fitting: Mapping[str, Any]
+    validation: SampleTable, scores: np.ndarray, judged: Mapping[str, Any], fitting: Mapping[str, Any]
 ) -> dict[str, dict[str, float]]:
     """Score the rules on validation rows out of fold, by rule; empty with a single row."""
     if len(validation) < 2:
@@ -239,8 +375,9 @@ def _rules_on_validation(
     by_id = _by_id(validation)
     y = validation.codes[by_id]
     weights = None if fitting["weights"] is None else fitting["weights"][y]
+    fitting = {**fitting, "costs": (costs := _taken(fitting["costs"], by_id))}
     return {
-        name: _known_values(Predictions(y, stated, decided, bins=bins), weights, OF_RULES)
+        name: _known_values(Predictions(y, stated, decided, costs=costs, **judged), weights, OF_RULES)
         for name, (stated, decided) in out_of_fold(y, scores[by_id], **fitting).items()
     }
 

@@ -18,12 +18,15 @@ from evenly.confusion import (
     Outcomes,
     accuracy,
     balanced_accuracy,
+    f1_scores,
     g_mean,
     macro_f1,
     macro_precision,
     matthews_correlation,
     mean_of_known,
     outcomes,
+    precisions,
+    recalls,
     weighted_f1,
     worst_class_recall,
 )
@@ -98,6 +101,25 @@ def precision_recall_curve(positive: np.ndarray, scores: np.ndarray) -> tuple[np
     return found / (ends + 1), found / positive.sum()
 
 
+def wanted_threshold(
+    positive: np.ndarray, scores: np.ndarray, wanted: float, of: str, weights: np.ndarray | None = None
+) -> float | None:
+    """Score from which to take rows for a class, so that `of`, precision or recall, is at least as wanted.
+
+    The other one is as large as it can be; None where no score gives as much.
+    """
+    weights = np.ones(len(scores)) if weights is None else weights
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    found, taken = (np.cumsum(part[order])[ends] for part in (weights * positive, weights))
+    if not found[-1]:
+        return None
+    precision, recall = found / taken, found / found[-1]
+    bound, free = (precision, recall) if of == "precision" else (recall, precision)
+    good = np.flatnonzero(bound >= wanted - 1e-12)
+    return float(scores[order][ends][good[free[good].argmax()]]) if len(good) else None
+
+
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(below > 0, above / np.where(below > 0, below, 1), np.nan))
 
@@ -115,11 +137,23 @@ class Predictions:
         Class positions decided for, int (n,); the most probable class where None.
     bins
         Bins of the calibration errors.
+    rare
+        Position of the class that has metrics of its own; they do not exist where None.
+    costs
+        What each decision would cost on each row, float (n, k); None where nothing says so.
     """
 
     def __init__(
-        self, y: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray | None = None, *, bins: int = 15
+        self,
+        y: np.ndarray,
+        probabilities: np.ndarray,
+        predicted: np.ndarray | None = None,
+        *,
+        bins: int = 15,
+        rare: int | None = None,
+        costs: np.ndarray | None = None,
     ) -> None:
+        self.bins, self.rare, self.costs = bins, rare, costs
         self.y = y
         self.probabilities = probabilities
         self.predicted = probabilities.argmax(axis=1) if predicted is None else predicted
@@ -131,6 +165,15 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def decided(self, probabilities: np.ndarray, predicted: np.ndarray) -> Predictions:
+        """The same rows with other probabilities and decisions."""
+        return Predictions(self.y, probabilities, predicted, bins=self.bins, rare=self.rare, costs=self.costs)
+
+    @property
+    def decision_costs(self) -> np.ndarray | None:
+        """What the decision on each row costs, (n,)."""
+        return None if self.costs is None else self.costs[np.arange(len(self)), self.predicted]
 
     def outcomes(self, weights: np.ndarray | None = None) -> Outcomes:
         """Hits, rows and predictions per class."""
@@ -209,6 +252,33 @@ class WeightedPredictions:
             average_precision, rows
         )
 
+    def of_rare(self, metric: Callable[[Outcomes], np.ndarray]) -> np.ndarray:
+        """What a metric of each class says of the rare one, (…); NaN where there is none."""
+        rare = self.predictions.rare
+        return self._unknown if rare is None else np.asarray(metric(self.outcomes)[..., rare])
+
+    def rare_average_precision(self) -> np.ndarray:
+        """Average precision of the rare class alone, (…)."""
+        ranking = self.predictions.rankings.get(
+            -1 if self.predictions.rare is None else self.predictions.rare
+        )
+        return self._unknown if ranking is None else ranking.auroc_and_average_precision(self.weights)[1]
+
+    def rare_ends(self, ends: tuple[np.ndarray, np.ndarray]) -> bounds.Ends:
+        """Of intervals of all classes, that of the rare one."""
+        rare = self.predictions.rare
+        assert rare is not None
+        return float(ends[0][rare]), float(ends[1][rare])
+
+    def expected_cost(self) -> np.ndarray:
+        """Mean cost of the decisions, (…)."""
+        costs = self.predictions.decision_costs
+        return self._unknown if costs is None else self.mean(costs)
+
+    @property
+    def _unknown(self) -> np.ndarray:
+        return np.full(() if self.weights is None else self.weights.shape[:-1], np.nan)
+
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Weighted mean of one value a row."""
         if self.weights is None:
@@ -276,6 +346,22 @@ def _brier_ends(sample: WeightedPredictions) -> bounds.Ends:
     return bounds.mean_ends(sample, sample.predictions.briers, _price(sample, 2 * top**2))
 
 
+def _rare_average_precision_ends(sample: WeightedPredictions) -> bounds.Ends:
+    shares = bounds.recall_shares(sample)
+    value = np.full(len(shares.value), float(sample.rare_average_precision()))
+    return sample.rare_ends(bounds.exact_interval(value * shares.rows, shares.rows))
+
+
+def _cost_ends(sample: WeightedPredictions) -> bounds.Ends:
+    """That of a sum of rare events, over what the cheapest decision costs anyhow."""
+    costs, decided = sample.predictions.costs, sample.predictions.decision_costs
+    assert costs is not None
+    assert decided is not None
+    least = float(costs.min())
+    low, high = bounds.mean_ends(sample, decided - least, _price(sample, costs.max(axis=1) - least))
+    return low + least, high + least
+
+
 #: In the order of the tables.
 HEADLINE: dict[str, Metric] = {
     "macro_f1": _of_outcomes(
@@ -285,6 +371,30 @@ HEADLINE: dict[str, Metric] = {
     "balanced_accuracy": _of_outcomes(
         "Balanced accuracy", "mean recall: every class counts the same",
         balanced_accuracy, bounds.balanced_accuracy_ends, in_short=True, of_rules=True,
+    ),
+    "rare_f1": Metric(
+        "Rare class: F1", True, "F1 of the class with the fewest training rows, or the one that is set",
+        lambda weighted: weighted.of_rare(f1_scores), in_short=True, of_rules=True,
+        ends=lambda weighted: weighted.rare_ends(bounds.f1_ends(weighted)),
+    ),
+    "rare_recall": Metric(
+        "Rare class: recall", True, "share of its rows that are found",
+        lambda weighted: weighted.of_rare(recalls), in_short=True, of_rules=True,
+        ends=lambda weighted: weighted.rare_ends(bounds.recall_shares(weighted).ends()),
+    ),
+    "rare_precision": Metric(
+        "Rare class: precision", True, "share of the rows taken for it that are of it",
+        lambda weighted: weighted.of_rare(precisions), in_short=True, of_rules=True,
+        ends=lambda weighted: weighted.rare_ends(bounds.precision_shares(weighted).ends()),
+    ),
+    "rare_average_precision": Metric(
+        "Rare class: average precision", True, "area under its precision-recall curve, against the rest",
+        lambda weighted: weighted.rare_average_precision(), in_short=True, of_rules=True, ranks=True,
+        ends=_rare_average_precision_ends,
+    ),
+    "expected_cost": Metric(
+        "Expected cost", False, "mean cost of a decision, as evaluate.costs has it",
+        lambda weighted: weighted.expected_cost(), in_short=True, of_rules=True, ends=_cost_ends,
     ),
     "accuracy": _of_outcomes(
         "Accuracy", "share of rows predicted rightly",

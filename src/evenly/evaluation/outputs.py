@@ -105,9 +105,12 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
     found["test"] |= {
         "rows": len(evaluation.test),
         "worst_class": evaluation.worst_class.name,
+        "rare_class": evaluation.rare,
         "classes": len(evaluation.classes),
         "classes_without_rows": sum(c.test_rows == 0 for c in evaluation.per_class),
     }
+    for point in evaluation.operating_points:
+        found.setdefault("operating_points", {})[f"{point.of}_{point.wanted:g}"] = point.values()
     if len(evaluation.models) > 1:
         found["earlier"] = {model.name: _model_json(model) for model in evaluation.models[:-1]}
         found["difference"] = intervals_json(evaluation.difference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -22,12 +22,31 @@ _FEW_HOLDERS = 3
 def summary(evaluation: Evaluation) -> str:
     """Give the result in two sentences."""
     f1 = evaluation.final.test["macro_f1"]
-    worst = evaluation.worst_class
+    worst, rare = evaluation.worst_class, ""
+    if "rare_f1" in evaluation.final.test:
+        found = {name: evaluation.final.test[f"rare_{name}"].value for name in ("f1", "recall", "precision")}
+        rare = (
+            f" The rare class {evaluation.rare}: F1 {found['f1']:.3f}, recall {found['recall']:.3f}, "
+            f"precision {found['precision']:.3f}."
+        )
     return (
         f"Macro F1 {f1.value:.3f} (95% {f1.low:.3f} to {f1.high:.3f}) on {len(evaluation.test)} test rows of "
         f"{len(evaluation.classes)} classes. The class found least is {worst.name}: "
         f"recall {worst.recall:.3f} on {counted(worst.test_rows, 'test row')}, "
-        f"with {counted(worst.train_rows, 'real training row')}."
+        f"with {counted(worst.train_rows, 'real training row')}.{rare}"
+    )
+
+
+def operating_sentence(name: str, of: str, wanted: float, found: Mapping[str, float]) -> str:
+    """Say what a wanted precision or recall of the rare class costs, from what metrics.json has of it."""
+    other = "recall" if of == "precision" else "precision"
+    if not found:
+        return f"No threshold gives {name} a {of} of {wanted:g} on validation rows."
+    low, high = found[f"{other}_low"], found[f"{other}_high"]
+    return (
+        f"At the threshold {found['threshold']:.3g}, which gives {name} a {of} of {wanted:g} on validation "
+        f"rows, its {other} on test rows is {found[other]:.3f} (95% {low:.3f} to {high:.3f}), its {of} "
+        f"{found[of]:.3f}."
     )
 
 

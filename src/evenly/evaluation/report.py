@@ -13,14 +13,23 @@ from evenly.evaluation.groups import groups_section
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.metrics import HEADLINE, OF_RULES
 from evenly.evaluation.plots import confusion_matrix
-from evenly.evaluation.remarks import remarks, rule_sentence, summary
+from evenly.evaluation.remarks import operating_sentence, remarks, rule_sentence, summary
 from evenly.evaluation.results import ClassResult, Evaluation
 from evenly.pages import figure, section
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_section
 from evenly.wording import counted
 
-_TILES = ("macro_f1", "balanced_accuracy", "accuracy", "worst_class_recall", "nll", "calibration_error")
+_TILES = (
+    "macro_f1",
+    "balanced_accuracy",
+    "accuracy",
+    "worst_class_recall",
+    "rare_f1",
+    "rare_recall",
+    "nll",
+    "calibration_error",
+)
 _MISTAKES = 10
 #: Of longer lists in an earlier stage's report, only the length is shown.
 _LISTED = 10
@@ -101,7 +110,7 @@ def report_context(
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
     final = evaluation.final
     tiles = []
-    for name in _TILES:
+    for name in (name for name in _TILES if name in final.test):
         note = f"95% {_estimate(final.test[name])['note']}"
         if name == "worst_class_recall":
             note += f", class {evaluation.worst_class.name}"
@@ -118,15 +127,26 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
         if name in final.test
     ]
     columns = ["Metric", "Test, 95% interval", "Validation", "Train, real rows", "Better is"]
-    return section("Test metrics", {"numbers": tiles}, {"table": rows, "columns": columns})
+    points = [
+        operating_sentence(f"class {evaluation.rare}", point.of, point.wanted, point.values())
+        for point in evaluation.operating_points
+    ]
+    return section(
+        "Test metrics",
+        {"numbers": tiles},
+        {"table": rows, "columns": columns},
+        {"text": f"The rare class is {evaluation.rare}."},
+        {"remarks": points} if points else {},
+    )
 
 
 def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
+    names = [name for name in OF_RULES if name in evaluation.rules[0].metrics]
     rows = [
         [
             RULES[result.rule.name],
             _difference(result.gain["macro_f1"], "macro_f1") if result.gain else None,
-            *(_estimate(result.metrics[name], _mark(result.gain.get(name), name)) for name in OF_RULES),
+            *(_estimate(result.metrics[name], _mark(result.gain.get(name), name)) for name in names),
         ]
         for result in evaluation.rules
     ]
@@ -139,7 +159,7 @@ def _rules(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
         f"{prior}; test rows are {weighing}. In colour: the 95% interval of the paired difference to the "
         "most probable class excludes zero."
     )
-    columns = ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in OF_RULES)]
+    columns = ["Rule", "Gain in macro F1", *(HEADLINE[name].label for name in names)]
     return section(
         "Decision rules",
         {"text": text},

@@ -8,7 +8,7 @@ import numpy as np
 
 from evenly.evaluation.decisions import DecisionRule
 from evenly.evaluation.groups import GroupErrors
-from evenly.evaluation.intervals import Interval
+from evenly.evaluation.intervals import Interval, intervals_json, rounded
 from evenly.params.evaluation import PriorSetting
 from evenly.samples import SampleTable
 
@@ -79,6 +79,28 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """The rare class at the threshold that has a wanted `precision` or `recall` (`of`) on validation rows.
+
+    Precision and recall are those on test rows; None where no threshold has it on validation rows.
+    """
+
+    of: str
+    wanted: float
+    threshold: float | None
+    precision: Interval | None
+    recall: Interval | None
+
+    def values(self) -> dict[str, float]:
+        """Threshold, and precision and recall with their ends; empty where there is no threshold."""
+        if self.threshold is None or self.precision is None or self.recall is None:
+            return {}
+        return {"threshold": rounded(self.threshold)} | intervals_json(
+            {"precision": self.precision, "recall": self.recall}
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything about one run's models."""
 
@@ -97,6 +119,9 @@ class Evaluation:
     #: In class order.
     per_class: tuple[ClassResult, ...]
     calibration_bins: int
+    #: The class that `rare_…` metrics are of, and its thresholds.
+    rare: str
+    operating_points: tuple[OperatingPoint, ...]
     #: None where the data have no spurious attribute.
     groups: GroupErrors | None = None
 

@@ -11,6 +11,7 @@ from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.groups import group_sentence
 from evenly.evaluation.metrics import HEADLINE, SHORT
+from evenly.evaluation.remarks import operating_sentence
 from evenly.files import read_json
 
 if TYPE_CHECKING:
@@ -32,12 +33,17 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
     found = read_json(path)
     console = console or Console()
     test = found["test"]
+    rare = f"; rare: class {escape(str(test['rare_class']))}" if "rare_class" in test else ""
     console.print()
     console.print(_metrics_table(found))
     console.print(
         f"[dim]{test['rows']} test rows, {test['classes']} classes; found least: class "
-        f"{escape(str(test['worst_class']))}. Intervals are over test rows, not over seeds.[/dim]\n"
+        f"{escape(str(test['worst_class']))}{rare}. Intervals are over test rows, not over seeds.[/dim]\n"
     )
+    for point, values in found.get("operating_points", {}).items():
+        of, wanted = point.split("_", 1)
+        sentence = operating_sentence(f"class {test['rare_class']}", of, float(wanted), values)
+        console.print(escape(sentence) + "\n", highlight=False)
     console.print(_rules_table(found["decision_rules"]))
     console.print(
         "[dim]The same scores, decided otherwise; no rule has seen test rows. Bold: the interval of the gain "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
@@ -35,6 +36,48 @@ class GivenPrior(Settings):
     shares: Annotated[dict[str, PositiveFloat], BeforeValidator(_checked_prior)]
 
 
+#: Metrics that thresholds can be tuned for.
+Tuned = Literal[
+    "auto",
+    "macro_f1",
+    "balanced_accuracy",
+    "accuracy",
+    "worst_class_recall",
+    "g_mean",
+    "weighted_f1",
+    "macro_precision",
+    "mcc",
+    "rare_f1",
+    "expected_cost",
+]
+
+
+def _class_name(value: Any) -> Any:
+    """A class name as text: YAML reads 0 as a number and true as a truth value."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _checked_costs(value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    form = "give {true class: {predicted class: cost}}, or the name of a column of numbers"
+    if not isinstance(value, dict) or not value:
+        raise ValueError(form)
+    for name, row in value.items():
+        if not isinstance(row, dict):
+            raise ValueError(f"what is said of class {name} is no mapping; {form}")
+        for other, cost in row.items():
+            number = isinstance(cost, int | float) and not isinstance(cost, bool)
+            if not number or not math.isfinite(cost):
+                raise ValueError(f"the cost of {other} for {name} must be a number")
+    return {
+        _class_name(name): {_class_name(other): float(cost) for other, cost in row.items()}
+        for name, row in value.items()
+    }
+
+
 class EvaluateSettings(Settings):
     """What `evaluate` computes beyond the metrics themselves."""
 
@@ -45,6 +88,17 @@ class EvaluateSettings(Settings):
     #: A tuned threshold keeps n / (n + shrinkage) of its distance from neutral, n being the class's rows in
     #: validation.
     threshold_shrinkage: NonNegativeFloat = 5.0
+    #: What the tuned thresholds are tuned for, on validation rows; auto: the costs where there are some, else
+    #: macro F1.
+    tune_for: Tuned = "auto"
+    #: The class with metrics of its own; null: the one with the fewest training rows.
+    rare_class: Annotated[str | None, BeforeValidator(_class_name)] = None
+    #: The threshold of the rare class is also chosen, on validation rows, for so much precision and recall.
+    wanted_precision: Annotated[float, Field(gt=0, le=1)] | None = 0.9
+    wanted_recall: Annotated[float, Field(gt=0, le=1)] | None = 0.9
+    #: What a decision costs: {true class: {predicted class: cost}}, 0 where nothing is said; or a column of
+    #: numbers of a table: what a mistake on the row costs.
+    costs: Annotated[dict[str, dict[str, float]] | str | None, BeforeValidator(_checked_costs)] = None
     #: Whether the quality of synthetic rows is measured, by producer, where there are any.
     quality: Literal["auto", "off"] = "auto"
     #: Whether the models are also tried on damaged test rows: typing errors, noise, missing values.
