@@ -126,7 +126,8 @@ def test_every_headline_metric_stays_in_its_bounds(data: tuple[np.ndarray, np.nd
 
 def test_perfect_predictions_score_perfectly() -> None:
     y = np.array([0, 1, 2, 1, 0, 2])
-    found = Predictions(y, np.eye(3)[y]).values()
+    costs = (1 - np.eye(3))[y]
+    found = Predictions(y, np.eye(3)[y], rare=2, costs=costs).values()
     for name, value in found.items():
         assert value == pytest.approx(1.0 if HEADLINE[name].higher_is_better else 0.0, abs=1e-12), name
 

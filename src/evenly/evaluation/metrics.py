@@ -373,22 +373,22 @@ HEADLINE: dict[str, Metric] = {
         balanced_accuracy, bounds.balanced_accuracy_ends, in_short=True, of_rules=True,
     ),
     "rare_f1": Metric(
-        "Rare class: F1", True, "F1 of the class with the fewest training rows, or the one that is set",
+        "Rare-class F1", True, "F1 of the class with the fewest training rows, or the one that is set",
         lambda weighted: weighted.of_rare(f1_scores), in_short=True, of_rules=True,
         ends=lambda weighted: weighted.rare_ends(bounds.f1_ends(weighted)),
     ),
     "rare_recall": Metric(
-        "Rare class: recall", True, "share of its rows that are found",
+        "Rare-class recall", True, "share of its rows that are found",
         lambda weighted: weighted.of_rare(recalls), in_short=True, of_rules=True,
         ends=lambda weighted: weighted.rare_ends(bounds.recall_shares(weighted).ends()),
     ),
     "rare_precision": Metric(
-        "Rare class: precision", True, "share of the rows taken for it that are of it",
+        "Rare-class precision", True, "share of the rows taken for it that are of it",
         lambda weighted: weighted.of_rare(precisions), in_short=True, of_rules=True,
         ends=lambda weighted: weighted.rare_ends(bounds.precision_shares(weighted).ends()),
     ),
     "rare_average_precision": Metric(
-        "Rare class: average precision", True, "area under its precision-recall curve, against the rest",
+        "Rare-class AP", True, "its average precision against the rest: area under precision-recall",
         lambda weighted: weighted.rare_average_precision(), in_short=True, of_rules=True, ranks=True,
         ends=_rare_average_precision_ends,
     ),
