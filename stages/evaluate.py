@@ -7,7 +7,8 @@ def main() -> None:
     from pathlib import Path
 
     from evenly.classifiers.classifier import read_manifest
-    from evenly.evaluation.evaluate import evaluate, load_models
+    from evenly.evaluation.decisions import write_rules
+    from evenly.evaluation.evaluate import evaluate, load_models, model_folders
     from evenly.evaluation.outputs import write_evaluation
     from evenly.evaluation.remarks import summary
     from evenly.evaluation.robustness import robustness
@@ -66,6 +67,17 @@ def main() -> None:
         stages={name: read_json(f"metrics/{name}.json") for name in ("split", "filter", "resample")},
         robustness=points,
         quality=quality,
+    )
+    rules = [result.rule for result in evaluation.rules]
+    final = model_folders("models")[evaluation.final.name]
+    deployment = evaluation.deployment if evaluation.reweighted else None
+    write_rules(
+        rules,
+        evaluation.chosen_rule,
+        evaluation.classes,
+        deployment=deployment,
+        rare=evaluation.rare,
+        model=final,
     )
     print(summary(evaluation))
 

@@ -46,7 +46,8 @@ def make_run() -> MakeRun:
             rule: {**numbers(value, nll=nll), "validation": numbers(value)} for rule, value in by_rule.items()
         }
         if validation is not None:
-            scored["argmax"]["validation"] = numbers(validation)
+            for rule in ("argmax", "temperature"):
+                scored[rule]["validation"] = numbers(validation)
         classes = {"big": score, "middle": score, "small": score} | dict(f1 or {})
         sizes = {"big": 100, "middle": 30, "small": 5}
         values: dict[str, Any] = {

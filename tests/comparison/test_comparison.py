@@ -3,19 +3,23 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from comparison_projects import MakeRun
 
 from evenly.comparison.findings import Failure
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.plots import indistinct_groups
+from evenly.comparison.recommendation import recommendation, recommendations
 from evenly.comparison.report import write_comparison
 from evenly.comparison.techniques import fields
 from evenly.comparison.verdicts import headline, verdicts, verdicts_over_data_sets
 from evenly.experiments.runs import Run
+from evenly.resamples import Scored, shared_weights
 from evenly.wording import decimal
 
 
@@ -35,9 +39,9 @@ def test_a_technique_that_helps_is_said_to_beat_no_balancing_with_its_interval(
     assert (gain.wins, gain.ties, gain.losses) == (5, 0, 0)
 
 
-def test_what_does_not_differ_is_said_not_to(digits_runs: list[Run]) -> None:
+def test_what_cannot_be_told_apart_is_said_not_to_be(digits_runs: list[Run]) -> None:
     assert re.search(
-        r"smote does not differ from no balancing \([+−]\.\d{3}, 95% −\.\d{3} to \.\d{3}\)",
+        r"smote cannot be told from no balancing \([+−]\.\d{3}, 95% −\.\d{3} to \+\.\d{3}\)",
         words(digits_runs),
     )
 
@@ -50,14 +54,108 @@ def test_what_harms_falls_behind(digits_runs: list[Run]) -> None:
 
 def test_the_summary_names_the_cheap_rival_that_no_technique_beats(digits_runs: list[Run]) -> None:
     summary = verdicts(compare(digits_runs).leaderboards[0])[0]
-    assert "No technique that makes rows or trains longer beats the best cheap rival" in summary
+    assert "No technique that makes rows or trains longer is shown to beat the best cheap rival" in summary
     assert "none + logit adjustment" in summary
 
 
-def test_when_nothing_helps_it_says_so(make_run: MakeRun) -> None:
+def test_nothing_helps_only_where_a_gain_worth_having_is_excluded(make_run: MakeRun) -> None:
+    runs = [make_run("none", seed, 0.8 + 0.01 * seed) for seed in range(5)]
+    alike = [make_run("smote", seed, 0.8 + 0.01 * seed + 0.001 * (seed % 2)) for seed in range(5)]
+    assert verdicts(compare([*runs, *alike]).leaderboards[0])[0].startswith("Nothing helps: by macro F1")
+    # The same gains, where a thousandth is of interest.
+    assert "Cannot tell" in verdicts(compare([*runs, *alike], worth=0.001).leaderboards[0])[0]
+
+
+def test_what_cannot_be_told_says_what_could_not_have_been_seen_and_what_would_show_it(
+    make_run: MakeRun,
+) -> None:
     runs = [make_run("none", seed, 0.8 + 0.01 * seed) for seed in range(5)]
     runs += [make_run("smote", seed, 0.8 + 0.01 * ((seed + 2) % 5)) for seed in range(5)]
-    assert verdicts(compare(runs).leaderboards[0])[0].startswith("Nothing helps")
+    board = compare(runs).leaderboards[0]
+    sentence = verdicts(board)[0]
+    gain = board.of("smote").against_baseline
+    assert gain is not None
+    assert sentence.startswith("Cannot tell whether anything helps")
+    assert f"below about {(gain.high - gain.low) / 2:.3f}".replace("0.", ".") in sentence
+    assert "times as many rows" in sentence
+
+
+def test_two_seeds_give_no_verdict(make_run: MakeRun) -> None:
+    runs = [make_run("none", s, 0.5 + 0.001 * s) for s in (1, 2)] + [
+        make_run("smote", s, 0.9) for s in (1, 2)
+    ]
+    comparison = compare(runs)
+    assert verdicts(comparison.leaderboards[0])[0].startswith("Two seeds give no verdict")
+    assert recommendations(comparison) == []
+    assert not any(
+        s.against_baseline and s.against_baseline.differs for s in comparison.leaderboards[0].standings
+    )
+
+
+def drawn(run: Run, names: Sequence[str], hits: Mapping[str, np.ndarray]) -> Run:
+    """The run with what its rules score on resamples of rows, whose accuracy stands for macro F1."""
+    weights = np.concatenate(list(shared_weights(names)))
+    samples = {
+        Scored(part, rule, "macro_f1"): (weights @ right) / weights.sum(axis=1)
+        for rule, right in hits.items()
+        for part in ("validation", "test")
+    }
+    return replace(run, resamples=samples)
+
+
+def test_on_given_rows_that_all_seeds_score_alike_nothing_is_called_better(make_run: MakeRun) -> None:
+    names = [f"row-{k}" for k in range(200)]
+    plain, other = np.ones(200), np.ones(200)
+    plain[:42], other[1:42] = 0, 0
+    runs = []
+    for seed in range(1, 7):
+        for recipe, right in (("none", plain), ("smote", other)):
+            run = make_run(recipe, seed, float(right.mean()), test_given=True)
+            runs.append(drawn(run, names, {"argmax": right, "temperature": right}))
+    board = compare(runs).leaderboards[0]
+    gain = board.of("smote").against_baseline
+    assert gain is not None and gain.mean == pytest.approx(0.005) and gain.wins == 6
+    assert not gain.differs and gain.low < 0 < gain.high
+    advised = recommendation(board)
+    assert advised is not None and advised.name == "none"
+    assert advised.standard_error == pytest.approx(0.029, abs=0.003)  # √(.79 · .21 / 200)
+
+
+def test_every_technique_is_read_out_by_the_rule_that_validation_rows_choose(make_run: MakeRun) -> None:
+    generator = np.random.default_rng(0)
+    runs = []
+    for seed in range(1, 6):
+        noise = generator.normal(0, 0.003, 4)
+        by_rule = {"logit_adjustment": 0.90 + noise[1], "tuned_thresholds": 0.85}
+        runs.append(make_run("none", seed, 0.8 + noise[0], rules=by_rule))
+        by_rule = {"logit_adjustment": 0.95 + noise[3], "tuned_thresholds": 0.9}
+        runs.append(make_run("smote", seed, 0.86 + noise[2], rules=by_rule))
+    comparison = compare(runs)
+    board = comparison.leaderboards[0]
+    best = board.standings[0]
+    assert (best.name, best.rule, best.title) == ("smote", "logit_adjustment", "smote + logit adjustment")
+    assert best.against_same_rule is not None and best.against_rival is not None
+    # Like with like: what the rows did. The best against the best: what to take.
+    assert best.against_same_rule.reference == "none + logit adjustment" == board.rival
+    assert best.against_same_rule.mean == pytest.approx(0.05, abs=0.01)
+    assert {reading.rule for reading in best.readings} == {
+        "argmax", "temperature", "logit_adjustment", "tuned_thresholds",
+    }  # fmt: skip
+    advice = " ".join(recommendations(comparison))
+    assert advice.startswith("Recommended: smote + logit adjustment.")
+    assert "Free: on the same models of no balancing, logit adjustment" in advice
+    sentence = next(s for s in verdicts(board) if s.startswith("smote + logit adjustment beats"))
+    assert "under the same rule, smote beats none + logit adjustment" in sentence
+
+
+def test_a_rule_is_never_chosen_on_test_rows(make_run: MakeRun) -> None:
+    runs = []
+    for seed in range(5):
+        runs.append(make_run("none", seed, 0.8))
+        run = make_run("smote", seed, 0.8, rules={"tuned_thresholds": 0.99})
+        run.scores["decision_rules"]["tuned_thresholds"]["validation"]["macro_f1"] = 0.5
+        runs.append(run)
+    assert compare(runs).leaderboards[0].of("smote").rule == "argmax"
 
 
 def test_one_seed_says_nothing(make_run: MakeRun) -> None:

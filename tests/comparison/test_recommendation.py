@@ -133,15 +133,41 @@ def test_one_seed_recommends_nothing(make_run: MakeRun) -> None:
     assert recommendation(compare([make_run("none", 1), make_run("smote", 1)]).leaderboards[0]) is None
 
 
-def test_every_report_ends_with_the_recommendation(make_run: MakeRun, tmp_path: Path) -> None:
+def test_every_report_begins_with_the_recommendation(make_run: MakeRun, tmp_path: Path) -> None:
     comparison = compare(sweep(make_run, {"none": 0.8, "smote": 0.9}))
     write_comparison(comparison, tmp_path)
     sentence = advised(sweep(make_run, {"none": 0.8, "smote": 0.9})).sentence
-    assert (tmp_path / "comparison.md").read_text().rstrip().endswith(sentence)
-    assert "What to take" in (tmp_path / "comparison.html").read_text()
-    told = json.loads((tmp_path / "comparison.json").read_text())["leaderboards"][0]["recommendation"]
-    assert told["name"] == "smote" and told["sentence"] == sentence
+    markdown = (tmp_path / "comparison.md").read_text()
+    assert markdown.index(sentence) < markdown.index("| Technique")
+    page = (tmp_path / "comparison.html").read_text()
+    assert page.index("What to take") < page.index("Verdicts")
+    found = json.loads((tmp_path / "comparison.json").read_text())["leaderboards"][0]["recommendation"]
+    assert found["name"] == "smote" and found["sentence"] == sentence
     with (tmp_path / "printed").open("w") as file:
         console = Console(width=400, record=True, file=file)
         print_comparison(comparison, console)
-    assert console.export_text().rstrip().endswith(sentence)
+    assert console.export_text().lstrip().startswith(sentence)
+
+
+def test_validation_rows_that_cannot_tell_techniques_apart_are_said_to(make_run: MakeRun) -> None:
+    means = {"none": 0.7, "smote": 0.85}
+    runs = [
+        make_run(recipe, seed, mean + noise, validation=1.0, settings=DOES[recipe], validation_rows=8)
+        for place, (recipe, mean) in enumerate(means.items())
+        for seed, noise in enumerate(np.roll(NOISE, place))
+    ]
+    sentence = advised(runs).sentence
+    assert "Recommended: no balancing." in sentence
+    assert "Beware: on test rows, smote beats no balancing by .150" in sentence
+    assert "the 8 validation rows score all techniques the same" in sentence and "would settle it" in sentence
+
+
+def test_a_recommendation_that_test_rows_contradict_says_so(make_run: MakeRun) -> None:
+    runs = sweep(make_run, {"none": 0.8})
+    runs += [
+        make_run("smote", seed, 0.75 + noise, validation=0.9 + noise, settings=DOES["smote"])
+        for seed, noise in enumerate(np.roll(NOISE, 1))
+    ]
+    sentence = advised(runs).sentence
+    assert "Recommended: smote." in sentence and "falls behind no balancing" in sentence
+    assert "Beware: test rows contradict the validation rows" in sentence

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evenly.comparison.statistics import (
+    Design,
     corrected_resampled_t_test,
+    estimate,
     friedman,
     holm,
-    mean_interval,
     wilcoxon_signed_rank,
 )
+from evenly.resamples import shared_weights
 
 scores = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=3, max_size=12)
 
@@ -119,8 +122,58 @@ def test_swapping_the_techniques_mirrors_the_result(a: list[float], seed: int, s
 
 def test_equal_differences_are_no_certainty() -> None:
     # Two seeds that happen to differ by the same: the spread is unknown, not zero.
-    assert corrected_resampled_t_test([0.5, 0.6], [0.4, 0.5], 0.25).p_value == 0.5
+    assert corrected_resampled_t_test([0.5, 0.6], [0.4, 0.5], 0.25).p_value == 1.0
     assert corrected_resampled_t_test([0.5, 0.6], [0.5, 0.6], 0.25).p_value == 1.0
+
+
+def rows_that_differ(rows: int, better: int, worse: int) -> np.ndarray:
+    """Gain in accuracy on resamples of rows: one technique alone gets `better`, the other `worse`."""
+    difference = np.zeros(rows)
+    difference[:better], difference[better : better + worse] = 1, -1
+    names = [f"row-{k}" for k in range(rows)]
+    return np.concatenate([(w @ difference) / w.sum(axis=1) for w in shared_weights(names)])
+
+
+@pytest.mark.parametrize("kind", ["given", "redrawn", "folds"])
+@pytest.mark.parametrize(("better", "worse"), [(2, 0), (3, 1), (30, 25)])
+def test_nothing_differs_that_lies_within_what_resampling_the_rows_gives(
+    kind: Literal["given", "redrawn", "folds"], better: int, worse: int
+) -> None:
+    # Six seeds that score the same to the last digit, as on given splits, prove nothing about other rows.
+    gains = [(better - worse) / 200] * 6
+    found = estimate(gains, Design(kind, 0.25), rows_that_differ(200, better, worse))
+    assert found.p_value > 0.05 and found.low < 0 < found.high
+
+
+def test_rows_that_all_favour_one_side_weigh_as_in_the_sign_test() -> None:
+    for rows in (5, 8, 12):
+        found = estimate([rows / 300] * 5, Design("given", 0.0), rows_that_differ(300, rows, 0))
+        assert found.p_value == pytest.approx(stats.binomtest(rows, rows).pvalue, abs=0.035)
+
+
+def test_on_given_rows_the_variances_over_seeds_and_over_rows_add_up() -> None:
+    values, drawn = [0.02, 0.05, 0.03, 0.06], np.random.default_rng(0).normal(0.04, 0.02, 100_000)
+    found = estimate(values, Design("given", 20.0), drawn)
+    over_seeds, over_rows = np.var(values, ddof=1) / 4, drawn.var(ddof=1)
+    freedom = (over_seeds + over_rows) ** 2 / (over_seeds**2 / 3 + over_rows**2 / 1e6)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(over_seeds + over_rows)
+    assert found.high - found.mean == pytest.approx(half, rel=5e-3)
+    # 1,000 test and 50 training rows are no redrawn share: .904 against .800 in every seed is a difference.
+    assert estimate([0.104, 0.105, 0.103, 0.104], Design("given", 20.0), drawn).p_value < 0.05
+    assert estimate(values, Design("given", 20.0)).p_value == 1.0  # nothing is known of the rows
+
+
+def test_seeds_that_agree_by_chance_are_not_narrower_than_their_rows() -> None:
+    drawn = np.random.default_rng(0).normal(0.05, 0.04, 10_000)
+    agreeing = estimate([0.05, 0.0501, 0.0499, 0.05], Design("redrawn", 0.25), drawn)
+    assert agreeing.high - agreeing.mean == pytest.approx(1.96 * 0.04, rel=0.05)
+    spread = [0.2, -0.1, 0.15, -0.05]
+    assert estimate(spread, Design("redrawn", 0.25), drawn) == estimate(spread, Design("redrawn", 0.25))
+
+
+def test_a_nan_is_no_test_and_does_not_count() -> None:
+    adjusted = holm([0.01, math.nan, 0.04])
+    assert adjusted[[0, 2]] == pytest.approx(holm([0.01, 0.04])) and math.isnan(adjusted[1])
 
 
 @pytest.mark.parametrize(
@@ -136,9 +189,11 @@ def test_what_cannot_be_tested_is_refused(a: list[float], b: list[float], share:
 def test_the_interval_of_a_mean_is_students_and_wider_where_seeds_share_rows() -> None:
     values = [0.9, 0.92, 0.88, 0.95]
     expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert mean_interval(values)[1:] == pytest.approx(expected, abs=1e-12)
-    assert mean_interval(values, 0.25)[1] < mean_interval(values)[1]
-    assert mean_interval([0.7], 0.25) == (0.7, 0.7, 0.7)
+    alone = estimate(values, Design("redrawn", 0.0))
+    assert (alone.low, alone.high) == pytest.approx(expected, abs=1e-12)
+    assert estimate(values, Design("redrawn", 0.25)).low < alone.low
+    one = estimate([0.7], Design("redrawn", 0.25))
+    assert (one.mean, one.low, one.high) == (0.7, 0.7, 0.7)
 
 
 def nearest_centroid(train: np.ndarray, y: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:

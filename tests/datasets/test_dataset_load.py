@@ -263,3 +263,33 @@ def test_banking77_is_read_whole_and_made_long_tailed(name, ratio):
     assert len(splits.test) == 3080
     assert len(counts) == 77
     assert max(counts) / min(counts) == pytest.approx(ratio, rel=0.1)
+
+
+# -- cross-validation ----------------------------------------------------------------------------------------
+
+
+def test_the_seeds_of_a_repetition_test_every_row_once(write, split):
+    write("d.csv", csv_lines(texts(a=31, b=11, c=5)))
+    tested: list[str] = []
+    for seed in range(1, 6):
+        splits = split("d.csv", seed=seed, split={"folds": 5})
+        assert splits.report.to_json()["folds"] == 5
+        assert set(all_texts(splits)["train"]).isdisjoint(all_texts(splits)["test"])
+        assert len(splits.validation) >= 3
+        tested += all_texts(splits)["test"]
+    assert len(tested) == 47 == len(set(tested))
+    # The next repetition shares them out anew.
+    assert all_texts(split("d.csv", seed=6, split={"folds": 5}))["test"] != tested[:10]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 5, "test": 0.2}, "take it out"),
+        ({"folds": 1}, "folds"),
+        ({"folds": 2, "validation": 0.5}, "leave something to train on"),
+    ],
+)
+def test_folds_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_entry(path="d.csv", split=settings)

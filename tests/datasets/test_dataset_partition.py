@@ -10,6 +10,7 @@ from evenly.datasets.partition import (
     TRAIN,
     VALIDATION,
     draws,
+    fold_test_rows,
     grouped,
     limited,
     part_sizes,
@@ -131,3 +132,30 @@ def test_a_limit_keeps_the_shares_and_three_rows_of_small_classes(codes, limit, 
         assert found >= min(size, 3)
         assert found <= max(3, wanted + 0.5)
         assert found >= min(size, wanted - 0.5)
+
+
+# -- cross-validation ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 3), min_size=12, max_size=80), st.integers(2, 6), st.integers(0, 99))
+def test_over_the_folds_every_row_is_tested_once(classes: list[int], folds: int, seed: int) -> None:
+    codes = np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
+    drawn = draws([f"row-{k}" for k in range(len(codes))], seed, "folds")
+    times = sum(fold_test_rows(codes, drawn, None, folds, fold, seed).astype(int) for fold in range(folds))
+    single = np.bincount(codes)[codes] == 1
+    assert (times == np.where(single, 0, 1)).all()
+
+
+def test_folds_have_as_many_rows_of_each_class_but_for_one() -> None:
+    codes = np.repeat([0, 1, 2], [53, 21, 7])
+    drawn = draws([f"row-{k}" for k in range(81)], 0, "folds")
+    counts = [np.bincount(codes[fold_test_rows(codes, drawn, None, 5, k, 0)], minlength=3) for k in range(5)]
+    assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_a_group_is_tested_as_a_whole() -> None:
+    codes = np.arange(60) % 3
+    groups = np.array([f"patient-{k // 6}" for k in range(60)])
+    drawn = draws([f"row-{k}" for k in range(60)], 0, "folds")
+    tested = [set(groups[fold_test_rows(codes, drawn, groups, 5, fold, 0)]) for fold in range(5)]
+    assert sum(map(len, tested)) == 10 == len(set.union(*tested))

@@ -85,6 +85,7 @@ def test_a_run_leaves_metrics_plots_predictions_and_a_report(written: Path) -> N
         *(f"plots/evaluate/{name}.{kind}" for name in PLOTS for kind in ("csv", "png")),
         "reports/predictions.csv",
         "reports/per_class.csv",
+        "reports/resamples.parquet",
         "reports/report.html",
     }
 

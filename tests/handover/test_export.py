@@ -24,6 +24,7 @@ PROMISED = {
     "README.md",
     "balancing_analysis.json",
     "class_mapping.json",
+    "rules.json",
     "code.patch",
     "confidence_analysis.csv",
     "confidence_distribution.png",

@@ -106,9 +106,12 @@ def print_advice(
     advice: Advice,
     costs: Mapping[str, Cost],
     seen: Sequence[str] = (),
+    design: str | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print what the data are like, what runs have `seen`, what to try at which cost, and what to leave."""
+    """Print what the data are like, what runs have `seen`, what to try at which cost, and what to leave;
+    `design` says how to split better.
+    """
     from rich.console import Console
     from rich.markup import escape
 
@@ -119,6 +122,8 @@ def print_advice(
         for sentence in seen:
             console.print(f"• {escape(sentence)}")
         console.print()
+    if design:
+        console.print(f"{escape(design)}\n")
     if advice.first:
         console.print(f"[bold]Try {'next' if seen else 'first'}[/bold]")
         table = _grid()

@@ -16,6 +16,7 @@ from evenly.cli.terminal import SETTINGS, check_metric, live_table, output_file,
 from evenly.comparison.changes import find_changes
 from evenly.comparison.changes_report import verdicts, write_changes
 from evenly.comparison.findings import Failure
+from evenly.comparison.leaderboards import WORTH
 from evenly.comparison.leaderboards import compare as compare_runs
 from evenly.comparison.report import write_comparison
 from evenly.comparison.tables import print_comparison
@@ -96,6 +97,10 @@ def compare(
     ] = None,
     metric: Annotated[str, METRIC] = "macro_f1",
     output: Annotated[Path, OUTPUT] = Path("reports"),
+    worth: Annotated[
+        float, typer.Option(min=0, help="The smallest difference of interest: 'nothing helps' excludes it.")
+    ] = WORTH,
+    rules: Annotated[bool, typer.Option("--rules", help="Show every technique under every rule.")] = False,
 ) -> None:
     """Compare runs: mean, interval, rank, paired tests against no balancing and the best cheap rival, costs.
 
@@ -111,18 +116,26 @@ def compare(
             sweep = read_sweep(root, id_)
             names += [name for name in sweep.names if name in finished]
             failures |= sweep.failures
-    _compare(root, list(dict.fromkeys(names)), metric, output, failures)
+    _compare(root, list(dict.fromkeys(names)), metric, output, failures, worth, rules)
 
 
-def _compare(root: Path, names: Sequence[str], metric: str, output: Path, failures: dict[str, str]) -> None:
+def _compare(
+    root: Path,
+    names: Sequence[str],
+    metric: str,
+    output: Path,
+    failures: dict[str, str],
+    worth: float = WORTH,
+    rules: bool = False,
+) -> None:
     if not names:
         reasons = " ".join(dict.fromkeys(failures.values()))
         raise DataError(f"There is nothing to compare: no run has finished. {reasons}".strip())
     runs = [read_run(revision) for revision in find_revisions(root, list(names))]
     failed = [Failure(name, reason) for name, reason in failures.items() if name not in names]
-    comparison = compare_runs(runs, metric, failed)
+    comparison = compare_runs(runs, metric, failed, worth)
     write_comparison(comparison, output)
-    print_comparison(comparison)
+    print_comparison(comparison, rules=rules)
     typer.echo(f"Report   {output / 'comparison.html'}\nMarkdown {output / 'comparison.md'}")
 
 

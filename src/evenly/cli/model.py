@@ -14,7 +14,13 @@ from evenly.classifiers.classifier import kept_folder
 from evenly.cli.terminal import output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
-from evenly.evaluation.decisions import DecisionRule, normalised_shares, prior_offsets
+from evenly.evaluation.decisions import (
+    RULES_FILE,
+    DecisionRule,
+    normalised_shares,
+    prior_offsets,
+    read_rule,
+)
 from evenly.evaluation.outputs import prediction_cells, prediction_columns
 from evenly.evaluation.summary import print_summary
 from evenly.files import write_csv
@@ -22,6 +28,7 @@ from evenly.params.base import read_yaml, settings_from
 from evenly.params.evaluation import GivenPrior
 from evenly.wording import first_names
 
+CHOSEN = "chosen"
 #: Classes that the closing line of `predict` names.
 _MOST_CLASSES = 12
 #: Networks score so many rows at a time, and matrix products round alike in all rows of full blocks: batches
@@ -60,6 +67,14 @@ def predict(
             "with the share of every class.",
         ),
     ] = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            metavar="chosen|argmax|RULE",
+            help="How to decide: by the rule that the evaluation has chosen on validation rows, for the most "
+            "probable class, or by another rule of rules.json.",
+        ),
+    ] = CHOSEN,
     output: Annotated[
         Path,
         typer.Option(callback=output_file, help="The csv file to write."),
@@ -75,23 +90,43 @@ def predict(
     """
     if output.resolve() == source.resolve():
         raise ParameterError(f"The output {output} is the input itself; name another file with --output.")
-    classifier = load_classifier(kept_folder(model))
+    if prior is not None and rule != CHOSEN:
+        raise ParameterError("--prior is a rule of its own; give --prior or --rule, not both.")
+    folder = kept_folder(model)
+    classifier = load_classifier(folder)
     classes = classifier.classes
-    rule = None if prior is None else _adjustment(prior, classifier)
+    decision = _decision(rule, folder) if prior is None else _adjustment(prior, classifier)
     with open_unlabelled(source, classifier.schema, InputFile(text, image, id_, delimiter)) as rows:
         for remark in rows.remarks:
             typer.echo(remark)
         probabilities = _probabilities(classifier, rows, -(-batch // _BATCH_UNIT) * _BATCH_UNIT)
-    if rule is not None:
-        probabilities = rule.probabilities(probabilities)
-    cells = prediction_cells(classes, probabilities)
+    decided = probabilities.argmax(axis=1)
+    if decision is not None:
+        decided, probabilities = decision.decisions(probabilities), decision.probabilities(probabilities)
+    cells = prediction_cells(classes, probabilities, decided)
     write_csv(
         output,
         ["id", *prediction_columns(classes)],
         ([name, *row] for name, row in zip(rows.ids, cells, strict=True)),
         guarded=True,
     )
-    typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, probabilities)}.")
+    typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, decided)}.")
+    if decision is not None and prior is None:
+        why = ", chosen on validation rows" if rule == CHOSEN else ""
+        typer.echo(f"Decided by {decision.name}{why}; --rule argmax gives the most probable class.")
+
+
+def _decision(name: str, folder: Path) -> DecisionRule | None:
+    """The rule that is asked for; None where the most probable class is taken."""
+    if name == "argmax":
+        return None
+    found = read_rule(name, folder)
+    if found is None and name != CHOSEN:
+        raise ParameterError(
+            f"There is no {folder.parent / RULES_FILE} of this model, so that there is no rule {name!r}; "
+            "`dvc repro` makes it, --rule argmax does without."
+        )
+    return None if found is None or found.name == "argmax" else found
 
 
 def _adjustment(prior: str, classifier: Classifier) -> DecisionRule:
@@ -120,9 +155,9 @@ def _probabilities(classifier: Classifier, rows: Unlabelled, batch: int) -> np.n
     return np.concatenate(parts)
 
 
-def _counted(classes: Sequence[str], probabilities: np.ndarray) -> str:
+def _counted(classes: Sequence[str], decided: np.ndarray) -> str:
     """Rows of each predicted class, the most frequent first."""
-    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
+    counts = np.bincount(decided, minlength=len(classes))
     order = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
     listed = first_names((f"{classes[k]} {counts[k]:,}" for k in order), _MOST_CLASSES)
     return f"{listed} classes" if len(order) > _MOST_CLASSES else listed

@@ -9,21 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.comparison.statistics import RankComparison
+from evenly.comparison.statistics import Design, RankComparison
 from evenly.comparison.techniques import BASELINE, Field
 from evenly.experiments.runs import ClassScore
 
 #: Level at which a difference is called one.
 ALPHA = 0.05
+#: With fewer seeds than this there is no verdict.
+FEWEST_SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Gain:
     """How much better a technique is than a reference, paired over seeds.
 
-    Above 0 is better, whatever the direction of the metric. `p_value` is that of the corrected resampled
-    t-test, `holm_p` the same adjusted for the number of techniques compared with this reference (not for the
-    best cheap rival against the baseline, which is planned). Wins, ties and losses are seeds.
+    Above 0 is better, whatever the direction of the metric. `p_value` is that of
+    `evenly.comparison.statistics.estimate`, `holm_p` the same adjusted for the number of techniques compared
+    with this reference (not for the best cheap rival against the baseline, which is planned). Wins, ties and
+    losses are seeds.
     """
 
     reference: str
@@ -43,8 +46,13 @@ class Gain:
 
     @property
     def differs(self) -> bool:
-        """Whether it is a difference at 5% after Holm's adjustment."""
-        return self.holm_p < ALPHA
+        """Whether it is a difference at 5% after Holm's adjustment; two seeds never show one."""
+        return self.seeds >= FEWEST_SEEDS and self.holm_p < ALPHA
+
+    @property
+    def known(self) -> bool:
+        """Whether there was a spread to measure it against."""
+        return self.high > self.low
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,26 @@ class ClassGains:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """A technique under one of its decision rules; its gain is over no balancing under the same rule."""
+
+    rule: str
+    mean: float
+    validation: float | None
+    gain: Gain | None
+
+
+@dataclass(frozen=True)
 class Standing:
-    """One row of a leaderboard: a technique, and means over its runs."""
+    """One row of a leaderboard: a technique under the rule that validation rows choose, means over its runs.
+
+    `title` names both; `name` is the same without the rule, but for the rules on no balancing, each of which
+    has a row of its own.
+    """
 
     name: str
+    title: str
+    rule: str
     cheap: bool
     is_rule: bool
     seeds: tuple[int, ...]
@@ -86,13 +110,15 @@ class Standing:
     #: The metric on validation rows.
     validation: float | None
     metrics: Mapping[str, float]
-    #: None for the reference itself, and where two seeds in common are wanting.
+    #: None for the reference itself, and where two seeds in common are wanting. The baseline decides by
+    #: itself, the rival is at its best; no balancing under the same rule tells what the rows or the loss do.
     against_baseline: Gain | None
     against_rival: Gain | None
+    against_same_rule: Gain | None
     #: Improvement in log loss over the baseline: what it does to probabilities.
     log_loss: Gain | None
-    #: The metric when the same models decide by another rule.
-    reread: Mapping[str, float]
+    #: The technique under each rule, the plainest first; empty for rules on no balancing.
+    readings: tuple[Reading, ...]
     #: Macro F1 on real training rows minus that on test rows.
     gap: float | None
     added_rows: float
@@ -114,16 +140,21 @@ class Standing:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All techniques on one data set with one model, the best mean first."""
+    """All techniques on one data set with one model, the best mean first.
+
+    `worth` is the smallest difference that is of interest, `design` where the test rows come from.
+    """
 
     field: Field
     metric: str
+    design: Design
+    worth: float
     rival: str | None
     standings: tuple[Standing, ...]
 
     def of(self, name: str) -> Standing:
-        """The row of a technique."""
-        return next(standing for standing in self.standings if standing.name == name)
+        """The row of a technique, by its title or by its name."""
+        return next(standing for standing in self.standings if name in (standing.title, standing.name))
 
     @property
     def baseline(self) -> Standing | None:

@@ -16,25 +16,30 @@ from evenly.comparison.findings import (
     Gain,
     Leaderboard,
     OverDataSets,
+    Reading,
     Standing,
     class_gains,
 )
 from evenly.comparison.statistics import (
-    corrected_resampled_t_test,
+    PairedDifference,
+    estimate,
     friedman,
     holm,
-    mean_interval,
     wilcoxon_signed_rank,
 )
 from evenly.comparison.techniques import BASELINE, MEASURES, Field, Technique, direction, fields
-from evenly.evaluation.decisions import RuleName
 from evenly.experiments.runs import Run
 
-#: Rules under which the models of every recipe are read out once more.
-REREAD: tuple[RuleName, ...] = ("logit_adjustment", "tuned_thresholds")
+#: The smallest difference that is of interest, unless one is asked for.
+WORTH = 0.01
 
 
-def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Failure] = ()) -> Comparison:
+def compare(
+    runs: Iterable[Run],
+    metric: str = "macro_f1",
+    failures: Sequence[Failure] = (),
+    worth: float = WORTH,
+) -> Comparison:
     """Compare runs of any recipes, models, data sets and seeds.
 
     Parameters
@@ -45,96 +50,110 @@ def compare(runs: Iterable[Run], metric: str = "macro_f1", failures: Sequence[Fa
         One of `evenly.comparison.techniques.MEASURES`.
     failures
         Runs that should have been among them.
+    worth
+        The smallest difference that is of interest, above 0: 'nothing helps' is said only where a gain as
+        large as this is excluded.
     """
-    boards = tuple(leaderboard(field, metric) for field in fields(runs))
+    boards = tuple(leaderboard(field, metric, worth) for field in fields(runs))
     return Comparison(metric, boards, over_data_sets(boards, metric), tuple(failures))
 
 
-def leaderboard(field: Field, metric: str) -> Leaderboard:
+def leaderboard(field: Field, metric: str, worth: float = WORTH) -> Leaderboard:
     """Rank and test the techniques of one data set and model."""
     sign = direction(metric)
+    baseline = field.baseline
     rival = field.best_rival(metric)
-    share = field.test_share
-    techniques = list(field.techniques.values())
-    from_baseline = _gains(techniques, field.baseline, metric, share, {rival.name} if rival else set())
-    from_rival = _gains(techniques, rival, metric, share, _scoring_as(field.baseline, techniques, metric))
-    in_log_loss = _gains(techniques, field.baseline, "nll", share)
+    techniques = field.read_out(metric)
+    planned = {rival.title} if rival else set()
+    from_baseline = _gains(field, [(t, baseline) for t in techniques], metric, planned)
+    from_rival = _gains(
+        field, [(t, rival) for t in techniques], metric, _scoring_as(baseline, techniques, metric)
+    )
+    in_log_loss = _gains(field, [(t, baseline) for t in techniques], "nll")
+    readings = _readings(field, metric)
     ranks = _mean_ranks(techniques, metric, sign)
     standings = []
     for technique in techniques:
         scores = technique.values(metric)
         if not scores:
             continue
-        mean, low, high = _within(mean_interval(list(scores.values()), share), metric)
+        design = field.design(scores)
+        whole = technique.pooled(metric, list(scores)) if design.kind == "folds" else None
+        drawn = whole.drawn if whole else technique.drawn("test", metric, list(scores))
+        spread = estimate(list(scores.values()), design, drawn, whole.value if whole else None)
+        low, high = _within(spread.low, spread.high, metric)
         runs = list(technique.runs.values())
+        read = () if technique.is_rule else readings[technique.name]
+        same_rule = next((one.gain for one in read if one.rule == technique.rule), None)
         standings.append(
             Standing(
-                name=technique.name,
+                name=technique.title if technique.is_rule else technique.name,
+                title=technique.title,
+                rule=technique.rule,
                 cheap=technique.cheap,
                 is_rule=technique.is_rule,
                 seeds=tuple(technique.seeds),
                 scores=scores,
-                mean=mean,
+                mean=spread.mean,
                 low=low,
                 high=high,
-                rank=ranks.get(technique.name),
+                rank=ranks.get(technique.title),
                 validation=technique.validation(metric),
                 metrics={
                     name: _mean(list(values.values()))
                     for name in MEASURES
                     if (values := technique.values(name))
                 },
-                against_baseline=from_baseline.get(technique.name),
-                against_rival=from_rival.get(technique.name),
-                log_loss=in_log_loss.get(technique.name),
-                reread=_reread(technique, metric),
+                against_baseline=from_baseline.get(technique.title),
+                against_rival=from_rival.get(technique.title),
+                against_same_rule=same_rule,
+                log_loss=in_log_loss.get(technique.title),
+                readings=read,
                 gap=None if technique.is_rule else _gap(runs),
                 added_rows=_mean([run.added_rows for run in runs]),
                 tokens=_mean([run.tokens for run in runs]),
                 money=_known_mean([run.money for run in runs]),
                 making_seconds=_known_mean([run.making_seconds for run in runs]),
                 fit_seconds=_known_mean([run.fit_seconds for run in runs]),
-                classes=_classes(technique, field.baseline),
+                classes=_classes(technique, baseline),
             )
         )
     standings.sort(key=lambda standing: (-sign * standing.mean, standing.name))
-    return Leaderboard(field, metric, rival.name if rival else None, tuple(standings))
+    design = field.design(baseline.seeds if baseline else techniques[0].seeds)
+    return Leaderboard(field, metric, design, worth, rival.title if rival else None, tuple(standings))
 
 
 def _gains(
-    techniques: Sequence[Technique],
-    reference: Technique | None,
+    field: Field,
+    pairs: Sequence[tuple[Technique, Technique | None]],
     metric: str,
-    share: float,
     planned: Collection[str] = (),
 ) -> dict[str, Gain]:
-    """Compare every technique with the reference; Holm's adjustment is over these comparisons.
+    """Compare techniques with their references, by title; Holm's adjustment is over these comparisons.
 
     Two kinds do not count. The `planned` ones are not adjusted: the best cheap rival is chosen on validation
     rows, so that its comparison with no balancing is a single one, settled before the test rows are opened.
     And what ties in every seed, as a temperature does in what is decided, could not have found anything.
     """
-    if reference is None:
-        return {}
-    base = reference.values(metric)
     sign = direction(metric)
     gains: dict[str, Gain] = {}
-    for technique in techniques:
-        scores = technique.values(metric)
-        seeds = [seed for seed in scores if seed in base]
-        if technique.name == reference.name or len(seeds) < 2:
+    for technique, reference in pairs:
+        if reference is None or technique.title == reference.title:
             continue
-        ours, theirs = (sign * np.array([values[s] for s in seeds]) for values in (scores, base))
-        test = corrected_resampled_t_test(ours, theirs, share)
-        difference = ours - theirs
+        scores, base = technique.values(metric), reference.values(metric)
+        seeds = [seed for seed in scores if seed in base]
+        if len(seeds) < 2:
+            continue
+        difference = sign * np.array([scores[seed] - base[seed] for seed in seeds])
+        found = _estimated(field, technique, reference, metric, seeds, difference)
         ties = np.isclose(difference, 0, atol=1e-9)
-        gains[technique.name] = Gain(
-            reference=reference.name,
-            mean=test.mean,
-            low=test.low,
-            high=test.high,
-            p_value=test.p_value,
-            holm_p=test.p_value,
+        gains[technique.title] = Gain(
+            reference=reference.title,
+            mean=found.mean,
+            low=found.low,
+            high=found.high,
+            p_value=found.p_value,
+            holm_p=found.p_value,
             wins=int(((difference > 0) & ~ties).sum()),
             ties=int(ties.sum()),
             losses=int(((difference < 0) & ~ties).sum()),
@@ -148,16 +167,55 @@ def _gains(
     return {name: replace(gain, holm_p=adjusted.get(name, gain.p_value)) for name, gain in gains.items()}
 
 
+def _estimated(
+    field: Field,
+    technique: Technique,
+    reference: Technique,
+    metric: str,
+    seeds: Sequence[int],
+    difference: np.ndarray,
+) -> PairedDifference:
+    """The mean difference (n,) of two techniques over seeds, or that on all rows where seeds are folds."""
+    sign, design = direction(metric), field.design(seeds)
+    if design.kind == "folds":
+        ours, theirs = (one.pooled(metric, seeds) for one in (technique, reference))
+        if ours is not None and theirs is not None:
+            drawn = sign * (ours.drawn - theirs.drawn)
+            return estimate(difference, design, drawn, sign * (ours.value - theirs.value))
+    rows, others = (one.drawn("test", metric, seeds) for one in (technique, reference))
+    return estimate(difference, design, None if rows is None or others is None else rows - others)
+
+
+def _readings(field: Field, metric: str) -> dict[str, tuple[Reading, ...]]:
+    """Every technique under every rule against no balancing under the same; Holm is over all of them."""
+    techniques = [t.with_rule(rule) for t in field.techniques.values() for rule in t.rules]
+    baseline = field.baseline
+    pairs = [(t, baseline.with_rule(t.rule) if baseline else None) for t in techniques]
+    gains = _gains(field, pairs, metric)
+    found: dict[str, list[Reading]] = {}
+    for technique in techniques:
+        if scores := technique.values(metric):
+            found.setdefault(technique.name, []).append(
+                Reading(
+                    technique.rule,
+                    _mean(list(scores.values())),
+                    technique.validation(metric),
+                    gains.get(technique.title),
+                )
+            )
+    return {name: tuple(found.get(name, ())) for name in field.techniques}
+
+
 def _scoring_as(baseline: Technique | None, techniques: Sequence[Technique], metric: str) -> set[str]:
     """Name the baseline and what scores the same in every seed: against the rival they are one comparison."""
     if baseline is None:
         return set()
     scores = baseline.values(metric)
-    return {technique.name for technique in techniques if technique.values(metric) == scores}
+    return {technique.title for technique in techniques if technique.values(metric) == scores}
 
 
 def _mean_ranks(techniques: Sequence[Technique], metric: str, sign: float) -> dict[str, float]:
-    tables = {technique.name: technique.values(metric) for technique in techniques}
+    tables = {technique.title: technique.values(metric) for technique in techniques}
     tables = {name: scores for name, scores in tables.items() if scores}
     seeds = sorted(set.intersection(*(set(scores) for scores in tables.values()))) if tables else []
     if not seeds:
@@ -165,18 +223,6 @@ def _mean_ranks(techniques: Sequence[Technique], metric: str, sign: float) -> di
     values = np.array([[sign * scores[seed] for seed in seeds] for scores in tables.values()])
     ranks = stats.rankdata(-np.round(values, 9), axis=0).mean(axis=1)
     return dict(zip(tables, ranks.tolist(), strict=True))
-
-
-def _reread(technique: Technique, metric: str) -> dict[str, float]:
-    """Mean of the metric under other decision rules; nothing for what is a rule already."""
-    if technique.is_rule:
-        return {}
-    means: dict[str, float] = {}
-    for rule in REREAD:
-        values = technique.with_rule(rule).values(metric)
-        if len(values) == len(technique.runs):
-            means[rule] = _mean(list(values.values()))
-    return means
 
 
 def _gap(runs: Sequence[Run]) -> float | None:
@@ -192,10 +238,9 @@ def _classes(technique: Technique, baseline: Technique | None) -> ClassGains | N
     return class_gains(pairs) if pairs and all(a and b for a, b in pairs) else None
 
 
-def _within(interval: tuple[float, float, float], metric: str) -> tuple[float, float, float]:
+def _within(low: float, high: float, metric: str) -> tuple[float, float]:
     """Cut an interval to what the metric can be: shares lie between 0 and 1, losses above 0."""
-    mean, low, high = interval
-    return mean, max(low, 0.0), high if metric in ("nll", "brier") else min(high, 1.0)
+    return max(low, 0.0), high if metric in ("nll", "brier") else min(high, 1.0)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -25,7 +25,7 @@ from evenly.wording import decimal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NAME = 34
+_NAME = 44
 #: More classes than this are drawn in size groups only.
 _MANY_CLASSES = 24
 
@@ -73,7 +73,7 @@ def _leaderboard(board: Leaderboard, path: Path) -> None:
         axes.hlines(place, standing.low, standing.high, color=colour, linewidth=1.6)
         axes.plot(standing.mean, place, "o", color=colour, markersize=5.5)
     _guides(axes, board)
-    _names(axes, [s.name for s in rows])
+    _names(axes, [s.title for s in rows])
     metric = MEASURES[board.metric]
     better = "right" if metric.higher_is_better else "left"
     axes.set_xlabel(
@@ -122,7 +122,7 @@ def _gains(board: Leaderboard, path: Path) -> None:
                 _gain(ax, place, gain)
         ax.set_title(f"against {shortened([reference], 30)[0]}")
         ax.set_xlabel(f"gain in {MEASURES[board.metric].label}, 95%", loc="right")
-    _names(axes[0], [s.name for s in rows])
+    _names(axes[0], [s.title for s in rows])
     for ax in axes[1:]:
         ax.tick_params(axis="y", length=0)
     save_figure(figure, path)
@@ -143,14 +143,14 @@ def _names(axes: Axes, names: list[str]) -> None:
 
 def _classes(board: Leaderboard, path: Path) -> None:
     """Draw the gain in F1 of every class, or of size groups, as a map with one row for each technique."""
-    told = [(s.name, s.classes) for s in board.standings if s.classes is not None]
-    by_name = len(told[0][1].by_name) <= _MANY_CLASSES
-    columns = [[*classes.by_size, *(classes.by_name if by_name else ())] for _, classes in told]
-    sizes = len(told[0][1].by_size)
+    gaining = [(s.title, s.classes) for s in board.standings if s.classes is not None]
+    by_name = len(gaining[0][1].by_name) <= _MANY_CLASSES
+    columns = [[*classes.by_size, *(classes.by_name if by_name else ())] for _, classes in gaining]
+    sizes = len(gaining[0][1].by_size)
     values = np.array([[gain.gain for gain in row] for row in columns])
     limit = max(0.05, float(np.abs(values).max()))
     width = 2.9 + 0.52 * values.shape[1]
-    figure, (axes,) = new_figure(width, 1.9 + 0.3 * len(told))
+    figure, (axes,) = new_figure(width, 1.9 + 0.3 * len(gaining))
     axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     for (row, column), value in np.ndenumerate(values):
         shade = "white" if abs(value) > 0.6 * limit else INK
@@ -167,7 +167,7 @@ def _classes(board: Leaderboard, path: Path) -> None:
         rotation=35 if turned else 0,
         ha="right" if turned else "center",
     )
-    axes.set_yticks(range(len(told)), shortened([name for name, _ in told], _NAME))
+    axes.set_yticks(range(len(gaining)), shortened([name for name, _ in gaining], _NAME))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if by_name:

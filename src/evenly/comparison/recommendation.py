@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
-from evenly.comparison.findings import Comparison, Leaderboard
-from evenly.comparison.techniques import BASELINE, Technique, direction, metric_phrase
+from evenly.comparison.findings import FEWEST_SEEDS, Comparison, Gain, Leaderboard
+from evenly.comparison.techniques import (
+    ARGMAX,
+    BASELINE,
+    RULE_NAMES,
+    Technique,
+    direction,
+    metric_phrase,
+)
 from evenly.comparison.verdicts import named, relation
 from evenly.wording import decimal, sentence_list
 
@@ -63,8 +70,9 @@ _TRAINING = {
 class Recommendation:
     """What the one-standard-error rule says about a leaderboard."""
 
-    #: The technique to take, and the one with the best mean on validation rows.
+    #: The technique to take with its decision rule, the rule, and what has the best mean on validation rows.
     name: str
+    rule: str
     best: str
     #: What the recommended one asks for.
     effort: Effort
@@ -85,65 +93,96 @@ def recommendation(board: Leaderboard) -> Recommendation | None:
     3.4.3).
 
     Techniques are compared by their means on validation rows over the seeds of no balancing: test rows choose
-    nothing, they only tell afterwards how good the choice is. The standard error is that of the best
-    technique's mean, with the variance that allows for seeds sharing rows (Nadeau & Bengio 2003), as in all
-    intervals of the report. Of techniques that are equally simple, the better one is taken.
+    nothing, they only tell afterwards how good the choice is. Each technique is read out by the rule that
+    validation rows choose. The standard error is that of the best one's mean, with the doubt about rows in
+    it, as in all intervals of the report. Of techniques that are equally simple, the better one is taken.
 
     Returns
     -------
     Recommendation or None
-        None without two seeds of no balancing that tell validation scores.
+        None without three seeds of no balancing that tell validation scores.
     """
     baseline = board.field.baseline
     seeds = sorted(baseline.validation_scores(board.metric)) if baseline else []
-    if len(seeds) < 2:
+    if len(seeds) < FEWEST_SEEDS:
         return None
     sign = direction(board.metric)
+    techniques = {technique.title: technique for technique in board.field.read_out(board.metric)}
     scores: dict[str, np.ndarray] = {}
     left_out = []
-    for name, technique in board.field.techniques.items():
+    for name, technique in techniques.items():
         values = technique.validation_scores(board.metric)
         if all(seed in values for seed in seeds):
             scores[name] = np.array([values[seed] for seed in seeds])
         else:
-            left_out.append(name)
+            left_out.append(technique.name)
     means = {name: float(values.mean()) for name, values in scores.items()}
-    order = {name: (*effort(board.field.techniques[name]), -sign * means[name], name) for name in scores}
+    order = {name: (*effort(techniques[name]), -sign * means[name], name) for name in scores}
     # Of techniques that score the same, the simplest is the best one.
     best = min(means, key=lambda name: (-sign * round(means[name], 9), order[name]))
-    variance = float(scores[best].var(ddof=1))
-    error = math.sqrt((1 / len(seeds) + board.field.test_share) * variance)
+    error = _standard_error(board, techniques[best], seeds, scores[best])
     near = [name for name in means if sign * (means[best] - means[name]) <= error + 1e-9]
     near.sort(key=lambda name: order[name])
-    within = {name: means[name] for name in near}
-    return Recommendation(
+    found = Recommendation(
         name=near[0],
+        rule=techniques[near[0]].rule,
         best=best,
-        effort=effort(board.field.techniques[near[0]])[0],
+        effort=effort(techniques[near[0]])[0],
         standard_error=error,
-        within=within,
+        within={name: means[name] for name in near},
         left_out=tuple(left_out),
         seeds=len(seeds),
-        sentence=_sentence(board, near[0], best, means[best], error, within, left_out),
+        sentence="",
+    )
+    alike = len(set(np.round(list(means.values()), 9).tolist())) == 1
+    return replace(found, sentence=_sentence(board, found) + _caution(board, found, alike))
+
+
+def _standard_error(
+    board: Leaderboard, technique: Technique, seeds: Sequence[int], scores: np.ndarray
+) -> float:
+    """Of a mean on validation rows: over seeds that share rows, and over the rows, as for test rows."""
+    drawn = technique.drawn("validation", board.metric, seeds)
+    rows = 0.0 if drawn is None else float(np.var(drawn, ddof=1))
+    over_seeds = float(scores.var(ddof=1))
+    share = board.design.test_share
+    if board.design.kind == "given":
+        return math.sqrt(over_seeds / len(seeds) + rows)
+    return math.sqrt(max((1 / len(seeds) + share) * over_seeds, rows))
+
+
+def free_gain(board: Leaderboard) -> str | None:
+    """Say what the best decision rule brings on the runs of no balancing, at no cost; None without one."""
+    best = board.field.baseline.chosen(board.metric) if board.field.baseline else None
+    if best is None or best.rule == ARGMAX or board.seeds < FEWEST_SEEDS:
+        return None
+    gain = board.of(best.title).against_baseline
+    if gain is None:
+        return None
+    return (
+        f"Free: on the same models of no balancing, {RULE_NAMES[best.rule]}, chosen on validation rows, "
+        f"{relation(gain)}."
     )
 
 
 def recommendations(comparison: Comparison) -> list[str]:
     """Say for each leaderboard what to take; a sentence names its data set and model where there are more."""
     boards = comparison.leaderboards
-    return [
-        f"{board.field.title}. {advised.sentence}" if len(boards) > 1 else advised.sentence
-        for board in boards
-        if (advised := recommendation(board)) is not None
-    ]
+    found = []
+    for board in boards:
+        start = f"{board.field.title}. " if len(boards) > 1 else ""
+        advised = recommendation(board)
+        sentences = [advised.sentence if advised else None, free_gain(board)]
+        found += [start + sentence for sentence in sentences if sentence]
+    return found
 
 
 def effort(technique: Technique) -> tuple[Effort, int]:
     """What a technique asks for at most, and how many such things: `llm_smote` is (LANGUAGE_MODEL, 2)."""
-    if technique.is_rule:
-        return Effort.DECIDING, 1
     run = next(iter(technique.runs.values()))
     needs = efforts(run.settings, run.loss)
+    if technique.rule != ARGMAX:
+        needs.append(Effort.DECIDING)
     if not needs:
         return (Effort.NOTHING, 0) if technique.name == BASELINE else (Effort.DECIDING, 1)
     return max(needs), len(needs)
@@ -164,18 +203,11 @@ def efforts(settings: Mapping[str, Any], loss: str) -> list[Effort]:
     return needs
 
 
-def _sentence(
-    board: Leaderboard,
-    name: str,
-    best: str,
-    best_mean: float,
-    error: float,
-    within: Mapping[str, float],
-    left_out: Sequence[str],
-) -> str:
+def _sentence(board: Leaderboard, found: Recommendation) -> str:
     metric = metric_phrase(board.metric)
+    name, best = found.name, found.best
     lead = f"Recommended: {named(name)}."
-    scale = f"{decimal(best_mean)}, one standard error {decimal(error)}"
+    scale = f"{decimal(found.within[best])}, one standard error {decimal(found.standard_error)}"
     rule = "1-SE rule, Breiman et al. 1984"
     if name == best:
         why = (
@@ -185,21 +217,59 @@ def _sentence(
         if name == BASELINE:
             why = f"On validation rows nothing has a better {metric} than doing nothing ({scale}; {rule})."
     else:
-        others = [f"{named(other)} ({decimal(mean)})" for other, mean in within.items() if other != best]
-        effort_words = EFFORT_WORDS[effort(board.field.techniques[name])[0]]
+        others = [
+            f"{named(other)} ({decimal(mean)})" for other, mean in found.within.items() if other != best
+        ]
         simplest = (
-            f"{others[0]} lies within one standard error of it and is simpler: {effort_words}"
+            f"{others[0]} lies within one standard error of it and is simpler"
             if len(others) == 1
             else f"{sentence_list(others)} lie within one standard error of it, of which {named(name)} is "
-            f"the simplest: {effort_words}"
+            "the simplest"
         )
-        why = f"On validation rows {named(best)} has the best {metric} ({scale}); {simplest} ({rule})."
+        why = (
+            f"On validation rows {named(best)} has the best {metric} ({scale}); {simplest}: "
+            f"{EFFORT_WORDS[found.effort]} ({rule})."
+        )
     gain = board.of(name).against_baseline
     score = f" On test rows it scores {decimal(board.of(name).mean)}"
     on_test = f"{score}." if gain is None else f"{score} and {relation(gain)}."
     missing = (
-        f" Not considered, for want of seeds or of validation scores: {sentence_list(list(left_out))}."
-        if left_out
+        f" Not considered, for want of seeds or of validation scores: {sentence_list(list(found.left_out))}."
+        if found.left_out
         else ""
     )
     return f"{lead} {why}{on_test}{missing}"
+
+
+def _stands(gain: Gain) -> bool:
+    """Whether a difference is shown, or every seed has it."""
+    return gain.differs or gain.seeds in (gain.wins, gain.losses)
+
+
+def _caution(board: Leaderboard, found: Recommendation, alike: bool) -> str:
+    """Say why test rows may speak against the recommendation, and what would settle it; "" where they agree.
+
+    Validation rows choose, so that the figures on test rows stay honest; that is no reason to be silent about
+    what test rows show.
+    """
+    taken = board.of(found.name)
+    shown = [s for s in board.standings if (gain := s.against_baseline) and gain.mean > 0 and _stands(gain)]
+    better = next((s for s in shown if direction(board.metric) * (s.mean - taken.mean) > 1e-9), None)
+    rows = sorted({run.validation_rows for run in board.field.runs} - {0})
+    size = f"the {rows[0]:,} validation rows" if len(rows) == 1 else "the validation rows"
+    other = "" if board.design.kind == "given" else ", cross-validation (`split: {folds: 5}`)"
+    settle = f"More validation rows{other} or new seeds would settle it."
+    if (gain := taken.against_baseline) and gain.mean < 0 and _stands(gain):
+        return (
+            f" Beware: test rows contradict {size}, which favour it by chance or are unlike them: do not "
+            f"take it on this evidence. {settle}"
+        )
+    if alike and len(board.standings) > 1 and better is None and not shown:
+        return f" Beware: all techniques score the same on {size}, which therefore decide nothing. {settle}"
+    if better is not None and better.against_baseline is not None:
+        why = "score all techniques the same" if alike else "do not show it"
+        return (
+            f" Beware: on test rows, {better.title} {relation(better.against_baseline)}; {size} {why}, and "
+            f"only they choose, so that the test's figures stay honest. {settle}"
+        )
+    return ""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from evenly.comparison.findings import Comparison, Gain, Leaderboard, Standing
-from evenly.comparison.leaderboards import REREAD
 from evenly.comparison.plots import write_plots
 from evenly.comparison.recommendation import recommendations
 from evenly.comparison.tables import (
@@ -20,10 +19,11 @@ from evenly.comparison.tables import (
     csv_columns,
     csv_rows,
     record,
+    rule_columns,
+    rule_rows,
 )
-from evenly.comparison.techniques import MEASURES
+from evenly.comparison.techniques import ARGMAX, MEASURES
 from evenly.comparison.verdicts import headline, p_phrase, verdicts, verdicts_over_data_sets
-from evenly.evaluation.decisions import RULES
 from evenly.files import atomic_folder, write_csv, write_json, write_text
 from evenly.pages import figure, page_html
 from evenly.wording import decimal, signed_decimal
@@ -32,9 +32,14 @@ _READING = (
     "Every technique is run over the same seeds; a seed draws a new split and a new initialisation. Gains "
     "are paired: technique minus reference, seed by seed, on the same test rows. Above 0 is better, whatever "
     "the metric.",
-    "The seeds reuse the same rows, so an ordinary t-test would see differences where there are none. The "
-    "corrected resampled t-test (Nadeau & Bengio 2003) allows for it, in p-values and in all intervals. "
-    "p-values are then adjusted for the number of techniques (Holm 1979); intervals are not.",
+    "Seeds vary the training, and the rows could have been others: both are in every interval. Where seeds "
+    "draw their test rows anew, the corrected resampled t-test (Nadeau & Bengio 2003) allows for rows that "
+    "they share; where the test rows are given, the spread over seeds and that over resamples of the rows "
+    "add up; folds are tested on resamples of all rows. p-values are then adjusted for the number of "
+    "techniques (Holm 1979); intervals are not.",
+    "Every technique is read out by each decision rule, and stands with the one that validation rows choose. "
+    "Against no balancing under the same rule one sees what its rows or its loss do; against the best cheap "
+    "rival, what to take.",
     "Cheap rivals cost nothing beyond a run without balancing: other decisions from the same scores (logits "
     "adjusted to the deployment prior, thresholds tuned on validation rows, temperature scaling), and "
     "weights or a prior in the loss. A technique that does not beat the best of them is not worth rows, "
@@ -83,6 +88,8 @@ def _page(comparison: Comparison, folder: Path, pictures: Mapping[str, Sequence[
         ("runs", str(sum(len(board.field.runs) for board in boards))),
     ]
     sections: list[dict[str, Any]] = []
+    if advised := recommendations(comparison):
+        sections.append({"title": "What to take", "blocks": [{"remarks": advised}]})
     if comparison.across is not None:
         sections.append(_across(comparison, folder, pictures.get("", ())))
     for board in boards:
@@ -90,8 +97,6 @@ def _page(comparison: Comparison, folder: Path, pictures: Mapping[str, Sequence[
     if comparison.failures:
         rows = [[failure.name, failure.reason] for failure in comparison.failures]
         sections.append({"title": "Failed runs", "blocks": [{"table": rows, "columns": ["Run", "Reason"]}]})
-    if advised := recommendations(comparison):
-        sections.append({"title": "What to take", "blocks": [{"remarks": advised}]})
     sections.append({"title": "How to read this", "blocks": [{"remarks": _READING}]})
     return {
         "title": "Comparison of balancing techniques",
@@ -130,8 +135,9 @@ def _board(
     sections = {
         "Verdicts": [{"remarks": verdicts(board)}],
         "Leaderboard": [_leaderboard(board), {"figures": figures}],
-        "What it costs": [_costs(board), *_reread(board)],
+        "What it costs": [_costs(board)],
         "Which classes gain": _classes(board),
+        "Every technique under every rule": list(_rules(board)),
     }
     if several:
         blocks = [block for blocks in sections.values() for block in blocks]
@@ -145,7 +151,7 @@ def _board(
 def _leaderboard(board: Leaderboard) -> dict[str, Any]:
     metric = MEASURES[board.metric].label
     columns = ["Technique", metric, "Validation", "Rank", "Against no balancing", "Won-tied-lost"]
-    columns += ["Against the best cheap rival", "Seeds"]
+    columns += ["Under the same rule", "Against the best cheap rival", "Seeds"]
     rows = [
         [
             _name(board, s),
@@ -157,20 +163,25 @@ def _leaderboard(board: Leaderboard) -> dict[str, Any]:
             None if s.rank is None else f"{s.rank:.1f}",
             _gain(s.against_baseline),
             record(s.against_baseline),
+            None if s.rule == ARGMAX else _gain(s.against_same_rule),
             _gain(s.against_rival),
             len(s.seeds),
         ]
         for s in board.standings
     ]
-    caption = "Means over seeds with 95% intervals, and p-values after Holm; rank 1 is the best of a seed."
+    caption = (
+        "Means over seeds with 95% intervals, and p-values after Holm; rank 1 is the best of a seed. Under "
+        "the same rule: against no balancing read out by the rule of the technique, which shows what its "
+        "rows or its loss do."
+    )
     return {"table": rows, "columns": columns, "caption": caption}
 
 
 def _name(board: Leaderboard, standing: Standing) -> dict[str, Any] | str:
     note = (
-        "the best cheap rival" if standing.name == board.rival else "cheap rival" if standing.cheap else None
+        "the best cheap rival" if standing.title == board.rival else "cheap rival" if standing.cheap else None
     )
-    return {"text": standing.name, "note": note} if note else standing.name
+    return {"text": standing.title, "note": note} if note else standing.title
 
 
 def _gain(gain: Gain | None) -> dict[str, Any] | None:
@@ -190,25 +201,20 @@ def _costs(board: Leaderboard) -> dict[str, Any]:
     return {"table": column_rows(columns, board), "columns": list(columns), "caption": caption}
 
 
-def _reread(board: Leaderboard) -> Iterator[dict[str, Any]]:
-    """Show the models of every recipe under other decision rules: most can have the rule on top."""
-    standings = [s for s in board.standings if s.reread]
-    if not standings:
-        return
-    rules = [rule for rule in REREAD if any(rule in s.reread for s in standings)]
-    rows = [
-        [s.name, decimal(s.mean), *(decimal(s.reread[rule]) if rule in s.reread else None for rule in rules)]
-        for s in standings
-    ]
-    yield {
-        "table": rows,
-        "columns": ["Technique", "As it decides", *(RULES[rule] for rule in rules)],
-        "caption": f"{MEASURES[board.metric].label} when the same models decide by another rule.",
-    }
+def _rules(board: Leaderboard) -> Iterator[dict[str, Any]]:
+    """Show every technique under every decision rule."""
+    rows = rule_rows(board)
+    if len(rows) > len(board.standings):
+        plain = [[cell and cell.replace("**", "") for cell in row] for row in rows]
+        caption = (
+            "The same models read out by each rule; * chosen on validation rows. Gains are over no balancing "
+            "under the same rule."
+        )
+        yield {"table": plain, "columns": rule_columns(board), "caption": caption}
 
 
 def _classes(board: Leaderboard) -> list[dict[str, Any]]:
-    gaining = [(s.name, s.classes) for s in board.standings if s.classes is not None]
+    gaining = [(s.title, s.classes) for s in board.standings if s.classes is not None]
     if not gaining:
         return []
     groups = [gain.name for gain in gaining[0][1].by_size]

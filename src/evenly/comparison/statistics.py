@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -26,10 +27,106 @@ class PairedDifference:
     pairs: int
 
 
+@dataclass(frozen=True)
+class Design:
+    """How seeds come to their test rows: what their scores have in common depends on it.
+
+    `given`: all score the same rows. `redrawn`: each draws its own part of the rows. `folds`: the seeds of a
+    repetition share out all rows (k-fold cross-validation). `test_share` is ρ/(1 − ρ) where ρ is the share of
+    the rows that is drawn for testing; it says nothing where they are given.
+    """
+
+    kind: Literal["redrawn", "given", "folds"] = "redrawn"
+    test_share: float = 0.25
+
+
+def estimate(
+    values: Sequence[float] | np.ndarray,
+    design: Design,
+    drawn: np.ndarray | None = None,
+    pooled: float | None = None,
+) -> PairedDifference:
+    """Estimate a mean over seeds of scores, or of paired differences, with all the doubt that there is.
+
+    Seeds vary the training, and the rows that score could have been others: both count.
+
+    - Given rows: the variances over seeds and over resamples of the rows add up, as in studies of many
+      readers and many cases (Obuchowski & Rockette 1995), with Satterthwaite's degrees of freedom.
+    - Redrawn rows: the corrected resampled t-test (Nadeau & Bengio 2003), whose variance (1/n + ρ/(1 − ρ)) σ²
+      has the rows in it; the variance over resamples of the rows takes its place where that is wider, so that
+      scores which happen to agree over seeds prove nothing.
+    - Folds: all rows of a repetition are scored as one, with the variance over resamples of the rows (Bayle
+      et al. 2020) times 1 + ρ/(1 − ρ) for the rows that folds train on in common. Where that is unknown, and
+      for part of a repetition: the corrected t-test, which for folds is that of Bouckaert & Frank (2004).
+      Level and power of both: `python -m bench.power`.
+
+    Parameters
+    ----------
+    values
+        One for each seed, float (n,), n ≥ 1.
+    design
+        Where the test rows come from.
+    drawn
+        The same on resamples of the rows, float (B,), from `evenly.resamples`.
+    pooled
+        Of folds: the same on all rows at once, of which `drawn` are the resamples.
+
+    Returns
+    -------
+    PairedDifference
+        The interval has no width and p is 1 where nothing is known of the spread: for one seed, for given
+        rows or for equal values without resamples.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    n, mean = len(scores), float(scores.mean())
+    over_seeds = float(scores.var(ddof=1)) if n > 1 else 0.0
+    over_rows, rows_freedom = (0.0, 1.0) if drawn is None else _resampled_variance(drawn)
+    corrected = ((1 / n + design.test_share) * over_seeds, n - 1)
+    if design.kind == "given":
+        variance, freedom = _sum_of_variances(over_seeds / n, n - 1, over_rows, rows_freedom)
+        if drawn is None:
+            variance = 0.0
+    elif design.kind == "folds" and pooled is not None:
+        mean, variance, freedom = pooled, over_rows * (1 + design.test_share), rows_freedom
+    else:
+        variance, freedom = max(corrected, (over_rows, rows_freedom), key=lambda one: _half_width(*one))
+    error = math.sqrt(variance)
+    if n < 2 or error <= 1e-12 * max(1.0, abs(mean)):
+        return PairedDifference(mean, mean, mean, 1.0, n)
+    half = _half_width(variance, freedom)
+    return PairedDifference(
+        mean, mean - half, mean + half, 2 * float(stats.t.sf(abs(mean) / error, freedom)), n
+    )
+
+
+def _half_width(variance: float, freedom: float) -> float:
+    return math.sqrt(variance) * float(stats.t.ppf(0.975, freedom)) if variance else 0.0
+
+
+def _sum_of_variances(a: float, a_freedom: float, b: float, b_freedom: float) -> tuple[float, float]:
+    """Add two variances, with the degrees of freedom of the sum (Satterthwaite 1946)."""
+    total = a + b
+    parts = sum(part**2 / freedom for part, freedom in ((a, a_freedom), (b, b_freedom)) if part)
+    return total, total**2 / parts if parts else 1.0
+
+
+def _resampled_variance(drawn: np.ndarray) -> tuple[float, float]:
+    """Variance over resamples with exponential weights, and its degrees of freedom.
+
+    A sum of u_i w_i with exponential weights w has an excess kurtosis of 6 Σu⁴ / (Σu²)²: it tells on how many
+    rows the difference rests. Six rows that all favour one side are then as good as five degrees of freedom,
+    near the sign test's p, and not as good as the normal distribution would have them.
+    """
+    variance = float(np.var(drawn, ddof=1))
+    if variance < 1e-18:
+        return 0.0, 1.0
+    # Noise in the kurtosis of B normal values is √(24/B).
+    excess = max(float(stats.kurtosis(drawn)) - math.sqrt(24 / len(drawn)), 0.0)
+    return variance, max(1.0, 6 / excess - 1) if excess else 1e6
+
+
 def corrected_resampled_t_test(
-    a: Sequence[float] | np.ndarray,
-    b: Sequence[float] | np.ndarray,
-    test_share: float,
+    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, test_share: float
 ) -> PairedDifference:
     """Compare two techniques on one data set over seeds that resample its split (Nadeau & Bengio 2003,
     section 3).
@@ -54,8 +151,7 @@ def corrected_resampled_t_test(
     Returns
     -------
     PairedDifference
-        Of a − b. Where all differences are equal there is no spread to measure the mean against: the interval
-        has no width, and p is that of the sign test, 2^(1 − n), or 1 for a difference of 0.
+        Of a − b; see `estimate` for differences that are all equal.
 
     Raises
     ------
@@ -63,29 +159,24 @@ def corrected_resampled_t_test(
         When the lengths differ, there are fewer than two pairs, or `test_share` is not positive.
     """
     differences = _paired(a, b)
-    n = len(differences)
-    if n < 2:
+    if len(differences) < 2:
         raise ValueError("a paired test needs at least two pairs")
     if not test_share > 0:
         raise ValueError(f"test_share must be above 0, not {test_share}")
-    mean = float(differences.mean())
-    error = math.sqrt((1 / n + test_share) * float(differences.var(ddof=1)))
-    if error <= 1e-12 * max(1.0, abs(mean)):
-        return PairedDifference(mean, mean, mean, 1.0 if abs(mean) < 1e-12 else 2.0 ** (1 - n), n)
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
-    return PairedDifference(mean, mean - half, mean + half, p_value, n)
+    return estimate(differences, Design("redrawn", test_share))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Holm's step-down adjustment (Holm 1979): adjusted p-values in the order given, (m,).
 
-    The i-th smallest of m becomes the largest of (m − j + 1) p_(j) over j ≤ i, at most 1.
+    The i-th smallest of m becomes the largest of (m − j + 1) p_(j) over j ≤ i, at most 1. A NaN is no test:
+    it stays, and does not count in m.
     """
     p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    adjusted = np.empty_like(p)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    stepped = np.maximum.accumulate(p[order] * (len(order) - np.arange(len(order))))
+    adjusted = p.copy()
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
 
@@ -151,23 +242,6 @@ def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Rank
     critical = q * math.sqrt(techniques * (techniques + 1) / (6 * data_sets))
     means = {name: float(rank) for name, rank in zip(names, ranks.mean(axis=1), strict=True)}
     return RankComparison(means, statistic, p_value, critical, data_sets)
-
-
-def mean_interval(
-    values: Sequence[float] | np.ndarray, test_share: float = 0.0
-) -> tuple[float, float, float]:
-    """Mean of scores over seeds with its interval: (mean, low, high); the three are equal for one score.
-
-    Student's interval with the variance of `corrected_resampled_t_test`; a `test_share` of 0 takes the scores
-    as independent.
-    """
-    scores = np.asarray(values, dtype=np.float64)
-    mean, n = float(scores.mean()), len(scores)
-    if n < 2:
-        return mean, mean, mean
-    error = math.sqrt((1 / n + test_share) * float(scores.var(ddof=1)))
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    return mean, mean - half, mean + half
 
 
 def _paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> np.ndarray:

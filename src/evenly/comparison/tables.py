@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
-from evenly.comparison.recommendation import recommendation, recommendations
-from evenly.comparison.techniques import MEASURES, WORST_GROUP
+from evenly.comparison.recommendation import free_gain, recommendation, recommendations
+from evenly.comparison.techniques import ARGMAX, MEASURES, RULE_NAMES, WORST_GROUP
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
 from evenly.console import output_console, results_table
 from evenly.wording import decimal, markdown_table, signed_decimal
@@ -22,6 +22,12 @@ _NAME_WIDTH = 36
 #: Columns of the CSV besides those of the gains.
 _PLAIN = ("mean", "low", "high", "rank", "validation")
 _COSTS = ("gap", "making_seconds", "fit_seconds", "added_rows", "tokens", "money", "gain_per_money")
+_AGAINST = {
+    "vs_none": "against_baseline",
+    "vs_rival": "against_rival",
+    "vs_same_rule": "against_same_rule",
+    "log_loss": "log_loss",
+}
 _GAIN = ("mean", "low", "high", "p_value", "holm_p", "wins", "ties", "losses")
 
 
@@ -32,7 +38,8 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             "dataset": board.field.dataset,
             "model": board.field.model,
             "metric": board.metric,
-            "test_share": board.field.test_share,
+            "design": asdict(board.design),
+            "smallest_difference": board.worth,
             "best_cheap_rival": board.rival,
             "techniques": [
                 {
@@ -44,6 +51,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             ],
             "verdicts": verdicts(board),
             "recommendation": asdict(advised) if (advised := recommendation(board)) else None,
+            "free_gain": free_gain(board),
         }
         for board in comparison.leaderboards
     ]
@@ -58,17 +66,18 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 def csv_columns() -> list[str]:
     """Name the columns of `csv_rows`."""
-    gains = [f"{against}_{name}" for against in ("vs_none", "vs_rival", "log_loss") for name in _GAIN]
-    return ["dataset", "model", "metric", "technique", "cheap_rival", "seeds", *_PLAIN, *gains, *_COSTS]
+    gains = [f"{against}_{name}" for against in _AGAINST for name in _GAIN]
+    head = ["dataset", "model", "metric", "technique", "rule", "cheap_rival", "seeds"]
+    return [*head, *_PLAIN, *gains, *_COSTS]
 
 
 def csv_rows(comparison: Comparison) -> Iterator[list[Any]]:
     """One row for each technique on each data set; empty cells where there is nothing to tell."""
     for board in comparison.leaderboards:
         for standing in board.standings:
-            gains = (standing.against_baseline, standing.against_rival, standing.log_loss)
+            gains = [getattr(standing, name) for name in _AGAINST.values()]
             yield [
-                *(board.field.dataset, board.field.model, board.metric, standing.name),
+                *(board.field.dataset, board.field.model, board.metric, standing.name, standing.rule),
                 *("yes" if standing.cheap else "", len(standing.seeds)),
                 *(getattr(standing, name) for name in _PLAIN),
                 *(getattr(gain, name) if gain else None for gain in gains for name in _GAIN),
@@ -83,23 +92,24 @@ def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
     """The columns that people read: name to what a technique's cell says."""
     metric = MEASURES[board.metric].label
     return {
-        "Technique": lambda s: s.name,
-        "Seeds": lambda s: str(len(s.seeds)),
+        "Technique": lambda s: s.title,
         metric: lambda s: decimal(s.mean),
+        "vs none": lambda s: _gain(s.against_baseline),
+        "Won-tied-lost": lambda s: record(s.against_baseline),
+        "vs best cheap rival": lambda s: (
+            "(it is the rival)" if s.title == board.rival else _gain(s.against_rival)
+        ),
+        "vs none, same rule": lambda s: None if s.rule == ARGMAX else _gain(s.against_same_rule),
         "95%": lambda s: None if s.low == s.high else f"{decimal(s.low)} to {decimal(s.high)}",
         "Rank": lambda s: None if s.rank is None else f"{s.rank:.1f}",
-        "vs none": lambda s: _gain(s.against_baseline),
-        "vs best cheap rival": lambda s: (
-            "(it is the rival)" if s.name == board.rival else _gain(s.against_rival)
-        ),
-        "Won-tied-lost": lambda s: record(s.against_baseline),
+        "Seeds": lambda s: str(len(s.seeds)),
     }
 
 
 def cost_columns(board: Leaderboard) -> dict[str, Column]:
     """What techniques cost, and what else they change; columns that say nothing are left out."""
     columns: dict[str, Column] = {
-        "Technique": lambda s: s.name,
+        "Technique": lambda s: s.title,
         "Log loss": lambda s: _metric(s, "nll"),
         "Calibration error": lambda s: _metric(s, "calibration_error"),
         "Worst-class recall": lambda s: _metric(s, "worst_class_recall"),
@@ -113,6 +123,26 @@ def cost_columns(board: Leaderboard) -> dict[str, Column]:
         "Gain per money": lambda s: None if s.gain_per_money is None else decimal(s.gain_per_money),
     }
     return {name: cell for name, cell in columns.items() if any(cell(s) is not None for s in board.standings)}
+
+
+def rule_columns(board: Leaderboard) -> list[str]:
+    """Name the columns of `rule_rows`."""
+    return ["Technique", "Rule", MEASURES[board.metric].label, "Validation", "vs none, same rule"]
+
+
+def rule_rows(board: Leaderboard) -> list[list[str | None]]:
+    """One row for each technique under each rule; the chosen one is starred."""
+    return [
+        [
+            standing.name,
+            RULE_NAMES.get(one.rule, "as it decides") + (" *" if one.rule == standing.rule else ""),
+            decimal(one.mean),
+            None if one.validation is None else decimal(one.validation),
+            _gain(one.gain),
+        ]
+        for standing in board.standings
+        for one in standing.readings
+    ]
 
 
 def _seconds(standing: Standing, seconds: float | None) -> str | None:
@@ -170,6 +200,8 @@ def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[
         return "\n".join(f"- {sentence}" for sentence in sentences)
 
     parts = ["# Comparison of balancing techniques"]
+    if advised := recommendations(comparison):
+        parts += ["## What to take", "\n\n".join(advised)]
     for board in comparison.leaderboards:
         parts += [f"## {board.field.title}", bullets(verdicts(board))]
         parts += [f"![{board.field.title}]({address})" for address in pictures.get(board.field.title, ())]
@@ -184,23 +216,28 @@ def comparison_markdown(comparison: Comparison, pictures: Mapping[str, Sequence[
         rows = [[failure.name, failure.reason] for failure in comparison.failures]
         parts += ["## Failed runs", markdown_table(["Run", "Reason"], rows)]
     parts.append(
-        "Bold: differs at 5% after Holm's adjustment, by the corrected resampled t-test over seeds (Nadeau & "
-        "Bengio 2003). The rival is chosen on validation rows, so that its own comparison with no balancing "
-        "is a single, planned one."
+        "Bold: differs at 5% after Holm's adjustment. Every technique is read out by the decision rule that "
+        "validation rows choose; `none` stands as it decides and under each rule. The rival is chosen on "
+        "validation rows as well, so that its own comparison with no balancing is a single, planned one."
     )
-    if advised := recommendations(comparison):
-        parts += ["## What to take", "\n\n".join(advised)]
     return "\n\n".join(parts) + "\n"
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the leaderboards, what they say, and at the end what to take."""
+def print_comparison(comparison: Comparison, console: Console | None = None, *, rules: bool = False) -> None:
+    """Print what to take, then the leaderboards and what they say; all `rules` of each technique if asked."""
     from rich.markup import escape
 
     console = console or output_console()
+    for sentence in recommendations(comparison):
+        console.print(f"\n{escape(sentence)}", style="bold")
     for board in comparison.leaderboards:
         console.print()
         console.print(_leaderboard(board))
+        if rules:
+            table = results_table("Every rule (* chosen on validation rows)", *rule_columns(board))
+            for row in rule_rows(board):
+                table.add_row(*(_bold(escape(cell or "")) for cell in row))
+            console.print(table)
         for verdict in verdicts(board):
             console.print(f"• {escape(verdict)}")
     across = comparison.across
@@ -215,8 +252,6 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for failure in comparison.failures:
         console.print(f"[red]failed[/red] {escape(failure.name)}: {escape(failure.reason)}")
     console.print()
-    for sentence in recommendations(comparison):
-        console.print(f"{escape(sentence)}\n", style="bold")
 
 
 def _leaderboard(board: Leaderboard) -> Table:

@@ -1,25 +1,35 @@
-"""What is compared: runs gathered into techniques, the same recipe and settings over seeds, and the decision
-rules that come free with the runs of `none`; and the metrics to compare them by. Nothing is tested here.
+"""What is compared: runs gathered into techniques, the same recipe and settings over seeds, each read out by
+the decision rule that validation rows choose; and the metrics to compare them by. Nothing is tested here.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+
+from evenly.comparison.pooled import Pooled, pooled
+from evenly.comparison.statistics import Design
 from evenly.evaluation.metrics import HEADLINE, OF_RULES, Measure
 from evenly.experiments.groups import RIVALS
 from evenly.experiments.runs import Run
+from evenly.resamples import Scored
 
 BASELINE = "none"
-#: Decision rules on the scores of `none` that stand in every comparison, and what they are called there.
-RULE_RIVALS = {
-    "logit_adjustment": "none + logit adjustment",
-    "tuned_thresholds": "none + tuned thresholds",
-    "temperature": "none + temperature",
+#: What the model decides by itself.
+ARGMAX = "argmax"
+#: The other decision rules, the plainest first, and what they are called on top of a technique. On the scores
+#: of `none` they stand in every comparison.
+RULE_NAMES = {
+    "temperature": "temperature",
+    "logit_adjustment": "logit adjustment",
+    "logit_adjustment_uniform": "logit adjustment to equal classes",
+    "tuned_thresholds": "tuned thresholds",
 }
 #: Of pairs of class and spurious attribute: runs on data with an attribute tell it, decision rules do not.
 WORST_GROUP = "worst_group_error"
@@ -44,17 +54,21 @@ def metric_phrase(metric: str) -> str:
 
 @dataclass(frozen=True)
 class Technique:
-    """One technique on one data set with one model, its runs by seed.
+    """One technique on one data set with one model, its runs by seed, read out by one decision rule.
 
-    `name` is the recipe with what sets it apart from other uses of the recipe, or a rule on `none`.
+    `name` is the recipe with what sets it apart from other uses of the recipe.
     """
 
     name: str
     runs: Mapping[int, Run]
-    #: The decision rule that its scores are read out by.
-    rule: str = "argmax"
+    rule: str = ARGMAX
     #: Whether it is one of the rivals that any technique must beat to be worth its price.
     cheap: bool = False
+
+    @property
+    def title(self) -> str:
+        """The technique and its rule: `smote + tuned thresholds`."""
+        return self.name if self.rule == ARGMAX else f"{self.name} + {RULE_NAMES[self.rule]}"
 
     @property
     def seeds(self) -> list[int]:
@@ -64,11 +78,18 @@ class Technique:
     @property
     def is_rule(self) -> bool:
         """Whether it is another reading of the runs of `none`."""
-        return self.rule != "argmax"
+        return self.name == BASELINE and self.rule != ARGMAX
+
+    @property
+    def rules(self) -> list[str]:
+        """Those that all its runs tell, the plainest first."""
+        told = [run.scores.get("decision_rules", {}) for run in self.runs.values()]
+        return [ARGMAX, *(rule for rule in RULE_NAMES if all(rule in one for one in told))]
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric on test rows, at the deployment prior, by seed."""
-        return {seed: value for seed in self.seeds if (value := self._read(seed, metric)) is not None}
+        values = {seed: self._read(seed, metric) for seed in self.seeds}
+        return {seed: value for seed, value in values.items() if value is not None and math.isfinite(value)}
 
     def validation(self, metric: str) -> float | None:
         """Mean of a metric on validation rows over seeds; None where a run does not tell it."""
@@ -81,15 +102,35 @@ class Technique:
         for seed in self.seeds:
             scores = self.runs[seed].scores
             validation = scores.get("decision_rules", {}).get(self.rule, {}).get("validation")
-            if validation is None and not self.is_rule:
+            if validation is None and self.rule == ARGMAX:
                 validation = scores.get("validation")
             if validation and metric in validation:
                 values[seed] = float(validation[metric])
         return values
 
+    def drawn(self, part: str, metric: str, seeds: Sequence[int]) -> np.ndarray | None:
+        """Mean over seeds of a metric on resamples of `validation` or `test` rows, (B,); None if unknown."""
+        key = Scored(part, self.rule, metric)
+        known = [self.runs[seed].resamples.get(key) for seed in seeds]
+        found = [one for one in known if one is not None]
+        return np.mean(found, axis=0) if found and len(found) == len(known) else None
+
+    def pooled(self, metric: str, seeds: Sequence[int]) -> Pooled | None:
+        """A metric on the rows of whole repetitions of folds; None where that is not known."""
+        return pooled(self.runs, seeds, self.rule, metric)
+
     def with_rule(self, rule: str) -> Technique:
         """The same runs, read out by another rule."""
-        return Technique(self.name, self.runs, rule, self.cheap)
+        return replace(self, rule=rule)
+
+    def chosen(self, metric: str) -> Technique:
+        """The same runs, read out by the rule that is best on validation rows, the plainest of equal ones."""
+        best, best_score = self, None
+        for rule in self.rules:
+            score = self.with_rule(rule).validation(metric)
+            if score is not None and (best_score is None or direction(metric) * (score - best_score) > 1e-9):
+                best, best_score = self.with_rule(rule), score
+        return best
 
     def _read(self, seed: int, metric: str) -> float | None:
         scores = self.runs[seed].scores
@@ -97,7 +138,7 @@ class Technique:
         if metric in by_rule:
             return float(by_rule[metric])
         part = scores.get("groups", {}) if metric == WORST_GROUP else scores
-        value = None if self.is_rule else part.get("test", {}).get(metric)
+        value = part.get("test", {}).get(metric) if self.rule == ARGMAX else None
         return None if value is None else float(value)
 
 
@@ -107,7 +148,7 @@ class Field:
 
     dataset: str
     model: str
-    #: By name: the baseline first, rules on it next, then in the order of the runs.
+    #: By name, as they decide by themselves: the baseline first, then in the order of the runs.
     techniques: Mapping[str, Technique]
     #: Number of runs that a later one with the same settings and seed has replaced.
     replaced: int = 0
@@ -124,22 +165,49 @@ class Field:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Of all techniques, once each."""
-        return [run for t in self.techniques.values() if not t.is_rule for run in t.runs.values()]
+        """Of all techniques."""
+        return [run for technique in self.techniques.values() for run in technique.runs.values()]
 
     @property
-    def test_share(self) -> float:
-        """Mean over the runs."""
-        return sum(run.test_share for run in self.runs) / len(self.runs)
+    def test_given(self) -> bool:
+        """Whether all runs score the same test rows."""
+        return all(run.test_given for run in self.runs)
+
+    def design(self, seeds: Collection[int]) -> Design:
+        """How these seeds come to their test rows."""
+        share = sum(run.test_share for run in self.runs) / len(self.runs)
+        if self.test_given:
+            return Design("given", share)
+        folds = {run.folds for run in self.runs}
+        complete = len(folds) == 1 and 0 not in folds and _repetitions(seeds, *folds)
+        return Design("folds" if complete else "redrawn", share)
+
+    def read_out(self, metric: str) -> list[Technique]:
+        """Every technique under its chosen rule; `none` as it is, and under each rule."""
+        found = []
+        for technique in self.techniques.values():
+            if technique is self.baseline:
+                rules = (replace(technique, rule=rule, cheap=True) for rule in technique.rules[1:])
+                found += [technique, *(rule for rule in rules if rule.values(metric))]
+            else:
+                found.append(technique.chosen(metric))
+        return found
 
     def best_rival(self, metric: str) -> Technique | None:
         """The cheap rival that is best on validation rows; None where there is none to choose from."""
         scored = [
             (direction(metric) * value, t)
-            for t in self.techniques.values()
+            for t in self.read_out(metric)
             if t.cheap and (value := t.validation(metric)) is not None
         ]
         return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def _repetitions(seeds: Collection[int], folds: int) -> bool:
+    """Whether seeds are whole repetitions of so many folds: of 5, 1 to 5 are the first."""
+    return bool(seeds) and all(
+        count == folds for count in Counter((seed - 1) // folds for seed in seeds).values()
+    )
 
 
 def fields(runs: Iterable[Run]) -> list[Field]:
@@ -161,14 +229,8 @@ def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:
         if run.seed not in members or members[run.seed].committed < run.committed:
             members[run.seed] = run
     techniques = {name: Technique(name, members, cheap=name in RIVALS) for name, members in by_name.items()}
-    baseline = techniques.pop(BASELINE, None)
-    if baseline is not None:
-        rules = (
-            Technique(name, baseline.runs, rule, cheap=True)
-            for rule, name in RULE_RIVALS.items()
-            if all(rule in run.scores.get("decision_rules", {}) for run in baseline.runs.values())
-        )
-        techniques = {BASELINE: baseline} | {rule.name: rule for rule in rules} | techniques
+    if BASELINE in techniques:
+        techniques = {BASELINE: techniques.pop(BASELINE)} | techniques
     return Field(dataset, model, techniques, replaced)
 
 

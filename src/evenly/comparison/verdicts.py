@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy import stats
 
-from evenly.comparison.findings import ALPHA, Across, ClassGains, Comparison, Gain, Leaderboard, Standing
-from evenly.comparison.techniques import BASELINE, MEASURES, metric_phrase
+from evenly.comparison.findings import (
+    ALPHA,
+    FEWEST_SEEDS,
+    Across,
+    ClassGains,
+    Comparison,
+    Gain,
+    Leaderboard,
+    Standing,
+)
+from evenly.comparison.techniques import ARGMAX, BASELINE, MEASURES, metric_phrase
 from evenly.wording import counted, decimal, sentence_list, signed_decimal
 
 #: With fewer seeds than this, a comparison is told to be weak.
 FEW_SEEDS = 5
+#: No more seeds than this are advised.
+MANY_SEEDS = 100
 #: With fewer data sets than this, Wilcoxon's test cannot reach 5%, whatever the scores.
 FEW_DATA_SETS = 6
 
@@ -29,15 +42,20 @@ def relation(gain: Gain) -> str:
         return f"{verb} {reference} by {decimal(abs(gain.mean))} {_magnitude(gain)}"
     if not gain.wins and not gain.losses:
         return f"is the same as {reference}"
-    if not gain.low <= 0 <= gain.high and gain.low != gain.high:
-        direction = "above" if gain.mean > 0 else "below"
+    side = "above" if gain.mean > 0 else "below"
+    if not gain.known:
+        return f"is {decimal(abs(gain.mean))} {side} {reference} in every seed, with an unknown spread"
+    if gain.seeds < FEWEST_SEEDS:
+        return f"is {decimal(abs(gain.mean))} {side} {reference} over too few seeds ({gain.seeds})"
+    if not gain.low <= 0 <= gain.high:
         return (
-            f"is {decimal(abs(gain.mean))} {direction} {reference} {_magnitude(gain)}, which does not stand "
+            f"is {decimal(abs(gain.mean))} {side} {reference} {_magnitude(gain)}, which does not stand "
             f"up to the number of comparisons (Holm p {p_phrase(gain.holm_p)})"
         )
-    same = f"the same in all {gain.seeds} seeds"
-    ends = same if gain.low == gain.high else f"{decimal(gain.low)} to {decimal(gain.high)}"
-    return f"does not differ from {reference} ({signed_decimal(gain.mean)}, 95% {ends})"
+    return (
+        f"cannot be told from {reference} ({signed_decimal(gain.mean)}, 95% {signed_decimal(gain.low)} to "
+        f"{signed_decimal(gain.high)})"
+    )
 
 
 def verdicts(board: Leaderboard) -> list[str]:
@@ -56,21 +74,24 @@ def verdicts(board: Leaderboard) -> list[str]:
     tested = [s for s in board.standings if s.against_baseline is not None]
     if not tested:
         return [f"{metric}: nothing but no balancing has been run over two or more of its seeds."]
+    if board.seeds < FEWEST_SEEDS:
+        return [
+            "Two seeds give no verdict: they say next to nothing of the spread. Run `evenly sweep` with "
+            "--seeds 1..5 or more.",
+            *_remarks(board),
+        ]
     return [_summary(board, tested), *_rival_sentence(board), *_each(board, tested), *_remarks(board)]
 
 
 def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
-    metric, best = metric_phrase(board.metric), _best(board)
+    best = _best(board)
     if best is None or best.against_baseline is None:
-        return (
-            f"Nothing helps: by {metric}, none of the {counted(len(tested), 'alternative')} beats no "
-            f"balancing on {board.field.title}, whose mean is {decimal(board.of(BASELINE).mean)}."
-        )
-    lead = f"By {metric}, {best.name} {relation(best.against_baseline)}."
+        return _nothing_found(board, tested)
+    lead = f"By {metric_phrase(board.metric)}, {best.title} {relation(best.against_baseline)}."
     if board.rival is None:
         return lead
     above = [
-        s.name
+        s.title
         for s in tested
         if not s.cheap and s.against_rival and s.against_rival.differs and s.against_rival.mean > 0
     ]
@@ -79,9 +100,58 @@ def _summary(board: Leaderboard, tested: Sequence[Standing]) -> str:
         return f"{lead} {sentence_list(above)} {verb} even the best cheap rival."
     rival = board.of(board.rival)
     return (
-        f"{lead} No technique that makes rows or trains longer beats the best cheap rival, {rival.name} "
-        f"({decimal(rival.mean)})."
+        f"{lead} No technique that makes rows or trains longer is shown to beat the best cheap rival, "
+        f"{rival.title} ({decimal(rival.mean)})."
     )
+
+
+def _nothing_found(board: Leaderboard, tested: Sequence[Standing]) -> str:
+    """Say that nothing helps where a gain worth having is excluded, else what could not have been seen."""
+    metric = metric_phrase(board.metric)
+    gains = [s.against_baseline for s in tested if s.against_baseline and s.against_baseline.known]
+    ties = [s for s in tested if s.against_baseline and not s.against_baseline.known]
+    where = f"{board.field.title}, whose mean is {decimal(board.of(BASELINE).mean)}"
+    if not gains:
+        return (
+            f"Cannot tell: the runs do not say how far {metric} depends on the rows. Evaluate them again "
+            "with this version."
+            if any(s.against_baseline and s.against_baseline.mean for s in ties)
+            else f"Nothing helps: by {metric}, all alternatives score as no balancing does on {where}."
+        )
+    if all(gain.high < board.worth for gain in gains):
+        return (
+            f"Nothing helps: by {metric}, none of the {counted(len(tested), 'alternative')} can gain "
+            f"{decimal(board.worth, 3)} or more over no balancing on {where}."
+        )
+    most = max(gains, key=lambda gain: gain.high)
+    half = float(np.median([(gain.high - gain.low) / 2 for gain in gains]))
+    return (
+        f"Cannot tell whether anything helps: by {metric}, no difference is shown on {where}, and one below "
+        f"about {decimal(half)} could not have been seen (gains of up to {decimal(most.high)} are possible). "
+        f"{_remedy(board, half, max(board.worth, max(gain.mean for gain in gains)))}"
+    )
+
+
+def _remedy(board: Leaderboard, half: float, wanted: float) -> str:
+    """Say how many seeds, or else rows, would show a difference as large as `wanted`."""
+    now, share = board.seeds, board.design.test_share
+    if half <= wanted:
+        return "The largest of them does not stand up to the number of comparisons: try fewer, on new seeds."
+    need = (half / wanted) ** 2
+    if board.design.kind == "redrawn":
+        # Half-widths shrink with the seeds as t · √(1/n + share).
+        def relative(n: int) -> float:
+            return float(stats.t.ppf(0.975, n - 1)) * math.sqrt(1 / n + share)
+
+        for seeds in range(now + 1, MANY_SEEDS + 1):
+            if relative(seeds) / relative(now) <= wanted / half:
+                return f"About {counted(seeds - now, 'more seed')} would show one of {decimal(wanted)}."
+        few = "" if board.field.runs[0].folds else " Cross-validation (`split: {folds: 5}`) tests all rows."
+        return (
+            f"More seeds alone will not show one of {decimal(wanted)}: it takes about {math.ceil(need)} "
+            f"times as many rows.{few}"
+        )
+    return f"To show one of {decimal(wanted)} takes about {math.ceil(need)} times as many test rows."
 
 
 def _best(board: Leaderboard) -> Standing | None:
@@ -99,17 +169,22 @@ def _rival_sentence(board: Leaderboard) -> Iterator[str]:
         return
     rival = board.of(board.rival)
     gain = rival.against_baseline
-    choice = f"The best cheap rival, chosen on validation rows, is {rival.name}"
+    choice = f"The best cheap rival, chosen on validation rows, is {rival.title}"
     # The summary has told how the best of all stands to no balancing.
     yield f"{choice}." if gain is None or rival is _best(board) else f"{choice}; it {relation(gain)}."
 
 
 def _each(board: Leaderboard, tested: Sequence[Standing]) -> Iterator[str]:
-    """One sentence for each technique that is not a rule: against no balancing, then against the rival."""
+    """One sentence for each technique that is not a rule: against no balancing, what is its own in that, and
+    against the rival.
+    """
     for standing in tested:
-        if standing.is_rule or standing.name == board.rival or standing.against_baseline is None:
+        if standing.is_rule or standing.title == board.rival or standing.against_baseline is None:
             continue
-        sentence = f"{standing.name} {relation(standing.against_baseline)}"
+        sentence = f"{standing.title} {relation(standing.against_baseline)}"
+        same = standing.against_same_rule
+        if standing.rule != ARGMAX and same is not None:
+            sentence += f"; under the same rule, {standing.name} {relation(same)}"
         if standing.against_rival is not None:
             sentence += f"; it {relation(standing.against_rival)}"
         yield sentence + "." + _where(standing.classes)
@@ -132,31 +207,32 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         s for s in board.standings if s.log_loss is not None and s.log_loss.differs and s.log_loss.mean < 0
     ]
     if worse:
-        names = [f"{s.name} (log loss +{decimal(-s.log_loss.mean)})" for s in worse if s.log_loss]
+        names = [f"{s.title} (log loss +{decimal(-s.log_loss.mean)})" for s in worse if s.log_loss]
         yield f"Probabilities pay for it: calibration gets worse with {sentence_list(names)}."
-    gains = [
-        s.against_baseline
-        for s in board.standings
-        if s.against_baseline is not None and s.against_baseline.high > s.against_baseline.low
-    ]
-    if gains:
+    gains = [s.against_baseline for s in board.standings if s.against_baseline and s.against_baseline.known]
+    if gains and _best(board) is not None:
         half = float(np.median([(gain.high - gain.low) / 2 for gain in gains]))
         yield (
             f"With {board.seeds} seeds, a difference below about {decimal(half)} could not have been seen: "
-            "not differing is not being equal."
+            "not to be told apart is not being equal."
         )
-    if board.seeds < FEW_SEEDS:
+    if FEWEST_SEEDS <= board.seeds < FEW_SEEDS:
         yield f"{board.seeds} seeds are few; five or more are the custom, and cost little more."
+    if (folds := board.field.runs[0].folds) and board.design.kind != "folds":
+        yield (
+            f"The seeds are no whole repetitions of {folds} folds: run 1..{folds}, 1..{2 * folds} and so on, "
+            "which test every row as often and show smaller differences."
+        )
     paid = [s for s in board.standings if s.gain_per_money is not None]
     for standing in paid:
         yield (
-            f"{standing.name} costs {standing.money:.4g} and {standing.tokens:,.0f} tokens a run: "
+            f"{standing.title} costs {standing.money:.4g} and {standing.tokens:,.0f} tokens a run: "
             f"{signed_decimal(standing.gain_per_money or 0.0)} a unit of money."
         )
-    if any(run.test_given for run in board.field.runs):
+    if board.field.test_given and not all(run.resamples for run in board.field.runs):
         yield (
-            "The test split is the data set's own: seeds vary training and validation only, so that the "
-            "intervals do not speak for other test rows."
+            "The test split is the data set's own, and some runs do not say how far their scores depend on "
+            "its rows: without that there is no verdict. Evaluate them again with this version."
         )
     if board.field.replaced:
         yield (
@@ -210,13 +286,11 @@ def _best_of(board: Leaderboard) -> str:
     best = _best(board)
     if best is None or best.against_baseline is None:
         return "nothing is shown to beat no balancing"
-    return f"{best.name} ({signed_decimal(best.against_baseline.mean)})"
+    return f"{best.title} ({signed_decimal(best.against_baseline.mean)})"
 
 
 def _magnitude(gain: Gain) -> str:
     """The interval of the size of a gain in brackets: both ends lose their sign where it is a loss."""
-    if gain.low == gain.high:
-        return f"(the same in all {gain.seeds} seeds, so that its spread is unknown)"
     low, high = (gain.low, gain.high) if gain.mean > 0 else (-gain.high, -gain.low)
     return f"(95% {decimal(low)} to {decimal(high)})"
 

@@ -14,7 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.datasets.identity import EXAMPLES, Copies, conflicting, content_ids, first_copies, leaked_copies
-from evenly.datasets.partition import TRAIN, draws, grouped, limited, long_tail, stratified
+from evenly.datasets.partition import (
+    TEST,
+    TRAIN,
+    draws,
+    fold_test_rows,
+    grouped,
+    limited,
+    long_tail,
+    stratified,
+)
 from evenly.datasets.reading import Source, read_source
 from evenly.datasets.rows import Rows
 from evenly.errors import DataError
@@ -46,6 +55,8 @@ class SplitReport:
     sha256: str | dict[str, str] | None
     #: What the user should know.
     warnings: tuple[str, ...] = ()
+    #: Of a repetition of cross-validation; None where each seed draws its own test rows.
+    folds: int | None = None
 
     def summary(self) -> str:
         """One line for people."""
@@ -62,7 +73,9 @@ class SplitReport:
         """JSON-ready form, for metrics/split.json."""
         values = asdict(self)
         classes, read = values.pop("counts"), values.pop("rows_read")
+        folds = values.pop("folds")
         rows = {part: sum(counts.values()) for part, counts in classes.items()}
+        values |= {"folds": folds} if folds else {}
         return {**values, "rows": {"read": read, **rows}, "classes": classes, "warnings": list(self.warnings)}
 
 
@@ -167,11 +180,16 @@ class _Splitter:
         if limit is None or limit >= len(kept):
             return kept
         strata = self.codes if given is None else self.codes * len(PARTS) + given
-        return np.asarray(kept[limited(strata[kept], self._draws(kept, "limit"), limit)])
+        # The folds of a repetition share out the same rows.
+        folds = self.entry.split.folds
+        seed = (self.seed - 1) // folds if folds else self.seed
+        return np.asarray(kept[limited(strata[kept], self._draws(kept, "limit", seed), limit)])
 
     def _parts(self, kept: np.ndarray) -> np.ndarray:
         """Part of each kept row; of given splits, only a missing validation part is made."""
         given, shares = self.rows.given, self.entry.split
+        if given is None and shares.folds:
+            return self._fold(kept, shares.folds, shares.validation)
         if given is None:
             return self._shared_out(kept, shares.validation, shares.test)
         parts = np.array(given[kept])
@@ -180,13 +198,38 @@ class _Splitter:
             parts[train] = self._shared_out(kept[train], shares.validation, 0.0)
         return parts
 
+    def _fold(self, rows: np.ndarray, folds: int, validation: float) -> np.ndarray:
+        """Part of each row in the fold of this seed: 1 to k are the folds of the first repetition."""
+        groups, repetition = self._groups(rows), (self.seed - 1) // folds
+        if groups is not None and len(np.unique(groups)) < folds:
+            raise DataError(
+                f"datasets.yaml: {self.name}.split.folds is {folds}, and there are {len(np.unique(groups))} "
+                "groups; give fewer folds."
+            )
+        tested = fold_test_rows(
+            self.codes[rows],
+            self._draws(rows, "folds", repetition),
+            groups,
+            folds,
+            (self.seed - 1) % folds,
+            max(repetition, 0),
+        )
+        parts = np.full(len(rows), TEST, dtype=np.int8)
+        parts[~tested] = self._shared_out(rows[~tested], validation / (1 - 1 / folds), 0.0)
+        return parts
+
+    def _groups(self, rows: np.ndarray) -> np.ndarray | None:
+        if "group" not in self.rows.described:
+            return None
+        return np.asarray(np.array(self.rows.described["group"].to_pylist())[rows])
+
     def _shared_out(self, rows: np.ndarray, validation: float, test: float) -> np.ndarray:
         if not len(rows):
             return np.empty(0, dtype=np.int8)
         codes = self.codes[rows]
-        if "group" not in self.rows.described:
+        groups = self._groups(rows)
+        if groups is None:
             return stratified(codes, self._draws(rows, "split"), validation, test)
-        groups = np.array(self.rows.described["group"].to_pylist())[rows]
         names, group_codes = np.unique(groups, return_inverse=True)
         return grouped(codes, group_codes, draws(names.tolist(), self.seed, "groups"), validation, test)
 
@@ -249,6 +292,7 @@ class _Splitter:
             imbalance=induced,
             sha256=self.source.sha256,
             warnings=(*self.source.warnings, *self._warnings()),
+            folds=entry.split.folds,
         )
 
     def _warnings(self) -> list[str]:

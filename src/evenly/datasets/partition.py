@@ -74,6 +74,28 @@ def stratified(codes: np.ndarray, drawn: np.ndarray, validation: float, test: fl
     return parts
 
 
+def fold_test_rows(
+    codes: np.ndarray, drawn: np.ndarray, groups: np.ndarray | None, folds: int, fold: int, seed: int
+) -> np.ndarray:
+    """Mask of the rows that one fold of stratified k-fold cross-validation tests, bool (n,).
+
+    Over the folds 0 to k − 1 of a seed every row is tested once, but for classes of a single row, which are
+    only trained on. With `groups`, codes int64 (n,), a group is tested as a whole.
+    """
+    single = np.bincount(codes)[codes] == 1
+    if groups is None:
+        place = np.empty(len(codes), dtype=np.int64)
+        place[np.lexsort((drawn, codes))] = np.arange(len(codes))
+        return np.asarray((place % folds == fold) & ~single)
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = list(splitter.split(codes[:, None], codes, groups))
+    mask = np.zeros(len(codes), dtype=bool)
+    mask[parts[fold][1]] = True
+    return np.asarray(mask & ~single)
+
+
 def grouped(
     codes: np.ndarray, groups: np.ndarray, drawn: np.ndarray, validation: float, test: float
 ) -> np.ndarray:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from evenly.classifiers.classifier import MANIFEST, REMEDY
 from evenly.confusion import Outcomes, macro_f1
-from evenly.errors import ParameterError
+from evenly.errors import ModelError, ParameterError
 from evenly.evaluation.calibration import EPSILON, fitted_temperature, scaled
+from evenly.files import file_digest, read_json, seal_fault, sealed, write_json
 from evenly.params.evaluation import PriorSetting
+from evenly.wording import nearest_names
 
 RuleName = Literal[
     "argmax", "logit_adjustment", "logit_adjustment_uniform", "tuned_thresholds", "temperature"
@@ -264,6 +268,78 @@ def out_of_fold(
             stated[held] = rule.probabilities(probabilities[held])
             decided[held] = rule.decisions(probabilities[held])
     return found
+
+
+#: Beside the folder of the model that they were made for.
+RULES_FILE = "rules.json"
+
+
+def write_rules(
+    rules: Sequence[DecisionRule],
+    chosen: str,
+    classes: Sequence[str],
+    *,
+    deployment: np.ndarray | None,
+    rare: str,
+    model: Path,
+) -> None:
+    """Write the decision rules of a model beside its folder, with the one that validation rows choose.
+
+    `deployment` are the shares that rows are weighted to, (k,), None where they count as they are; `rare` is
+    the class that `rare_…` metrics are of.
+    """
+    content = {
+        "chosen": chosen,
+        "classes": list(classes),
+        "deployment": None if deployment is None else deployment.tolist(),
+        "rare": rare,
+        "rules": {
+            rule.name: {
+                "offsets": rule.offsets.tolist(),
+                "temperature": rule.temperature,
+                "restates_probabilities": rule.restates_probabilities,
+            }
+            for rule in rules
+        },
+    }
+    write_json(sealed(content, {MANIFEST: model / MANIFEST}), model.parent / RULES_FILE)
+
+
+def read_rule(name: str, model: Path) -> DecisionRule | None:
+    """Read a decision rule of a model, or the one `chosen`; None where there are none for this model.
+
+    Raises
+    ------
+    ModelError
+        When the file is damaged, or has no such rule.
+    """
+    path, manifest = model.parent / RULES_FILE, model / MANIFEST
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged ({error}); {REMEDY}.") from error
+    files = content.get("files") if isinstance(content, dict) else None
+    if isinstance(files, dict) and files.get(MANIFEST) not in (None, file_digest(manifest)):
+        return None  # those of the model of another round
+    if fault := seal_fault(content, {MANIFEST: manifest}):
+        raise ModelError(f"{path} {fault}; {REMEDY}.")
+    rules, wanted = content["rules"], content["chosen"] if name == "chosen" else name
+    if wanted not in rules:
+        raise ModelError(f"{path} has no rule {wanted!r}; {nearest_names(wanted, ['chosen', *rules])}")
+    return rule_of(content, wanted)
+
+
+def rule_of(content: Mapping[str, Any], name: str) -> DecisionRule:
+    """A rule out of the content of a file of rules."""
+    found = content["rules"][name]
+    return DecisionRule(
+        cast(RuleName, name),
+        np.array(found["offsets"], dtype=np.float64),
+        float(found["temperature"]),
+        bool(found["restates_probabilities"]),
+    )
 
 
 RULES: Mapping[RuleName, str] = {

@@ -22,6 +22,7 @@ from evenly.evaluation.intervals import (
     bootstrap_draws,
     metric_intervals,
     paired_differences,
+    resampled,
 )
 from evenly.evaluation.metrics import HEADLINE, OF_RULES, Predictions
 from evenly.evaluation.results import (
@@ -33,6 +34,7 @@ from evenly.evaluation.results import (
     RuleResult,
 )
 from evenly.params.evaluation import EvaluateSettings, PriorSetting
+from evenly.resamples import Scored
 from evenly.samples import SampleTable
 from evenly.wording import nearest_names
 
@@ -140,8 +142,9 @@ def evaluate(
         "costs": costs["validation"],
     }
     row_weights = deployment_weights(deployment, rows["test"])[y] if reweighted else None
-    rules = _rules(
+    rules, resamples = _rules(
         on_test[-1],
+        _units(test, by_id),
         validation,
         on_validation[-1],
         fitting,
@@ -167,6 +170,8 @@ def evaluate(
         ),
         difference=paired_differences(values[-1], draws[-1], values[0], draws[0]) if len(models) > 1 else {},
         rules=rules,
+        resamples=resamples,
+        chosen_by=wanted if (wanted := tuned_metric(settings)) in OF_RULES else "macro_f1",
         prior=prior,
         deployment=deployment,
         reweighted=reweighted,
@@ -239,11 +244,16 @@ def decision_costs(
     return np.asarray(matrix[table.codes])
 
 
+def tuned_metric(settings: EvaluateSettings) -> str:
+    """The metric that thresholds are tuned for."""
+    if settings.tune_for != "auto":
+        return settings.tune_for
+    return "macro_f1" if settings.costs is None else "expected_cost"
+
+
 def tuning_objective(settings: EvaluateSettings, rare: int) -> Callable[[Outcomes], np.ndarray] | None:
     """Metric of a confusion matrix that thresholds are tuned for; None for the costs."""
-    name = settings.tune_for
-    if name == "auto":
-        name = "macro_f1" if settings.costs is None else "expected_cost"
+    name = tuned_metric(settings)
     if name == "expected_cost":
         if settings.costs is None:
             raise ParameterError(
@@ -337,8 +347,16 @@ def _on_training_rows(
     }
 
 
+def _units(table: SampleTable, order: np.ndarray) -> list[str]:
+    """Names of what is drawn as one when rows are resampled: the group of a row, or the row."""
+    grouped = "group" in table.table.column_names
+    names = table.column("group") if grouped else table.ids
+    return [str(name) for name in names[order]]
+
+
 def _rules(
     scores: Predictions,
+    units: list[str],
     validation: SampleTable,
     validation_scores: np.ndarray,
     fitting: Mapping[str, Any],
@@ -347,39 +365,35 @@ def _rules(
     judged: Mapping[str, Any],
     resamples: int,
     seed: int,
-) -> tuple[RuleResult, ...]:
-    """Make the decision rules from validation rows, and score them on test rows."""
+) -> tuple[tuple[RuleResult, ...], dict[Scored, np.ndarray]]:
+    """Make the decision rules from validation rows, score them on test rows, and both on shared resamples."""
     rules = fitted_rules(validation.codes, validation_scores, **fitting)
-    on_validation = _rules_on_validation(validation, validation_scores, judged, fitting)
     p = scores.probabilities
     ruled = [scores.decided(rule.probabilities(p), rule.decisions(p)) for rule in rules]
     draws = bootstrap_draws(ruled, resamples=resamples, seed=seed, row_weights=row_weights, names=OF_RULES)
     values = [one.values(row_weights, OF_RULES) for one in ruled]
-    return tuple(
-        RuleResult(
-            rule,
-            metric_intervals(value, drawn, one.weighted(row_weights)),
-            paired_differences(value, drawn, values[0], draws[0]) if rule.name != "argmax" else {},
-            on_validation.get(rule.name, {}),
-        )
-        for rule, one, value, drawn in zip(rules, ruled, values, draws, strict=True)
-    )
 
-
-def _rules_on_validation(
-    validation: SampleTable, scores: np.ndarray, judged: Mapping[str, Any], fitting: Mapping[str, Any]
-) -> dict[str, dict[str, float]]:
-    """Score the rules on validation rows out of fold, by rule; empty with a single row."""
-    if len(validation) < 2:
-        return {}
     by_id = _by_id(validation)
     y = validation.codes[by_id]
+    validation_units = _units(validation, by_id)
     weights = None if fitting["weights"] is None else fitting["weights"][y]
     fitting = {**fitting, "costs": (costs := _taken(fitting["costs"], by_id))}
-    return {
-        name: _known_values(Predictions(y, stated, decided, costs=costs, **judged), weights, OF_RULES)
-        for name, (stated, decided) in out_of_fold(y, scores[by_id], **fitting).items()
-    }
+    # A single row leaves nothing to make a rule from.
+    held_out = out_of_fold(y, validation_scores[by_id], **fitting) if len(y) > 1 else {}
+    results, shared = [], dict[Scored, np.ndarray]()
+    for rule, one, value, drawn in zip(rules, ruled, values, draws, strict=True):
+        on_validation = {}
+        parts = {"test": resampled(one, units, OF_RULES, row_weights)}
+        if rule.name in held_out:
+            there = Predictions(y, *held_out[rule.name], costs=costs, **judged)
+            on_validation = _known_values(there, weights, OF_RULES)
+            parts["validation"] = resampled(there, validation_units, OF_RULES, weights)
+        gain = paired_differences(value, drawn, values[0], draws[0]) if rule.name != "argmax" else {}
+        intervals = metric_intervals(value, drawn, one.weighted(row_weights))
+        results.append(RuleResult(rule, intervals, gain, on_validation))
+        for part, found in parts.items():
+            shared |= {Scored(part, rule.name, name): sample for name, sample in found.items()}
+    return tuple(results), shared
 
 
 def _per_class(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenly.evaluation.metrics import HEADLINE, Predictions, WeightedPredictions
+from evenly.resamples import shared_weights
 
 #: Cells (resamples × rows × classes) that the ranking metrics may touch before they get fewer resamples.
 _RANKING_BUDGET = 200_000_000
@@ -93,6 +94,27 @@ def bootstrap_draws(
                 into.setdefault(name, []).append(values)
         done += len(weights)
     return [{name: np.concatenate(parts) for name, parts in into.items()} for into in collected]
+
+
+def resampled(
+    predictions: Predictions,
+    names: Sequence[str],
+    metrics: Sequence[str],
+    row_weights: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Metrics of predictions on the shared resamples of their rows, by name, float32 (RESAMPLES,).
+
+    `names` are those of the rows in order, or of their groups; `row_weights`, (n,), is what each counts
+    besides.
+    """
+    collected: dict[str, list[np.ndarray]] = {}
+    for weights in shared_weights(names):
+        if row_weights is not None:
+            weights *= row_weights.astype(np.float32)
+        for name, values in predictions.values(weights, metrics).items():
+            collected.setdefault(name, []).append(values.astype(np.float32))
+    joined = {name: np.concatenate(parts) for name, parts in collected.items()}
+    return {name: values for name, values in joined.items() if not np.isnan(values).any()}
 
 
 def metric_intervals(

@@ -19,6 +19,7 @@ from evenly.files import atomic_folder, write_csv, write_json, write_text
 from evenly.pages import page_html
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_json, write_quality
+from evenly.resamples import write_resamples
 
 #: Where a decision rule's difference to argmax stands with its interval; the report has all of them.
 _GAINS = ("macro_f1", "balanced_accuracy", "nll")
@@ -66,6 +67,7 @@ def write_evaluation(
             write_robustness(robustness, folder)
     write_predictions(evaluation, reports / "predictions.csv")
     write_per_class(evaluation, reports / "per_class.csv")
+    write_resamples(evaluation.resamples, reports / "resamples.parquet")
     context = report_context(
         evaluation,
         title=title,
@@ -151,9 +153,14 @@ def prediction_columns(classes: Sequence[str]) -> list[str]:
     return ["predicted", "confidence", *(f"p_{name}" for name in classes)]
 
 
-def prediction_cells(classes: Sequence[str], probabilities: np.ndarray) -> Iterator[list[Any]]:
-    """Give the cells of each row of class probabilities (n, k): the most probable class comes first."""
-    for k, row in zip(probabilities.argmax(axis=1), probabilities.tolist(), strict=True):
+def prediction_cells(
+    classes: Sequence[str], probabilities: np.ndarray, decided: np.ndarray | None = None
+) -> Iterator[list[Any]]:
+    """Give the cells of each row of class probabilities (n, k), first the class that is `decided` for (n,),
+    the most probable one where that is None.
+    """
+    decided = probabilities.argmax(axis=1) if decided is None else decided
+    for k, row in zip(decided, probabilities.tolist(), strict=True):
         yield [classes[k], row[k], *row]
 
 

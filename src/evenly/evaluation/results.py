@@ -9,7 +9,9 @@ import numpy as np
 from evenly.evaluation.decisions import DecisionRule
 from evenly.evaluation.groups import GroupErrors
 from evenly.evaluation.intervals import Interval, intervals_json, rounded
+from evenly.evaluation.metrics import HEADLINE
 from evenly.params.evaluation import PriorSetting
+from evenly.resamples import Resamples
 from evenly.samples import SampleTable
 
 
@@ -122,6 +124,10 @@ class Evaluation:
     #: The class that `rare_…` metrics are of, and its thresholds.
     rare: str
     operating_points: tuple[OperatingPoint, ...]
+    #: The metric that rules are chosen by.
+    chosen_by: str = "macro_f1"
+    #: What the rules score on resamples that all runs share.
+    resamples: Resamples = field(default_factory=dict)
     #: None where the data have no spurious attribute.
     groups: GroupErrors | None = None
 
@@ -129,6 +135,14 @@ class Evaluation:
     def final(self) -> ModelResult:
         """The model that the run ends with."""
         return self.models[-1]
+
+    @property
+    def chosen_rule(self) -> str:
+        """The best rule on validation rows, out of fold, by `chosen_by`; the plainest of equal ones."""
+        sign = 1 if HEADLINE[self.chosen_by].higher_is_better else -1
+        return max(
+            self.rules, key=lambda one: sign * one.validation.get(self.chosen_by, -sign * np.inf)
+        ).rule.name
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -6,13 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evenly.errors import DataError
 from evenly.experiments.history import Revision
 from evenly.experiments.ledger import MAKING, fit_seconds, stage_seconds
+from evenly.resamples import Resamples, read_resamples
 
+RESAMPLES = "reports/resamples.parquet"
 #: Keys of params.yaml that say which run it is rather than how a technique is set.
 _IDENTITY = ("seed", "dataset", "balancing", "recipes")
 
@@ -48,6 +50,16 @@ class Run:
     test_share: float
     #: Whether the test split is the data set's own, so that seeds do not vary it.
     test_given: bool = False
+    #: Of cross-validation: folds of a repetition; 0 where each seed draws its own test rows.
+    folds: int = 0
+    #: In the splits; 0 where unknown.
+    validation_rows: int = 0
+    test_rows: int = 0
+    #: What decision rules score on resamples that all runs share; empty for runs of earlier versions.
+    resamples: Resamples = field(default_factory=dict, compare=False)
+    #: Of cross-validation: `reports/predictions.csv`, and what `models/rules.json` says; else empty.
+    predictions: bytes = b""
+    rules: Mapping[str, Any] = field(default_factory=dict)
     #: Rows of the training table that are not real.
     added_rows: int = 0
     #: Of a language model, with what they cost; None where the price is unknown.
@@ -69,6 +81,7 @@ def read_run(revision: Revision) -> Run:
     llm = _json(revision, "metrics/llm.json")
     plan = _json(revision, "data/plan/train.json")
     recipe = str(params["balancing"])
+    folds = int(split.get("folds", 0))
     identity = {key: value for key, value in params.items() if key not in _IDENTITY}
     identity["recipe"] = params.get("recipes", {}).get(recipe, {})
     return Run(
@@ -84,6 +97,12 @@ def read_run(revision: Revision) -> Run:
         classes=_classes(revision),
         test_share=split_share(split, "test", "validation"),
         test_given=split.get("strategy") == "given",
+        folds=folds,
+        validation_rows=int(split["rows"]["validation"]),
+        test_rows=int(split["rows"]["test"]),
+        resamples=_resamples(revision),
+        predictions=(revision.read("reports/predictions.csv") or b"") if folds else b"",
+        rules=_json(revision, "models/rules.json") if folds else {},
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
         money=llm.get("cost") if llm else 0.0,
@@ -117,6 +136,11 @@ def _classes(revision: Revision) -> tuple[ClassScore, ...]:
         ClassScore(row["class"], int(row["train_rows"]), float(row["f1"]) if row["f1"] else None)
         for row in rows
     )
+
+
+def _resamples(revision: Revision) -> Resamples:
+    content = revision.read(RESAMPLES)
+    return {} if content is None else read_resamples(content, f"{RESAMPLES} of {revision.name}")
 
 
 def split_share(split: Mapping[str, Any], part: str, beside: str) -> float:

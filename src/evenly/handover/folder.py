@@ -24,7 +24,11 @@ MODEL = "model"
 PATCH = "code.patch"
 #: Pictures of the evaluation, by their name in the folder.
 _PICTURES = {"confusion_matrix.png": "confusion.png", "confidence_distribution.png": "confidence.png"}
-_COPIES = {"per_class.csv": "reports/per_class.csv", "predictions.csv": "reports/predictions.csv"}
+_COPIES = {
+    "per_class.csv": "reports/per_class.csv",
+    "predictions.csv": "reports/predictions.csv",
+    "rules.json": "models/rules.json",
+}
 _TEST_COLUMNS = ("rule", "metric", "value", "low", "high", "validation", "higher_is_better")
 _CONFIDENCE_COLUMNS = (
     "group", "value", "rows", "accuracy", "mean_confidence", "confidence_minus_accuracy",

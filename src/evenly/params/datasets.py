@@ -63,15 +63,20 @@ class SplitSettings(Settings):
 
     `given` where `files` or `columns.split` say so, `grouped` where there is a group column, else
     `stratified`. Of given splits, only a missing validation part is made here, out of the training rows.
+    With `folds`, k seeds make one repetition of k-fold cross-validation: of 5 folds, seeds 1 to 5 test every
+    row once, seeds 6 to 10 once more, shared out anew.
     """
 
     strategy: Literal["stratified", "grouped", "given"] | None = None
     validation: Share = 0.15
     test: Share = 0.15
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> SplitSettings:
-        if self.validation + self.test >= 1:
+        if self.folds and "test" in self.model_fields_set:
+            raise ValueError("folds test every row, so that test says nothing beside them; take it out")
+        if self.validation + (1 / self.folds if self.folds else self.test) >= 1:
             raise ValueError("the shares of validation and test must leave something to train on")
         return self
 
@@ -181,6 +186,8 @@ class DatasetEntry(Settings):
         given = bool(self.files or self.columns.split)
         if given != (self.strategy == "given"):
             raise ValueError("split.strategy given goes with files or columns.split, and only with them")
+        if given and self.split.folds:
+            raise ValueError("split.folds would take the given test rows apart; leave it out")
         if self.strategy == "grouped" and not self.columns.group:
             raise ValueError("split.strategy grouped needs columns.group")
         if self.strategy == "stratified" and self.columns.group and self.split.strategy:
