@@ -56,10 +56,10 @@ def estimate(
       has the rows in it; the variance over resamples of the rows takes its place where that is wider, so that
       scores which happen to agree over seeds prove nothing.
     - Folds: all rows of a repetition are scored as one, with the variance over resamples of the rows (Bayle
-      et al. 2020) times 1 + ρ/(1 − ρ) for the rows that folds train on in common, and half of that again for
-      what resampling misses of scarce classes: set so that `python -m bench.power` finds the level kept. Where
-      that is unknown, and for part of a repetition: the corrected t-test, which for folds is that of Bouckaert
-      & Frank (2004).
+      et al. 2020) times 1 + ρ/(1 − ρ) for the rows that folds train on in common, and a quarter of that again
+      for what resampling misses of scarce classes: set so that `python -m bench.power` finds the level kept.
+      Where that is unknown, and for part of a repetition: the corrected t-test, which for folds is that of
+      Bouckaert & Frank (2004).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def estimate(
         if drawn is None:
             variance = 0.0
     elif design.kind == "folds" and pooled is not None:
-        inflation = (1 + design.test_share) * (1 + design.test_share / 2)
+        inflation = (1 + design.test_share) * (1 + design.test_share / 4)
         mean, variance, freedom = pooled, over_rows * inflation, rows_freedom
     else:
         variance, freedom = max(corrected, (over_rows, rows_freedom), key=lambda one: _half_width(*one))
