@@ -25,8 +25,8 @@ def main() -> None:
     seconds = time.perf_counter() - start
     write_samples(augmented, OUTPUT)
 
-    made, asked = len(augmented), sum(plan.counts.values())
-    short = f" of {asked} asked for" if made < asked else ""
+    made, planned = len(augmented), sum(plan.counts.values())
+    short = f" of {planned} asked for" if made < planned else ""
     rate = made / max(seconds, 1e-9)
     print(f"offline_augment: {made} rows{short} in {seconds:.1f} s ({rate:,.0f} a second)")
     counts = augmented.counts if plan.balance_on == "class" else group_counts(augmented)

@@ -253,8 +253,8 @@ def _caution(board: Leaderboard, found: Recommendation, alike: bool) -> str:
     what test rows show.
     """
     taken = board.of(found.name)
-    shown = [s for s in board.standings if (gain := s.against_baseline) and gain.mean > 0 and _stands(gain)]
-    better = next((s for s in shown if direction(board.metric) * (s.mean - taken.mean) > 1e-9), None)
+    gaining = [s for s in board.standings if (gain := s.against_baseline) and gain.mean > 0 and _stands(gain)]
+    better = next((s for s in gaining if direction(board.metric) * (s.mean - taken.mean) > 1e-9), None)
     rows = sorted({run.validation_rows for run in board.field.runs} - {0})
     size = f"the {rows[0]:,} validation rows" if len(rows) == 1 else "the validation rows"
     other = "" if board.design.kind == "given" else ", cross-validation (`split: {folds: 5}`)"
@@ -264,7 +264,7 @@ def _caution(board: Leaderboard, found: Recommendation, alike: bool) -> str:
             f" Beware: test rows contradict {size}, which favour it by chance or are unlike them: do not "
             f"take it on this evidence. {settle}"
         )
-    if alike and len(board.standings) > 1 and better is None and not shown:
+    if alike and len(board.standings) > 1 and better is None and not gaining:
         return f" Beware: all techniques score the same on {size}, which therefore decide nothing. {settle}"
     if better is not None and better.against_baseline is not None:
         why = "score all techniques the same" if alike else "do not show it"

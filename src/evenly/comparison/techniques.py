@@ -83,8 +83,8 @@ class Technique:
     @property
     def rules(self) -> list[str]:
         """Those that all its runs tell, the plainest first."""
-        told = [run.scores.get("decision_rules", {}) for run in self.runs.values()]
-        return [ARGMAX, *(rule for rule in RULE_NAMES if all(rule in one for one in told))]
+        known = [run.scores.get("decision_rules", {}) for run in self.runs.values()]
+        return [ARGMAX, *(rule for rule in RULE_NAMES if all(rule in one for one in known))]
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric on test rows, at the deployment prior, by seed."""

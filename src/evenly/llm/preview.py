@@ -108,8 +108,8 @@ def plan_estimate(
                 relabelling += 1
         if judge is not None and (rows := asking.rows.diverse(quota.cell)):
             n = math.ceil(quota.wanted * (1.0 if judged_share is None else judged_share))
-            shown = list(judge.requests(asking.rows.samples.take(rows[:n])))
-            requests += [replace(shown[k % len(shown)], ordinal=-1) for k in range(n)]
+            judged_requests = list(judge.requests(asking.rows.samples.take(rows[:n])))
+            requests += [replace(judged_requests[k % len(judged_requests)], ordinal=-1) for k in range(n)]
             tokens += [_MARKS_TOKENS] * n
             judging += n
     basis = "taken for 100%, no run of this plan being measured"

@@ -233,13 +233,13 @@ def balanced_accuracy_across(
     this is TSTR, the other way round TRTS (Esteban et al., 2017, 1706.02633).
     """
     present = np.unique(codes)
-    asked = np.isin(other_codes, present)
-    if len(present) < 2 or not asked.any():
+    known = np.isin(other_codes, present)
+    if len(present) < 2 or not known.any():
         return None
     classes = int(max(codes.max(), other_codes.max())) + 1
-    opinion = fitted_opinion(vectors, codes, classes, others[asked])
-    hits = opinion.probabilities.argmax(axis=1) == other_codes[asked]
-    return float(np.mean([hits[other_codes[asked] == code].mean() for code in np.unique(other_codes[asked])]))
+    opinion = fitted_opinion(vectors, codes, classes, others[known])
+    hits = opinion.probabilities.argmax(axis=1) == other_codes[known]
+    return float(np.mean([hits[other_codes[known] == code].mean() for code in np.unique(other_codes[known])]))
 
 
 def discriminator_auc(real: np.ndarray, made: np.ndarray, seed: int) -> float:

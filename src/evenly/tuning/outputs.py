@@ -18,7 +18,7 @@ from evenly.evaluation.metrics import HEADLINE
 from evenly.files import write_text
 from evenly.tuning.candidates import Candidate, Origin
 from evenly.tuning.search import Confirmed, Searched
-from evenly.tuning.space import Space, shown_value
+from evenly.tuning.space import Space, value_text
 from evenly.tuning.studies import Trial
 from evenly.tuning.workbench import Moment
 from evenly.wording import decimal, signed_decimal
@@ -213,7 +213,7 @@ class TrialTable:
 
     def _changes(self, trial: Trial) -> str:
         found = changes(self._space, trial.assignment)
-        return ", ".join(f"{key} {shown_value(value)}" for key, value in found.items()) or "nothing"
+        return ", ".join(f"{key} {value_text(value)}" for key, value in found.items()) or "nothing"
 
 
 def print_space(space: Space, console: Console | None = None) -> None:
@@ -226,8 +226,8 @@ def print_space(space: Space, console: Console | None = None) -> None:
     for name in ("setting", "now", "varies over"):
         table.add_column(name, no_wrap=name == "setting")
     for setting in space:
-        now = "null" if setting.current is None else shown_value(setting.current)
-        table.add_row(escape(setting.key), escape(now), escape(setting.shown))
+        now = "null" if setting.current is None else value_text(setting.current)
+        table.add_row(escape(setting.key), escape(now), escape(setting.as_text))
     (console or _console()).print(table)
 
 
@@ -288,7 +288,7 @@ def write_trials(space: Space, searched: Searched, metric: str, path: Path) -> N
         ["trial", f"validation_{metric}", *(setting.key for setting in space), "failed", "experiments"]
     )
     for trial in (searched.start, *searched.trials):
-        values = [shown_value(trial.assignment[setting.key]) for setting in space]
+        values = [value_text(trial.assignment[setting.key]) for setting in space]
         value = "" if trial.value is None else repr(trial.value)
         table.writerow([trial.number, value, *values, trial.reason, " ".join(trial.names)])
     write_text(text.getvalue(), path)

@@ -62,14 +62,14 @@ class Setting:
     domain: tuple[Any, ...] | Range  # What may stand there: plain values to choose from, or a range
 
     @property
-    def shown(self) -> str:
+    def as_text(self) -> str:
         """The domain in a few words."""
         if isinstance(self.domain, Range):
             extra = (
                 ", log scale" if self.domain.log else f", step {self.domain.step}" if self.domain.step else ""
             )
             return f"{self.domain.low} to {self.domain.high}{extra}"
-        return ", ".join(shown_value(value) for value in self.domain)
+        return ", ".join(value_text(value) for value in self.domain)
 
     @property
     def has_current(self) -> bool:
@@ -105,7 +105,7 @@ class Setting:
 Space = tuple[Setting, ...]
 
 
-def shown_value(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as YAML would have it in a line."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
@@ -122,7 +122,7 @@ def read_domains(values: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
             domains[key] = settings_from(Range, domain, f"{where}: {key}")
         else:
             raise ParameterError(
-                f"{where}: {key} is {shown_value(domain)}; give a list of two or more values, or "
+                f"{where}: {key} is {value_text(domain)}; give a list of two or more values, or "
                 "{low: ..., high: ...}, with log: true or a step if you like."
             )
     return domains

@@ -246,11 +246,11 @@ def _fault(content: Any, status: int = 200) -> Mapping[str, Any] | None:
         content = content[0]
     if not isinstance(content, dict):
         return None
-    error, choices, told = content.get("error"), content.get("choices"), content.get("base_resp")
+    error, choices, status_object = content.get("error"), content.get("choices"), content.get("base_resp")
     if not error and isinstance(choices, list) and choices and isinstance(choices[0], dict):
         error = choices[0].get("error")
-    if not error and isinstance(told, dict) and told.get("status_code"):
-        error = told
+    if not error and isinstance(status_object, dict) and status_object.get("status_code"):
+        error = status_object
     plain = content.get("code") and (content.get("message") or content.get("msg"))
     plain = plain or status != 200 or "error" in (content.get("object"), content.get("type"))
     if not error and not choices and plain:
@@ -323,8 +323,8 @@ def failure_kind(reply: Reply) -> FailureKind:
 def failure_sentence(endpoint: Endpoint, kind: FailureKind, reply: Reply) -> str:
     """What happened at this endpoint and what to do about it."""
     words = " ".join(f"{reply.complaint} {f'[{reply.code}]' if reply.code else ''}".split())[:300]
-    said = "It said in a reply of status 200:" if reply.broken == "error" else "It said:"
-    quoted = f" {said} {words}" if words else ""
+    lead = "It said in a reply of status 200:" if reply.broken == "error" else "It said:"
+    quoted = f" {lead} {words}" if words else ""
     status = f" ({reply.status})" if reply.status else ""
     what = {
         "auth": f"refuses the key{status}; check the variable that llm.key_variable names.",

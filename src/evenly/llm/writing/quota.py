@@ -222,11 +222,11 @@ class Quota(Tally):
 
     def _stalled(self) -> bool:
         last = self.yields[-self.patience :]
-        brought, asked = sum(one for one, _ in last), self.patience * self.size
-        if len(last) < self.patience or brought >= self.least_yield * asked:
+        brought, wanted = sum(one for one, _ in last), self.patience * self.size
+        if len(last) < self.patience or brought >= self.least_yield * wanted:
             return False
         self.given_up = (
-            f"its last {self.patience} calls brought {brought} of {asked} samples for "
+            f"its last {self.patience} calls brought {brought} of {wanted} samples for "
             f"{sum(tokens for _, tokens in last)} tokens, a share below least_yield {self.least_yield:g}"
         )
         return True
