@@ -167,7 +167,8 @@ def _refitted(
     """Fit a model without a state to go on from, on all rows, weighted as the mixture shows them."""
     shares = mixture.shares(len(rows))
     weights = shares * (1.0 if weight is None else weight)
-    classifier = build_classifier(trained, rows.schema, load_featurizer(folder / FEATURIZER))
+    own = folder / FEATURIZER
+    classifier = build_classifier(trained, rows.schema, load_featurizer(own) if own.is_dir() else None)
     summary = classifier.fit(rows, validation, log, weights * (len(rows) / weights.sum()))
     return classifier, summary
 

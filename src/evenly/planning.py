@@ -23,6 +23,7 @@ from evenly.params.llm import EngineSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.models import (
     MODELS,
+    LogisticRegressionSettings,
     ModelName,
     ModelSettings,
     check_combination,
@@ -366,12 +367,10 @@ def _train_plan(case: _Case) -> TrainPlan:
     sampler = recipe.train.sampler or training.sampler
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
-    if (
-        modality == "text"
-        and MODELS[model].needs_payload
-        and recipe.resample is not None
-        and recipe.resample.spec.interpolates
-    ):
+    vector_rows = modality == "text" and recipe.resample is not None and recipe.resample.spec.interpolates
+    if isinstance(settings, LogisticRegressionSettings):
+        settings = settings.resolved(modality, vector_rows, params.features.text.method == "encoder")
+    if vector_rows and MODELS[model].needs_payload:
         raise RecipeError(
             f"params.yaml: {case.where}.resample makes rows that are vectors without a text, which the model "
             f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."

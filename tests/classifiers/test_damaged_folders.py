@@ -67,7 +67,8 @@ def small_plan(kind: str, plan_for: Callable[..., TrainPlan]) -> TrainPlan:
         return plan.model_copy(
             update={"settings": TransformerSettings.model_validate({"pretrained": None, "scratch": tiny})}
         )
-    small: dict[str, dict[str, int]] = {
+    small: dict[str, dict[str, Any]] = {
+        "logistic_regression on texts": {"reads": "both", "C": 10.0},
         "random_forest": {"trees": 3},
         "hist_gradient_boosting": {"rounds": 3},
         "small_cnn": {"width": 4, "epochs": 1, "min_steps_per_epoch": 1},

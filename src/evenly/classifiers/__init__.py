@@ -58,7 +58,7 @@ def build_classifier(plan: TrainPlan, schema: Schema, featurizer: Featurizer | N
         return ImageClassifier(plan, schema, featurizer)
     from evenly.classifiers.vectors import VectorClassifier
 
-    if featurizer is None:
+    if featurizer is None and getattr(plan.settings, "reads", "vectors") != "terms":
         raise RecipeError(f"The model {plan.model} works on vectors; give it the featurizer of the data set.")
     return VectorClassifier(plan, schema, featurizer)
 

@@ -1,4 +1,6 @@
-"""Models on vectors as classifiers: whatever the modality, the featurizer makes the vectors."""
+"""Models on vectors as classifiers: whatever the modality, the featurizer makes the vectors, or the texts'
+own terms do, sparse.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,13 @@ from evenly.classifiers.weights import (
 from evenly.confusion import balanced_accuracy, macro_f1, outcomes
 from evenly.errors import ModelError
 from evenly.features import Featurizer, load_featurizer
+from evenly.features.tfidf import TermWeights, fit_term_weights, load_term_weights
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
+
+TERMS = "terms"
+#: Of dense vectors beside terms, whose length is 1; 0.5 was better than 1 and 2 (docs/results/text.md).
+VECTOR_LENGTH = 0.5
 
 
 class VectorClassifier(Classifier):
@@ -43,7 +50,14 @@ class VectorClassifier(Classifier):
     def __init__(self, plan: TrainPlan, schema: Schema, featurizer: Featurizer | None = None) -> None:
         super().__init__(plan, schema)
         self._featurizer = featurizer
+        self._terms: TermWeights | None = None
         self._fitted: Fitted | None = None
+
+    @property
+    def _reads(self) -> str:
+        """`vectors`, `terms` or `both`."""
+        reads = getattr(self.plan.settings, "reads", "vectors")
+        return "vectors" if reads == "auto" else reads
 
     @property
     def featurizer(self) -> Featurizer:
@@ -77,12 +91,16 @@ class VectorClassifier(Classifier):
         # Rows of classes that training does not know cannot say when to stop.
         known = np.flatnonzero(counts[validation.codes] > 0) if len(validation) else np.arange(0)
         as_trained = as_trained_weights(self._prior, validation.codes[known])
+        if self._reads != "vectors":
+            # Copies of a text say nothing new of how frequent its terms are.
+            self._terms = fit_term_weights(sorted(set(_texts(train))), plan.settings.max_terms)[0]  # type: ignore[attr-defined]
         with pinned_threads(plan.threads):
             vectors, held_out = self._vectors(train), self._vectors(validation)
             self._fitted = fit_estimator(
                 plan,
                 (vectors, train.codes, weight),
                 (held_out[known], validation.codes[known], as_trained),
+                _families(train),
             )
             scores = {
                 f"{part}/{name}": value
@@ -90,7 +108,10 @@ class VectorClassifier(Classifier):
                 for name, value in _scores(codes, self._probabilities(x)).items()
             }
         log(0, scores)
-        return FitSummary(self._fitted.best_round, self._fitted.rounds, scores, self._fitted.notes)
+        notes = self._fitted.notes
+        if plan.model == "logistic_regression":
+            notes += _textless(train)
+        return FitSummary(self._fitted.best_round, self._fitted.rounds, scores, notes)
 
     def predict_proba(self, samples: SampleTable) -> np.ndarray:
         """Class probabilities, float64 (n, k)."""
@@ -99,16 +120,28 @@ class VectorClassifier(Classifier):
 
     def _saved_parts(self, folder: Path) -> dict[str, Any]:
         save_estimator(self.fitted.estimator, self.plan.model, folder)
-        self.featurizer.save(folder / FEATURIZER)
+        if self._terms is not None:
+            (folder / TERMS).mkdir()
+            self._terms.save(folder / TERMS)
+        if self._reads != "terms":
+            self.featurizer.save(folder / FEATURIZER)
         return {"present": [int(code) for code in self.fitted.present]}
 
     def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
-        if not (folder / FEATURIZER).is_dir():
-            raise ModelError(f"{folder / FEATURIZER} does not exist; {REMEDY}.")
-        self._featurizer = load_featurizer(folder / FEATURIZER)
+        needed = {FEATURIZER: self._reads != "terms", TERMS: self._reads != "vectors"}
+        for name in (name for name, is_needed in needed.items() if is_needed):
+            if not (folder / name).is_dir():
+                raise ModelError(f"{folder / name} does not exist; {REMEDY}.")
+        columns = 0
+        if needed[FEATURIZER]:
+            self._featurizer = load_featurizer(folder / FEATURIZER)
+            columns += self._featurizer.dimension
+        if needed[TERMS]:
+            self._terms = load_term_weights(folder / TERMS)
+            columns += self._terms.dimension
         present = np.asarray(details["present"], dtype=np.int64)
         estimator = load_estimator(self.plan.model, folder)
-        columns, known = self._featurizer.dimension, len(estimator.classes_)
+        known = len(estimator.classes_)
         # CatBoost forgets how many there were, but not their names.
         taken = len(estimator.feature_names_) if self.plan.model == "catboost" else estimator.n_features_in_
         if taken != columns or list(estimator.classes_) != list(range(len(present))):
@@ -120,18 +153,58 @@ class VectorClassifier(Classifier):
             raise ModelError(f"{folder} is damaged: it names classes by {list(present)}; {REMEDY}.")
         self._fitted = Fitted(estimator, present)
 
-    def _vectors(self, samples: SampleTable) -> np.ndarray:
+    def _vectors(self, samples: SampleTable) -> Any:
+        """What the estimator sees of samples, (n, d), sparse where terms are in it."""
         if not len(samples):
-            return np.zeros((0, self.featurizer.dimension), dtype=np.float32)
-        return self.featurizer.transform(samples)
+            return np.zeros((0, 1), dtype=np.float32)
+        if self._reads == "vectors":
+            return self.featurizer.transform(samples)
+        assert self._terms is not None
+        terms = self._terms.transform(_texts(samples))
+        if self._reads == "terms":
+            return terms
+        from scipy.sparse import csr_matrix, hstack
 
-    def _probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        dense = self.featurizer.transform(samples) * np.float32(VECTOR_LENGTH)
+        return hstack([terms, csr_matrix(dense)], format="csr")
+
+    def _probabilities(self, vectors: Any) -> np.ndarray:
         """Probabilities of all classes, from an estimator that knows those with training rows."""
-        out = np.zeros((len(vectors), len(self.classes)))
-        if len(vectors):
+        out = np.zeros((vectors.shape[0], len(self.classes)))
+        if vectors.shape[0]:
             out[:, self.fitted.present] = self.fitted.estimator.predict_proba(vectors)
             out /= out.sum(axis=1, keepdims=True)
         return out
+
+
+def _texts(samples: SampleTable) -> list[str]:
+    texts: list[Any] = samples.texts
+    missing = next((row for row, text in enumerate(texts) if text is None), None)
+    if missing is not None:
+        raise ModelError(
+            f"Row {samples.ids[missing]!r} ({samples.origins[missing]}) has no text, whose terms "
+            "logistic_regression reads here; say models.logistic_regression.reads: vectors."
+        )
+    return texts
+
+
+def _families(train: SampleTable) -> np.ndarray:
+    """Number rows so that copies and offspring have the number of their parent, int64 (n,)."""
+    parents = train.column("parent")
+    own = [parent or identifier for parent, identifier in zip(parents, train.ids, strict=True)]
+    return np.asarray(np.unique(own, return_inverse=True)[1])
+
+
+def _textless(train: SampleTable) -> tuple[str, ...]:
+    """A note where texts are read as vectors because some rows of the recipe have no text."""
+    missing = sum(text is None for text in train.texts) if train.modality == "text" else 0
+    if not missing:
+        return ()
+    return (
+        f"{missing:,} of {len(train):,} training rows are vectors without a text, so that the model reads "
+        "vectors of all rows, not terms; a run without the technique and with "
+        "-S models.logistic_regression.reads=vectors shows what the technique alone does.",
+    )
 
 
 def _scores(codes: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

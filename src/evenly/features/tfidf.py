@@ -16,7 +16,7 @@ import pyarrow as pa
 from evenly.errors import DataError
 from evenly.features.ngramsets import folded_text
 from evenly.features.vectors import present_payload, text_payload, with_given_vectors, write_description
-from evenly.files import atomic_folder
+from evenly.files import atomic_folder, read_json, write_json
 from evenly.params.features import TextFeatures
 from evenly.samples import SampleTable
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 _ARRAYS = "arrays.npz"
+_TERMS = "terms.json"
 _ROWS = 20_000  # texts, drawn by the seed, that the decomposition looks at
 _SMALL = 100  # training texts below which a term may occur in a single one
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0002ffff"
@@ -53,6 +54,11 @@ class TermWeights:
         """Give (1 + ln count) · idf, float32 (n, terms); the terms of each kind have length √½ in a text."""
         return _side_by_side([vectorizer.transform(texts) for vectorizer in self.vectorizers.values()])
 
+    @property
+    def dimension(self) -> int:
+        """Number of terms."""
+        return sum(len(v.vocabulary_) for v in self.vectorizers.values())
+
     def vocabulary(self) -> dict[str, list[str]]:
         """Terms of each kind in the order of their columns."""
         return {kind: v.get_feature_names_out().tolist() for kind, v in self.vectorizers.items()}
@@ -60,6 +66,11 @@ class TermWeights:
     def arrays(self) -> dict[str, np.ndarray]:
         """Inverse document frequencies of each kind of term."""
         return {f"{kind}_idf": v.idf_ for kind, v in self.vectorizers.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write the terms as JSON and their weights as npz into a folder that is there."""
+        write_json(self.vocabulary(), folder / _TERMS)
+        np.savez(folder / _ARRAYS, **self.arrays())  # type: ignore[arg-type]
 
     @classmethod
     def from_parts(
@@ -71,6 +82,12 @@ class TermWeights:
             vectorizers[kind] = _vectorizer(kind, vocabulary=terms)
             vectorizers[kind].idf_ = arrays[f"{kind}_idf"]
         return cls(vectorizers)
+
+
+def load_term_weights(folder: Path) -> TermWeights:
+    """Rebuild what `TermWeights.save` wrote."""
+    with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+        return TermWeights.from_parts(read_json(folder / _TERMS), arrays)
 
 
 def fit_term_weights(texts: Sequence[str], max_terms: int) -> tuple[TermWeights, csr_matrix]:

@@ -67,11 +67,56 @@ class AnyModelSettings(Settings):
 
 
 class LogisticRegressionSettings(AnyModelSettings):
-    """Multinomial logistic regression; `C` is the inverse strength of the L2 penalty."""
+    """Multinomial logistic regression.
+
+    Attributes
+    ----------
+    reads
+        What it sees of a row: the `vectors` that `featurize` makes, the `terms` of a text (sparse tf-idf
+        weights of its words and characters), or `both`. `auto` is `vectors` for images and tables and where
+        the recipe makes rows that have no text; else `terms`, or `both` with `features.text.method: encoder`.
+    C
+        Inverse strength of the L2 penalty. `auto` is 10 on vectors; where terms are read, the value with the
+        least loss on validation rows, or on folds of the training rows where the former are few.
+    max_iter
+        Steps of the solver at most.
+    max_terms
+        The most frequent this many of word n-grams and of character n-grams are read.
+    """
 
     kind: Literal["logistic_regression"] = "logistic_regression"
-    C: PositiveFloat = 10.0
+    reads: Literal["auto", "vectors", "terms", "both"] = "auto"
+    C: PositiveFloat | Literal["auto"] = "auto"
     max_iter: PositiveInt = 1000
+    max_terms: PositiveInt = 50_000
+
+    @property
+    def reads_terms(self) -> bool:
+        """Whether it reads terms of texts; `auto` is resolved by planning, and reads vectors before that."""
+        return self.reads in ("terms", "both")
+
+    def resolved(self, modality: Modality, vector_rows: bool, encoder: bool) -> LogisticRegressionSettings:
+        """Say what `auto` reads: of rows of which some are `vector_rows`, with an `encoder` or without.
+
+        Raises
+        ------
+        RecipeError
+            When terms are to be read of rows that have no text.
+        """
+        if self.reads == "auto":
+            found = "vectors" if modality != "text" or vector_rows else "both" if encoder else "terms"
+            return self.model_copy(update={"reads": found})
+        if self.reads_terms and modality != "text":
+            raise RecipeError(
+                f"models.logistic_regression.reads is {self.reads}, but {modality} data have no terms; "
+                "say auto or vectors."
+            )
+        if self.reads_terms and vector_rows:
+            raise RecipeError(
+                f"models.logistic_regression.reads is {self.reads}, but the recipe makes rows that are "
+                "vectors without a text; say auto or vectors, or use random_over."
+            )
+        return self
 
 
 class RandomForestSettings(AnyModelSettings):
@@ -324,6 +369,9 @@ def _boosting_seconds(settings: Any, rows: int, columns: int, classes: int) -> f
     return 2.2e-6 * rows * columns * (classes if classes > 2 else 1)
 
 
+#: Columns of a dense table that terms cost as much as, the choice of `C` included.
+_TERM_COLUMNS = 1500
+
 # Seconds were measured with scikit-learn 1.9 on 400 to 4,000 rows of 30 to 256 numbers, those of the small
 # CNN on digits (docs/results/digits_lt.md).
 _SCIKIT_LEARN = ("numpy", "scikit-learn", "skops")
@@ -335,7 +383,9 @@ _SPECS = (
         "text",
         regularised={"C": 0.1},
         in_curves=True,
-        seconds=lambda _, rows, columns, classes: 1e-7 * rows * columns * classes,
+        seconds=lambda settings, rows, columns, classes: (
+            1e-7 * rows * (_TERM_COLUMNS if settings.reads_terms else columns) * classes
+        ),
     ),
     ModelSpec(
         RandomForestSettings,
