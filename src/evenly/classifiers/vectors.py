@@ -28,8 +28,8 @@ from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
 TERMS = "terms"
-#: Of dense vectors beside terms, whose length is 1; 0.5 was better than 1 and 2 (docs/results/text.md).
-VECTOR_LENGTH = 0.5
+#: Of dense vectors beside terms, whose length is 1: with 0.5, terms outweigh them in classes of few rows.
+VECTOR_LENGTH = 2.0
 
 
 class VectorClassifier(Classifier):
