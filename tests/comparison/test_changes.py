@@ -14,7 +14,7 @@ from evenly.comparison.changes import (
     ScoreChange,
     paired_scores,
 )
-from evenly.comparison.changes_report import changes_markdown
+from evenly.comparison.changes_report import changes_markdown, verdicts
 from evenly.evaluation.intervals import Interval
 from evenly.params.evaluation import EvaluateSettings
 
@@ -126,3 +126,19 @@ def test_names_of_classes_and_settings_are_data_and_not_markdown(changes: Change
     report = changes_markdown(replace(changes, classes=(odd,), settings=settings), "diff")
     assert "| a\\|b&lt;c&gt; | 5 → 100 |" in report
     assert '| `` recipe.augment.targets.classes.x`y<z> `` | – | `` "a ` b" `` |' in report
+
+
+def test_a_diff_says_first_what_a_rule_brings_for_free(changes: Changes) -> None:
+    def rule(validation: float, gain: float) -> dict[str, dict[str, float]]:
+        ends = {"macro_f1": gain, "macro_f1_low": gain - 0.01, "macro_f1_high": gain + 0.01}
+        return {"validation": {"macro_f1": validation}, "gain": ends}
+
+    rules = {"argmax": {"validation": {"macro_f1": 0.8}}, "tuned_thresholds": rule(0.85, 0.04)}
+    here = replace(changes.here, scores={**changes.here.scores, "decision_rules": rules})
+    assert any(
+        sentence.startswith("Free on the same model: tuned thresholds") and "+.040 (95% +.030" in sentence
+        for sentence in verdicts(replace(changes, here=here))
+    )
+    # A rule that is no better on validation rows is no gain, whatever test rows say.
+    rules["tuned_thresholds"] = rule(0.8, 0.2)
+    assert not any("Free" in sentence for sentence in verdicts(replace(changes, here=here)))

@@ -10,7 +10,9 @@ from typing import Any
 from evenly.comparison.changes import Changes, ClassChange, Picture, ScoreChange
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.tables import column_rows, cost_columns, leaderboard_columns
+from evenly.comparison.techniques import ARGMAX, RULE_NAMES
 from evenly.evaluation.metrics import HEADLINE
+from evenly.experiments.runs import Run
 from evenly.files import atomic_folder, write_text
 from evenly.wording import decimal, first_names, markdown_code, markdown_table, markdown_text, signed_decimal
 
@@ -66,9 +68,25 @@ def verdicts(changes: Changes) -> Iterator[str]:
         for word, better in (("better", True), ("worse", False)):
             if names := [HEADLINE[score.name].label for score in others if _is_better(score) is better]:
                 yield f"Other metrics that are {word}: {', '.join(names)}."
+    yield from _free_gain(changes.here)
     yield (
         "One run on each side: the intervals are over test rows, not over splits and initialisations. "
         "`evenly sweep` says whether it holds over seeds."
+    )
+
+
+def _free_gain(run: Run) -> Iterator[str]:
+    """What the decision rule that validation rows choose brings on the same model."""
+    rules = run.scores.get("decision_rules", {})
+    scored = {name: one["validation"]["macro_f1"] for name, one in rules.items() if "validation" in one}
+    best = max(scored, key=lambda name: scored[name], default=ARGMAX)
+    if best == ARGMAX or scored[best] <= scored.get(ARGMAX, -1.0) or "gain" not in rules[best]:
+        return
+    gain = rules[best]["gain"]
+    yield (
+        f"Free on the same model: {RULE_NAMES[best]}, chosen on validation rows, changes macro F1 by "
+        f"{signed_decimal(gain['macro_f1'])} (95% {signed_decimal(gain['macro_f1_low'])} to "
+        f"{signed_decimal(gain['macro_f1_high'])})."
     )
 
 
