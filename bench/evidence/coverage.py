@@ -65,7 +65,7 @@ class World:
         y = np.repeat(np.arange(k), TRUE_ROWS // k)
         weights = self.shares[y] * k
         scores, true = self.scores(y, np.random.default_rng(1))
-        sample = Predictions(y, scores).weighted(weights)
+        sample = Predictions(y, scores, rare=k - 1).weighted(weights)
         names = [name for name in HEADLINE if "calibration" not in name]
         found = {name: float(HEADLINE[name].value(sample)) for name in names}
         for name, metric in OF_CLASSES.items():
@@ -108,7 +108,7 @@ def intervals(one: Predictions) -> Iterator[tuple[str, float, float]]:
     """Every interval of one test set: name, low, high."""
     sample = one.weighted()
     for name, metric in HEADLINE.items():
-        if metric.ends is not None and (metric.ranks is False or min(sample.outcomes.actual) > 0):
+        if metric.ends is not None and not np.isnan(metric.value(sample)):
             yield name, *metric.ends(sample)
     for name, ends in (
         ("recall", bounds.recall_shares(sample).ends()),
@@ -148,7 +148,7 @@ def measured(
                     if drawn:
                         y = generator.choice(k, size=len(y), p=own)
                     scores = world.scores(y, generator)[0]
-                    one = Predictions(y, scores, bins=calibration_bins(len(y), 15))
+                    one = Predictions(y, scores, bins=calibration_bins(len(y), 15), rare=k - 1)
                     for name, low, high in percentiles(one, i) if plain else intervals(one):
                         hits[name].append((low - 1e-9 <= truth[name] <= high + 1e-9, high - low))
                 for name, pairs in hits.items():

@@ -16,6 +16,7 @@ from evenly.classifiers.classifier import kept_folder
 from evenly.confusion import Outcomes
 from evenly.errors import DataError, ModelError, ParameterError
 from evenly.evaluation import bounds, metrics
+from evenly.evaluation.conformal import prediction_sets, set_thresholds
 from evenly.evaluation.decisions import deployment_shares, deployment_weights, fitted_rules, out_of_fold
 from evenly.evaluation.groups import group_errors
 from evenly.evaluation.intervals import (
@@ -175,7 +176,14 @@ def evaluate(
         prior=prior,
         deployment=deployment,
         reweighted=reweighted,
-        per_class=_per_class(test.classes, rows, on_test[-1], np.exp(tuned.offsets)),
+        per_class=_per_class(
+            test.classes,
+            rows,
+            on_test[-1],
+            np.exp(tuned.offsets),
+            set_thresholds(validation.codes, on_validation[-1], settings.coverage),
+        ),
+        coverage=settings.coverage,
         calibration_bins=bins,
         rare=test.classes[rare],
         operating_points=_operating_points(
@@ -401,6 +409,7 @@ def _per_class(
     rows: Mapping[str, np.ndarray],
     predictions: Predictions,
     threshold_weights: np.ndarray,
+    set_from: np.ndarray,
 ) -> tuple[ClassResult, ...]:
     sample = predictions.weighted()
     o = sample.outcomes
@@ -411,6 +420,11 @@ def _per_class(
         ("f1", confusion.f1_scores(o), bounds.f1_ends(sample)),
     ):
         columns |= {metric: values, f"{metric}_low": ends[0], f"{metric}_high": ends[1]}
+    inside = prediction_sets(predictions.probabilities, set_from)[np.arange(len(predictions)), predictions.y]
+    covered = np.bincount(predictions.y, inside, len(classes))
+    low, high = bounds.exact_interval(covered, o.actual)
+    columns["set_coverage"] = covered / np.maximum(o.actual, 1)
+    columns |= {"set_coverage_low": low, "set_coverage_high": high}
     results = []
     for k, name in enumerate(classes):
         scores: dict[str, Any] = dict.fromkeys([*columns, "auroc", "average_precision"])
@@ -426,6 +440,7 @@ def _per_class(
                 predicted_rows=int(o.predicted[k]),
                 **scores,
                 threshold_weight=float(threshold_weights[k]),
+                set_threshold=float(set_from[k]),
             )
         )
     return tuple(results)

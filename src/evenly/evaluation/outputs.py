@@ -111,6 +111,13 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
         "classes": len(evaluation.classes),
         "classes_without_rows": sum(c.test_rows == 0 for c in evaluation.per_class),
     }
+    found["prediction_sets"] = {
+        "coverage": evaluation.coverage,
+        "mean_size": rounded(evaluation.prediction_sets.sum(axis=1).mean()),
+        "smallest_class_coverage": rounded(
+            min(c.set_coverage for c in evaluation.per_class if c.set_coverage is not None)
+        ),
+    }
     for point in evaluation.operating_points:
         found.setdefault("operating_points", {})[f"{point.of}_{point.wanted:g}"] = point.values()
     if len(evaluation.models) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from evenly.evaluation.conformal import rows_needed
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.metrics import HEADLINE, log_losses
 from evenly.evaluation.results import Evaluation, RuleResult
@@ -102,6 +103,13 @@ def remarks(evaluation: Evaluation) -> Iterator[str]:
         yield (
             f"Half of the log loss is that of {counted(holders, 'test row')}: how rare such rows are cannot "
             "be known from so few, and its interval holds only if worse ones are no more frequent."
+        )
+    needed = rows_needed(evaluation.coverage)
+    everywhere = [c.name for c in classes if c.validation_rows < needed]
+    if everywhere:
+        yield (
+            f"Fewer than {needed} validation rows, so that only being in every prediction set covers them as "
+            f"wanted: {first_names(everywhere)}."
         )
     gap = final.train["macro_f1"] - final.test["macro_f1"].value
     if gap > _LARGE_GAP:

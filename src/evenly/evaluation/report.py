@@ -280,11 +280,15 @@ def _classes(evaluation: Evaluation) -> dict[str, Any]:
         "F1": lambda c: _class_share(c, "f1"),
         "Average precision": lambda c: _decimal(c.average_precision),
         "AUROC": lambda c: _decimal(c.auroc),
+        "In the sets": lambda c: _class_share(c, "set_coverage"),
         "Tuned threshold": lambda c: f"×{c.threshold_weight:.3g}",
     }
     caption = (
         "Rows of each class before and after balancing, and how the final model does on it, with exact 95% "
-        "intervals; the tuned threshold multiplies the probability of the class."
+        "intervals; the tuned threshold multiplies the probability of the class. In the sets: the share of "
+        "the class's rows whose prediction set holds it, by design at least "
+        f"{evaluation.coverage:g} for every class; a set has "
+        f"{evaluation.prediction_sets.sum(axis=1).mean():.2f} classes on average."
     )
     rows = [[cell(result) for cell in columns.values()] for result in evaluation.per_class]
     return section("Every class", {"table": rows, "columns": list(columns), "caption": caption})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evenly.evaluation.conformal import prediction_sets
 from evenly.evaluation.decisions import DecisionRule
 from evenly.evaluation.groups import GroupErrors
 from evenly.evaluation.intervals import Interval, intervals_json, rounded
@@ -78,6 +79,12 @@ class ClassResult:
     average_precision: float | None
     auroc: float | None
     threshold_weight: float
+    #: Probability from which the class is in a prediction set, and the share of its test rows that have it in
+    #: theirs.
+    set_threshold: float
+    set_coverage: float | None
+    set_coverage_low: float | None
+    set_coverage_high: float | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,8 @@ class Evaluation:
     #: The class that `rare_…` metrics are of, and its thresholds.
     rare: str
     operating_points: tuple[OperatingPoint, ...]
+    #: That prediction sets shall have for every class.
+    coverage: float
     #: The metric that rules are chosen by.
     chosen_by: str = "macro_f1"
     #: What the rules score on resamples that all runs share.
@@ -148,6 +157,11 @@ class Evaluation:
     def classes(self) -> tuple[str, ...]:
         """Class names in order."""
         return self.test.classes
+
+    @property
+    def prediction_sets(self) -> np.ndarray:
+        """Which classes are in the set of each test row, bool (n, k)."""
+        return prediction_sets(self.final.probabilities, np.array([c.set_threshold for c in self.per_class]))
 
     @property
     def worst_class(self) -> ClassResult:

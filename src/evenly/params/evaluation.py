@@ -99,6 +99,8 @@ class EvaluateSettings(Settings):
     #: What a decision costs: {true class: {predicted class: cost}}, 0 where nothing is said; or a column of
     #: numbers of a table: what a mistake on the row costs.
     costs: Annotated[dict[str, dict[str, float]] | str | None, BeforeValidator(_checked_costs)] = None
+    #: Share of the rows of every class whose prediction sets shall hold it.
+    coverage: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
     #: Whether the quality of synthetic rows is measured, by producer, where there are any.
     quality: Literal["auto", "off"] = "auto"
     #: Whether the models are also tried on damaged test rows: typing errors, noise, missing values.
