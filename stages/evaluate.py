@@ -6,6 +6,8 @@ from stages import run, vector_cache
 def main() -> None:
     from pathlib import Path
 
+    import numpy as np
+
     from evenly.classifiers.classifier import read_manifest
     from evenly.evaluation.decisions import write_rules
     from evenly.evaluation.evaluate import evaluate, load_models, model_folders
@@ -77,6 +79,7 @@ def main() -> None:
         evaluation.classes,
         deployment=deployment,
         rare=evaluation.rare,
+        sets=(evaluation.coverage, np.array([one.set_threshold for one in evaluation.per_class])),
         model=final,
     )
     print(summary(evaluation))

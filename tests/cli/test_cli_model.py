@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from evenly.classifiers import Classifier, build_classifier, load_classifier
 from evenly.cli import app
 from evenly.errors import EvenlyError
+from evenly.evaluation.decisions import DecisionRule, write_rules
 from evenly.features import fit_featurizer
 from evenly.features.images import encode_images
 from evenly.params.features import FeatureSettings
@@ -318,3 +319,77 @@ def test_summary_shows_the_last_run(tmp_path: Path, monkeypatch: Any) -> None:
     assert "0.400 – 0.600" in shown
     assert "1.250" in shown
     assert "found least: class b" in shown
+
+
+# -- the rules that the evaluation leaves beside the model ---------------------------------------------------
+
+
+@pytest.fixture
+def ruled(table: Trained, tmp_path: Path) -> Path:
+    """The model in a folder of its own, with rules beside it of which the tuned one is chosen."""
+    folder = tmp_path / "models" / "train"
+    shutil.copytree(table.folder, folder)
+    tuned = DecisionRule("tuned_thresholds", np.array([0, 0, 2.5]), restates_probabilities=False)
+    write_rules(
+        [DecisionRule("argmax", np.zeros(3)), tuned],
+        "tuned_thresholds",
+        "abc",
+        deployment=None,
+        rare="c",
+        sets=(0.9, np.array([0.6, 0.2, 0.05])),
+        model=folder,
+    )
+    return folder
+
+
+def test_predictions_are_decided_by_the_rule_that_is_stored_with_the_model(
+    ruled: Path, table: Trained, tmp_path: Path
+) -> None:
+    source, output = written(table.rows, tmp_path / "new.csv"), tmp_path / "p.csv"
+    printed = run("predict", ruled, source, "--output", output)
+    assert "Decided by tuned_thresholds, chosen on validation rows" in printed
+    p = table.classifier.predict_proba(table.rows)
+    decided = (np.log(np.clip(p, 1e-12, 1)) + np.array([0, 0, 2.5])).argmax(axis=1)
+    found = rows_of(output)
+    assert [row["predicted"] for row in found] == ["abc"[k] for k in decided]
+    assert [row["p_a"] for row in found] == [row["p_a"] for row in table.expected()]
+    assert [row["confidence"] for row in found] == [csv_cell(p[i, k]) for i, k in enumerate(decided)]
+    run("predict", ruled, source, "--output", output, "--rule", "argmax")
+    assert rows_of(output) == table.expected()
+
+
+def test_prediction_sets_come_as_a_column(ruled: Path, table: Trained, tmp_path: Path) -> None:
+    source, output = written(table.rows, tmp_path / "new.csv"), tmp_path / "p.csv"
+    run("predict", ruled, source, "--output", output, "--sets")
+    p = table.classifier.predict_proba(table.rows)
+    expected = [["abc"[k] for k in np.flatnonzero(row >= [0.6, 0.2, 0.05])] for row in p]
+    assert [json.loads(row["set"]) for row in rows_of(output)] == expected
+
+
+def test_rules_of_another_model_are_not_applied_and_damaged_ones_refused(
+    ruled: Path, table: Trained, pixels: Trained, tmp_path: Path
+) -> None:
+    source, output = written(table.rows, tmp_path / "new.csv"), tmp_path / "p.csv"
+    rules = ruled.parent / "rules.json"
+    assert "has no rule 'tuned'" in refused("predict", ruled, source, "--rule", "tuned", "--output", output)
+    assert "--prior or --rule" in refused(
+        "predict", ruled, source, "--rule", "argmax", "--prior", "uniform", "--output", output
+    )
+    whole = rules.read_text()
+    rules.write_text(whole.replace("2.5", "9.5"))
+    assert "rules.json is damaged" in refused("predict", ruled, source, "--output", output)
+    rules.write_text(whole[:40])
+    assert "rules.json is damaged" in refused("predict", ruled, source, "--output", output)
+    rules.unlink()
+    assert "there is no rule" in refused(
+        "predict", ruled, source, "--rule", "temperature", "--output", output
+    )
+    assert "--sets has no thresholds" in refused("predict", ruled, source, "--sets", "--output", output)
+    # Beside a model that they were not made for, rules say nothing of it.
+    other = tmp_path / "models" / "other"
+    shutil.copytree(pixels.folder, other)
+    rules.write_text(whole)
+    pictures = written(pixels.rows, tmp_path / "pixels.csv")
+    run("predict", other, pictures, "--output", output)
+    assert rows_of(output) == pixels.expected()
+    assert not any(tmp_path.glob("*.tmp"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from evenly.evaluation.decisions import (
     normalised_shares,
     prior_offsets,
     read_rule,
+    read_rules,
 )
 from evenly.evaluation.outputs import prediction_cells, prediction_columns
 from evenly.evaluation.summary import print_summary
@@ -75,6 +77,14 @@ def predict(
             "probable class, or by another rule of rules.json.",
         ),
     ] = CHOSEN,
+    sets: Annotated[
+        bool,
+        typer.Option(
+            "--sets",
+            help="Also a column `set`: as a JSON list, the classes that hold the true one as often as "
+            "evaluate.coverage says, for rows of every class.",
+        ),
+    ] = False,
     output: Annotated[
         Path,
         typer.Option(callback=output_file, help="The csv file to write."),
@@ -96,24 +106,37 @@ def predict(
     classifier = load_classifier(folder)
     classes = classifier.classes
     decision = _decision(rule, folder) if prior is None else _adjustment(prior, classifier)
+    thresholds = _set_thresholds(folder) if sets else None
     with open_unlabelled(source, classifier.schema, InputFile(text, image, id_, delimiter)) as rows:
         for remark in rows.remarks:
             typer.echo(remark)
         probabilities = _probabilities(classifier, rows, -(-batch // _BATCH_UNIT) * _BATCH_UNIT)
-    decided = probabilities.argmax(axis=1)
+    decided, scores = probabilities.argmax(axis=1), probabilities
     if decision is not None:
         decided, probabilities = decision.decisions(probabilities), decision.probabilities(probabilities)
     cells = prediction_cells(classes, probabilities, decided)
-    write_csv(
-        output,
-        ["id", *prediction_columns(classes)],
-        ([name, *row] for name, row in zip(rows.ids, cells, strict=True)),
-        guarded=True,
-    )
+    columns = ["id", *prediction_columns(classes)]
+    lines = ([name, *row] for name, row in zip(rows.ids, cells, strict=True))
+    if thresholds is not None:
+        columns.append("set")
+        held = ([c for c, one in zip(classes, row, strict=True) if one] for row in scores >= thresholds)
+        lines = ([*line, json.dumps(one, ensure_ascii=False)] for line, one in zip(lines, held, strict=True))
+    write_csv(output, columns, lines, guarded=True)
     typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, decided)}.")
     if decision is not None and prior is None:
         why = ", chosen on validation rows" if rule == CHOSEN else ""
         typer.echo(f"Decided by {decision.name}{why}; --rule argmax gives the most probable class.")
+
+
+def _set_thresholds(folder: Path) -> np.ndarray:
+    """From which probability of the model each class belongs to a prediction set, (k,)."""
+    content = read_rules(folder)
+    if content is None:
+        raise ParameterError(
+            f"There is no {folder.parent / RULES_FILE} of this model, so that --sets has no thresholds; "
+            "`dvc repro` makes it."
+        )
+    return np.array(content["sets"]["thresholds"], dtype=np.float64)
 
 
 def _decision(name: str, folder: Path) -> DecisionRule | None:

@@ -281,18 +281,21 @@ def write_rules(
     *,
     deployment: np.ndarray | None,
     rare: str,
+    sets: tuple[float, np.ndarray],
     model: Path,
 ) -> None:
     """Write the decision rules of a model beside its folder, with the one that validation rows choose.
 
     `deployment` are the shares that rows are weighted to, (k,), None where they count as they are; `rare` is
-    the class that `rare_…` metrics are of.
+    the class that `rare_…` metrics are of; `sets` the coverage of prediction sets, and from which probability
+    (k,) a class belongs to one.
     """
     content = {
         "chosen": chosen,
         "classes": list(classes),
         "deployment": None if deployment is None else deployment.tolist(),
         "rare": rare,
+        "sets": {"coverage": sets[0], "thresholds": sets[1].tolist()},
         "rules": {
             rule.name: {
                 "offsets": rule.offsets.tolist(),
@@ -305,13 +308,13 @@ def write_rules(
     write_json(sealed(content, {MANIFEST: model / MANIFEST}), model.parent / RULES_FILE)
 
 
-def read_rule(name: str, model: Path) -> DecisionRule | None:
-    """Read a decision rule of a model, or the one `chosen`; None where there are none for this model.
+def read_rules(model: Path) -> dict[str, Any] | None:
+    """Read the decision rules of a model; None where there are none for it.
 
     Raises
     ------
     ModelError
-        When the file is damaged, or has no such rule.
+        When the file is damaged.
     """
     path, manifest = model.parent / RULES_FILE, model / MANIFEST
     try:
@@ -325,8 +328,23 @@ def read_rule(name: str, model: Path) -> DecisionRule | None:
         return None  # those of the model of another round
     if fault := seal_fault(content, {MANIFEST: manifest}):
         raise ModelError(f"{path} {fault}; {REMEDY}.")
+    return dict(content)
+
+
+def read_rule(name: str, model: Path) -> DecisionRule | None:
+    """Read a decision rule of a model, or the one `chosen`; None where there are none for this model.
+
+    Raises
+    ------
+    ModelError
+        When the file is damaged, or has no such rule.
+    """
+    content = read_rules(model)
+    if content is None:
+        return None
     rules, wanted = content["rules"], content["chosen"] if name == "chosen" else name
     if wanted not in rules:
+        path = model.parent / RULES_FILE
         raise ModelError(f"{path} has no rule {wanted!r}; {nearest_names(wanted, ['chosen', *rules])}")
     return rule_of(content, wanted)
 
