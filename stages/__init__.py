@@ -39,7 +39,7 @@ def run(stage: Callable[[], None]) -> None:
 
 
 def vector_cache() -> Path:
-    """Folder for vectors of text encoders: that of the workspace, also in temporary checkouts."""
+    """Folder for vectors of encoders: that of the workspace, also in temporary checkouts."""
     return Path(os.environ.get("DVC_ROOT") or ".", ".cache", "vectors")
 
 

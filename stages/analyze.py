@@ -7,6 +7,7 @@ def main() -> None:
     import os
 
     from evenly.distribution import write_class_distribution
+    from evenly.features.featurizer import encodes_images
     from evenly.files import write_json
     from evenly.groups import group_counts
     from evenly.imbalance import group_measures, imbalance_measures, tiers
@@ -21,7 +22,8 @@ def main() -> None:
     train = read_samples("data/split/train.parquet")
     entry = read_entry(params.dataset)
     groups = group_counts(train) if train.has("attribute") else None
-    plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ), groups)
+    encoded = encodes_images("data/features/featurizer")
+    plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ), groups, encoded)
 
     write_plan(plans.llm, "data/plan/llm.json")
     write_plan(plans.generate, "data/plan/generate.json")

@@ -26,7 +26,7 @@ def main() -> None:
         read_samples(f"data/split/{name}.parquet") for name in ("train", "val", "test")
     )
     balanced = read_samples("data/balanced/train.parquet")
-    models = load_models("models")
+    models = load_models("models", vector_cache())
     evaluation = evaluate(
         models,
         train=train,

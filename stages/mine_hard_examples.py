@@ -32,7 +32,7 @@ def main() -> None:
     from evenly.mining.outputs import mining_metrics, summary, write_plots, write_suspects
 
     mined = mine(
-        load_classifier("models/train"),
+        load_classifier("models/train", vector_cache()),
         read_samples("data/balanced/train.parquet"),
         plan,
         read_manifest(Path("models/train")).plan,

@@ -95,6 +95,7 @@ class _Case:
     keys: Mapping[str, str]
     modality: Modality
     counts: Counts = field(default_factory=dict)
+    encoded: bool = False
 
     def __post_init__(self) -> None:
         self.recipe = find_recipe(self.params)
@@ -154,9 +155,12 @@ class _Case:
             made_sampler(recipe.resample.sampler, recipe.resample.options, seed=0)
 
 
-def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str]) -> None:
-    """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest."""
-    case = _Case(params, entry, keys, entry.modality)
+def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str], encoded: bool = False) -> None:
+    """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest.
+
+    `encoded` as there.
+    """
+    case = _Case(params, entry, keys, entry.modality, encoded=encoded)
     recipe = case.recipe
     if recipe.llm is not None:
         resolved_mode(recipe.llm.mode, entry.modality, f"{case.where}.llm")
@@ -179,6 +183,7 @@ def make_plans(
     entry: DatasetEntry,
     keys: Mapping[str, str],
     groups: Counts | None = None,
+    encoded: bool = False,
 ) -> Plans:
     """Turn a recipe into plans.
 
@@ -196,6 +201,8 @@ def make_plans(
         Names of environment variables to their values: whether the key of an endpoint is there.
     groups
         Real training rows per group (`evenly.groups.group_counts`); None without a spurious attribute.
+    encoded
+        Whether the features of images are vectors of a pretrained encoder.
 
     Returns
     -------
@@ -207,7 +214,7 @@ def make_plans(
     RecipeError
         When recipe, model, loss and data set do not go together.
     """
-    case = _Case(params, entry, keys, schema.modality, counts)
+    case = _Case(params, entry, keys, schema.modality, counts, encoded)
     recipe, by = case.recipe, case.recipe.balance_on
     if by == "group":
         case = replace(case, counts=case.required(groups, "balance_on"))
@@ -356,7 +363,7 @@ def _train_plan(case: _Case) -> TrainPlan:
     Without that, editing the settings of one loss or of the networks would train every model again.
     """
     recipe, modality, params = case.recipe, case.modality, case.params
-    model, settings = resolved_model(recipe, modality, params)
+    model, settings = resolved_model(recipe, modality, params, case.encoded)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
     training, augment = TrainingSettings(), None
@@ -367,13 +374,15 @@ def _train_plan(case: _Case) -> TrainPlan:
     sampler = recipe.train.sampler or training.sampler
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
-    vector_rows = modality == "text" and recipe.resample is not None and recipe.resample.spec.interpolates
+    vector_rows = recipe.resample is not None and recipe.resample.spec.interpolates
+    vector_rows = vector_rows and (modality == "text" or case.encoded)
     if isinstance(settings, LogisticRegressionSettings):
         settings = settings.resolved(modality, vector_rows, params.features.text.method == "encoder")
-    if vector_rows and MODELS[model].needs_payload:
+    if vector_rows and (MODELS[model].needs_payload or (case.encoded and MODELS[model].is_network)):
+        what, or_else = ("an image", ", or features.image.method: pixels") if case.encoded else ("a text", "")
         raise RecipeError(
-            f"params.yaml: {case.where}.resample makes rows that are vectors without a text, which the model "
-            f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression."
+            f"params.yaml: {case.where}.resample makes rows that are vectors without {what}, which the model "
+            f"{model!r} cannot read; use random_over, or a vector model such as logistic_regression{or_else}."
         )
     return TrainPlan(
         model=model,
@@ -389,12 +398,14 @@ def _train_plan(case: _Case) -> TrainPlan:
     )
 
 
-def resolved_model(recipe: Recipe, modality: Modality, params: Params) -> tuple[ModelName, ModelSettings]:
+def resolved_model(
+    recipe: Recipe, modality: Modality, params: Params, encoded: bool = False
+) -> tuple[ModelName, ModelSettings]:
     """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
     own = recipe.model
     if own is not None and params.model in ("auto", own.name):
         return own.name, own.changed_settings(params.models)
-    name: ModelName = default_model(modality) if params.model == "auto" else params.model
+    name: ModelName = default_model(modality, encoded) if params.model == "auto" else params.model
     return name, getattr(params.models, name)
 
 

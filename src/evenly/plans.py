@@ -26,6 +26,9 @@ from evenly.params.models import ModelName, ModelSettings
 from evenly.params.resampling import BalanceOn, ResampleMethod
 from evenly.params.training import SamplerName, TrainingSettings
 
+#: Of a head that starts at class means (2309.10019).
+COSINE_SCALE = 25.0
+
 
 class RowsPlan(Settings):
     """What the plans have in common that count rows: whether by class, or by group (`evenly.groups`).
@@ -146,6 +149,13 @@ class TrainPlan(Settings):
     synthetic_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
     seed: int
     threads: PositiveInt
+
+    @property
+    def cosine_scale(self) -> float | None:
+        """What the cosines of a network's scores are multiplied by; None where its head is linear."""
+        if self.loss == "ldam":
+            return self.losses.ldam.scale
+        return COSINE_SCALE if self.training.head == "class_means" else None
 
 
 class FinetunePlan(Settings):

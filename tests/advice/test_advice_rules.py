@@ -36,6 +36,10 @@ def left(shape: DataShape) -> set[str]:
         (DIGITS, ["none", "offline_augmentation", "logit_adjustment"]),
         (replace(DIGITS, smallest_group=3), ["none", "group_retrain_head", "group_oversampling"]),
         (replace(DIGITS, model="logistic_regression"), ["none", "offline_augmentation", "class_weights"]),
+        (
+            replace(DIGITS, model="logistic_regression", encoded=True),
+            ["none", "light_finetune", "offline_augmentation"],
+        ),
         (TABLE, ["none", "class_weights", "smote"]),
         (replace(TABLE, dimensions=300), ["none", "class_weights", "random_oversampling"]),
         (replace(TABLE, nominal_share=0.8), ["none", "class_weights", "random_oversampling"]),

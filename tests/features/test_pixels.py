@@ -50,7 +50,8 @@ def test_size_and_channels_follow_the_settings() -> None:
 
 
 def test_large_training_images_are_brought_down_to_64() -> None:
-    assert fit_featurizer(pictures(n=2, height=128, width=96), FeatureSettings(), 0).dimension == 64 * 48
+    large = pictures(n=2, height=128, width=96)
+    assert fit_featurizer(large, settings(method="pixels"), 0).dimension == 64 * 48
 
 
 def test_a_row_without_image_and_vector_is_named() -> None:

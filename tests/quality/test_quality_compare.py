@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from evenly.features import fit_featurizer
+from evenly.features.images import LITE0_PACKAGE
 from evenly.params.features import FeatureSettings
 from evenly.quality.compare import UNSEEN, ProducerQuality, Quality, quality_by_origin, quality_of
 from evenly.quality.features import fit_space
@@ -22,6 +24,7 @@ from evenly.quality.outputs import (
     write_quality,
 )
 from evenly.samples import Feature, SampleTable, Schema, concatenate, samples_from_columns
+from tests.drawn_photographs import drawn_samples
 from tests.quality.quality_digits import Digits, image_table
 
 
@@ -254,6 +257,26 @@ def test_larger_images_are_seen_by_a_convolutional_network(monkeypatch: pytest.M
     assert seen.features.shape == (60, int(space.name.split()[0]))
     assert (seen.probabilities.argmax(axis=1) == seen.codes).mean() > 0.8
     np.testing.assert_allclose(seen.probabilities.sum(axis=1), 1)
+
+
+@pytest.mark.skipif(importlib.util.find_spec(LITE0_PACKAGE) is None, reason="needs the extra lite0")
+def test_photographs_are_compared_in_the_features_of_the_pretrained_network() -> None:
+    def leaves(seed: int, origin: str = "real", **options: float) -> SampleTable:
+        drawn = drawn_samples([12, 12], seed, side=64, **options)
+        return drawn.with_column("origin", [origin] * len(drawn))
+
+    train = leaves(1, trouble=0.3)
+    found = quality_of(
+        {"like": leaves(2, "like", trouble=0.3), "unlike": leaves(3, "unlike", trouble=1.6)},
+        train=train,
+        held_out=leaves(4, trouble=0.3),
+        featurizer=fit_featurizer(train, FeatureSettings(), 0),
+        seed=0,
+    )
+    assert found.features == "24 components of a pretrained encoder's vectors of 24 real rows"
+    like, unlike = of(found, "like").values, of(found, "unlike").values
+    assert like["fid"] < unlike["fid"] and like["kid"] < unlike["kid"]
+    assert like["precision"] > unlike["precision"]
 
 
 def test_features_are_of_unit_size_whatever_the_scale_of_the_vectors(digits: Digits) -> None:

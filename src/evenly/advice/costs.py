@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.ledger import measured_seconds
+from evenly.features.images import ENCODED_DIMENSION, becomes_vectors
 from evenly.params.datasets import DatasetEntry
 from evenly.params.models import MODELS
 from evenly.params.project import Params
@@ -48,13 +49,14 @@ def run_cost(
     Measurements of sweeps lie in the project's folder `root`; an answer in `journals` is not paid for again.
     """
     chosen = params.model_copy(update={"balancing": experiment.technique.recipe})
-    plans = make_plans(train.counts, train.schema, chosen, entry, keys)
+    encoded = train.modality == "image" and becomes_vectors(train.images, params.features.image)
+    plans = make_plans(train.counts, train.schema, chosen, entry, keys, encoded=encoded)
     tokens, money = _asking(plans, train, params, root, journals)
     measured = measured_seconds(root, experiment)
     if measured is not None:
         seconds, like = measured
         return Cost(seconds, f"measured with {like}", tokens, money)
-    fit = _fit_seconds(plans, train)
+    fit = _fit_seconds(plans, train, encoded)
     if fit is None:
         return Cost(None, "unknown", tokens, money)
     return Cost(_RUN_S + fit, "estimated", tokens, money)
@@ -73,7 +75,7 @@ def _asking(
     return estimate.prompt_tokens + estimate.completion_tokens, estimate.cost
 
 
-def _fit_seconds(plans: Plans, train: SampleTable) -> float | None:
+def _fit_seconds(plans: Plans, train: SampleTable, encoded: bool) -> float | None:
     """Seconds of fitting the planned model on the planned rows; None where a guess would be no more than one.
 
     Pretrained networks and generators depend on the machine more than on the data.
@@ -81,7 +83,7 @@ def _fit_seconds(plans: Plans, train: SampleTable) -> float | None:
     plan, rows = plans.train, sum(list(plans.expected.values())[-1].values())
     if plans.generate is not None or plans.finetune is not None:
         return None
-    spec, columns = MODELS[plan.model], _columns(train)
+    spec, columns = MODELS[plan.model], _columns(train, encoded)
     if spec.seconds is None:
         return None
     if spec.is_network:
@@ -90,9 +92,11 @@ def _fit_seconds(plans: Plans, train: SampleTable) -> float | None:
     return spec.seconds(plan.settings, rows, columns, len(train.classes))
 
 
-def _columns(train: SampleTable) -> int:
+def _columns(train: SampleTable, encoded: bool) -> int:
     if train.modality == "table":
         return sum(max(1, len(feature.categories)) for feature in train.schema.features)
+    if encoded:
+        return ENCODED_DIMENSION
     return _pixels(train) if train.modality == "image" else 256
 
 

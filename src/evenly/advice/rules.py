@@ -85,6 +85,10 @@ def _transforms_batches(recipe: Recipe) -> bool:
     return _only(recipe) and bool(recipe.train.settings.get("augment"))
 
 
+def _tunes_lightly(recipe: Recipe) -> bool:
+    return not recipe.producers and recipe.train.settings.get("head") == "class_means"
+
+
 def _writes(recipe: Recipe) -> bool:
     return _only(recipe, "llm")
 
@@ -199,6 +203,16 @@ TRY: tuple[Rule, ...] = (
             "say the same again: without them training is faster and loses little."
         ),
         "Wang 2020, arXiv 2006.00683",
+    ),
+    Rule(
+        "last layers of a pretrained network",
+        (_tunes_lightly,),
+        lambda shape: _imbalanced(shape) and shape.encoded,
+        lambda shape: (
+            "The photographs are vectors of a pretrained network: tuning only its last layers, from a head "
+            "that starts at the means of the classes, fits it to them and keeps the rare ones in sight."
+        ),
+        "Shi et al. 2024, arXiv 2309.10019",
     ),
     Rule(
         "transforms of images",
@@ -323,7 +337,7 @@ LEAVE: tuple[Rule, ...] = (
     Rule(
         "SMOTE on pixels",
         (_interpolates,),
-        lambda shape: shape.modality == "image",
+        lambda shape: shape.modality == "image" and not shape.encoded,
         lambda shape: "A mean of two pictures is a double exposure and no picture of the class.",
         f"smote −.012, adasyn −.006 macro F1, neither differs from no balancing, {_DIGITS}",
         family=True,

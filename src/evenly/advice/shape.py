@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evenly.features.images import becomes_vectors
 from evenly.imbalance import imbalance_ratio, tiers
 from evenly.params.models import MODELS, ModelName, default_model
 from evenly.params.project import Params
@@ -32,6 +33,8 @@ class DataShape:
         Classes of these tiers.
     smallest_group
         Training rows of the smallest combination of class and spurious attribute; None without an attribute.
+    encoded
+        Whether images are vectors of a pretrained encoder.
     """
 
     modality: Modality
@@ -43,6 +46,7 @@ class DataShape:
     ultra_minorities: tuple[str, ...] = ()
     minorities: tuple[str, ...] = ()
     smallest_group: int | None = None
+    encoded: bool = False
 
     @property
     def rows(self) -> int:
@@ -92,9 +96,10 @@ def data_shape(train: SampleTable, validation: SampleTable, params: Params) -> D
     groups = Counter(
         pair for pair in zip(train.labels, train.column("attribute"), strict=True) if pair[1] is not None
     )
+    encoded = modality == "image" and becomes_vectors(train.images, params.features.image)
     return DataShape(
         modality=modality,
-        model=default_model(modality) if params.model == "auto" else params.model,
+        model=default_model(modality, encoded) if params.model == "auto" else params.model,
         counts=train.counts,
         held_out=min(validation.counts.values()),
         dimensions=sum(widths) if modality == "table" else None,
@@ -102,4 +107,5 @@ def data_shape(train: SampleTable, validation: SampleTable, params: Params) -> D
         ultra_minorities=tuple(name for name, tier in by_tier.items() if tier == "ultra_minority"),
         minorities=tuple(name for name, tier in by_tier.items() if tier == "minority"),
         smallest_group=min(groups.values()) if groups else None,
+        encoded=encoded,
     )

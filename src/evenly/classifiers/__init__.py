@@ -63,8 +63,10 @@ def build_classifier(plan: TrainPlan, schema: Schema, featurizer: Featurizer | N
     return VectorClassifier(plan, schema, featurizer)
 
 
-def load_classifier(folder: str | Path) -> Classifier:
+def load_classifier(folder: str | Path, cache: Path | None = None) -> Classifier:
     """Read a classifier that `save` wrote; the folder needs nothing beside it.
+
+    `cache` is the folder for vectors of an encoder, as in `evenly.features.load_featurizer`.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def load_classifier(folder: str | Path) -> Classifier:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        return _loaded(manifest, folder)
+        return _loaded(manifest, folder, cache)
     except EvenlyError:
         raise
     except Exception as error:  # libraries raise whatever the damage happens to break
@@ -82,7 +84,7 @@ def load_classifier(folder: str | Path) -> Classifier:
         raise ModelError(f"{folder} is damaged ({type(error).__name__}: {why}); {REMEDY}.") from error
 
 
-def _loaded(manifest: Manifest, folder: Path) -> Classifier:
+def _loaded(manifest: Manifest, folder: Path, cache: Path | None) -> Classifier:
     """Read the classifier that a manifest is of."""
     reads = MODELS[manifest.plan.model].reads
     if reads == "texts":
@@ -95,4 +97,4 @@ def _loaded(manifest: Manifest, folder: Path) -> Classifier:
         return ImageClassifier.load(manifest, folder)
     from evenly.classifiers.vectors import VectorClassifier
 
-    return VectorClassifier.load(manifest, folder)
+    return VectorClassifier.load(manifest, folder, cache)

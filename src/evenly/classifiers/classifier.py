@@ -90,6 +90,7 @@ class Classifier(ABC):
         self.plan = plan
         self.schema = schema
         self._prior: np.ndarray | None = None
+        self._cache: Path | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -157,9 +158,10 @@ class Classifier(ABC):
             write_sealed(content, temporary)
 
     @classmethod
-    def load(cls, manifest: Manifest, folder: Path) -> Self:
+    def load(cls, manifest: Manifest, folder: Path, cache: Path | None = None) -> Self:
         """Read what `save` wrote, if all parts are there, undamaged, and belong to this model."""
         classifier = cls(manifest.plan, manifest.schema)
+        classifier._cache = cache
         classifier._restore(manifest.details, folder)
         classifier._prior = manifest.effective_prior
         return classifier

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,19 @@ from evenly.classifiers.networks.bodies import image_body
 from evenly.classifiers.networks.library_bodies import wanted_input
 from evenly.classifiers.networks.modalities import ImageNetwork
 from evenly.classifiers.networks.network import Inputs
+from evenly.classifiers.training.steps import predict_logits
 from evenly.errors import ModelError
 from evenly.features import Featurizer
 from evenly.features.images import Pixels, decode_images, fit_pixels
+from evenly.features.lite0 import wanted_side
 from evenly.params.augmentation import Policy
 from evenly.params.features import ImageFeatures
-from evenly.params.models import ImageNetworkSettings
+from evenly.params.models import ImageNetworkSettings, Lite0Settings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
+
+#: Of a side: what views from the middle and the corners of a larger image leave out.
+RIM = 0.1
 
 
 class ImageInputs(Inputs):
@@ -75,10 +82,13 @@ class ImageClassifier(NetworkClassifier):
 
     def _started(self, train: SampleTable) -> tuple[ImageNetwork, ImageInputs]:
         wanted = wanted_input(self._settings)
-        pixels = self._featurizer
+        real = train.take(train.is_real)
+        real = real if len(real) else train
+        pixels = getattr(self._featurizer, "pixels", self._featurizer)
         if not isinstance(pixels, Pixels):
-            real = train.take(train.is_real)
-            pixels = fit_pixels(real if len(real) else train, ImageFeatures())
+            pixels = fit_pixels(real, ImageFeatures())
+        if isinstance(self._settings, Lite0Settings) and wanted.side is None:
+            wanted = dataclasses.replace(wanted, side=wanted_side(_encoded(real)))
         height, width = (pixels.height, pixels.width) if wanted.side is None else (wanted.side, wanted.side)
         self.shape = height, width, wanted.channels or pixels.channels
         inputs = self._inputs(train, training=True)
@@ -97,6 +107,18 @@ class ImageClassifier(NetworkClassifier):
         pixels = decode_images(_encoded(samples), (height, width), channels)
         return ImageInputs(pixels, self.plan.augment if training else None)
 
+    def _logits(self, samples: SampleTable) -> Tensor:
+        """Scores of samples; the mean of five views of each where the plan averages views (2309.10019)."""
+        if self.plan.training.views == 1 or self.shape is None:
+            return super()._logits(samples)
+        height, width, channels = self.shape
+        rims = round(height * RIM), round(width * RIM)
+        whole = decode_images(_encoded(samples), (height + rims[0], width + rims[1]), channels)
+        places = [(rims[0] // 2, rims[1] // 2), *itertools.product((0, rims[0]), (0, rims[1]))]
+        views = (whole[:, top : top + height, left : left + width] for top, left in places)
+        scores = [predict_logits(self.network, ImageInputs(np.ascontiguousarray(v))) for v in views]
+        return torch.stack(scores).mean(dim=0)
+
     def _saved_parts(self, folder: Path) -> dict[str, Any]:
         return super()._saved_parts(folder) | {"shape": list(self.shape or ()), "body": self._body}
 
@@ -111,14 +133,13 @@ class ImageClassifier(NetworkClassifier):
         """Build the network before its training, or with the body of a saved one without its weights."""
         body = image_body(self._settings, shape, config)
         self._body = body.config
-        scale = self.plan.losses.ldam.scale if self.plan.loss == "ldam" else None
         return ImageNetwork(
             body.network,
             body.dimension,
             shape[2],
             len(self.classes),
             self._settings.dropout,
-            scale,
+            self.plan.cosine_scale,
             body.bf16_pays,
         )
 

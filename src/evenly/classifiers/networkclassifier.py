@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from evenly.classifiers.classifier import REMEDY, Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads, place
 from evenly.classifiers.networks.network import Inputs, Network
-from evenly.classifiers.training.fitting import fit_network
+from evenly.classifiers.training.fitting import fit_network, start_at_class_means
 from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.training.steps import Rows, predict_logits
 from evenly.classifiers.weights import check_rows
@@ -82,6 +82,8 @@ class NetworkClassifier(Classifier):
         with pinned_threads(self.plan.threads):
             network, inputs = self._started(train)
             place(network)
+            if self.plan.training.head == "class_means":
+                start_at_class_means(network, inputs, train.codes)
             return self._train(network, inputs, train, validation, log, sample_weight, checkpoints)
 
     def fit_further(
@@ -144,8 +146,12 @@ class NetworkClassifier(Classifier):
         if not len(samples):
             return np.zeros((0, len(self.classes)))
         with pinned_threads(self.plan.threads):
-            logits = predict_logits(self.network, self._inputs(samples))
+            logits = self._logits(samples)
         return torch.softmax(logits.double(), dim=1).numpy()
+
+    def _logits(self, samples: SampleTable) -> torch.Tensor:
+        """Scores of samples, at least one, float32 (n, k)."""
+        return predict_logits(self.network, self._inputs(samples))
 
     def _saved_parts(self, folder: Path) -> dict[str, Any]:
         state = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}

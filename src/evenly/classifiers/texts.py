@@ -144,9 +144,10 @@ class TextClassifier(NetworkClassifier):
 
     def _with_head(self, encoder: PreTrainedModel, pooling: Pooling) -> TextNetwork:
         settings, classes = self._settings, len(self.classes)
-        scale = self.plan.losses.ldam.scale if self.plan.loss == "ldam" else None
         pad = self.reader.pad
-        return TextNetwork(encoder, pad, pooling, settings.head, classes, settings.dropout, scale)
+        return TextNetwork(
+            encoder, pad, pooling, settings.head, classes, settings.dropout, self.plan.cosine_scale
+        )
 
     @property
     def _settings(self) -> TransformerSettings:

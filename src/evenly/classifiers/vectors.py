@@ -134,7 +134,7 @@ class VectorClassifier(Classifier):
                 raise ModelError(f"{folder / name} does not exist; {REMEDY}.")
         columns = 0
         if needed[FEATURIZER]:
-            self._featurizer = load_featurizer(folder / FEATURIZER)
+            self._featurizer = load_featurizer(folder / FEATURIZER, self._cache)
             columns += self._featurizer.dimension
         if needed[TERMS]:
             self._terms = load_term_weights(folder / TERMS)

@@ -97,7 +97,8 @@ def tune(
     chosen = read_seeds(seeds) if seeds else [int(workshop.params.get("seed", 0))]
     values = workshop.values(Technique(recipe, settings), name, chosen[0])
     params = settings_from(Params, values, PARAMS_FILE)
-    origin = Origin(values, params, read_entry(name, root / DATASETS_FILE).modality, settings)
+    entry = read_entry(name, root / DATASETS_FILE)
+    origin = Origin(values, params, entry.modality, settings, workshop.encodes(params, entry))
     varied = narrowed(_space(origin, space), tuple(over or ()))
     bench = Workbench(workshop, origin, varied, dataset=name, seeds=chosen, metric=metric, jobs=jobs)
     print_space(bench.space)

@@ -59,6 +59,18 @@ def count_rows(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> int:
         return sum(_read_table(tree, file, entry).table.num_rows for file in _part_files(tree, entry, name))
 
 
+def some_images(entry: DatasetEntry, name: str, roots: Sequence[Path], most: int = 20) -> list[bytes]:
+    """A few of a data set's image files, for a guess at what it is like; none where they cannot be had."""
+    if entry.modality != "image" or entry.builtin:
+        return []
+    try:
+        with open_tree(find_source(entry, name, roots), entry.path or "") as tree:
+            names = [file for file in tree.names if is_image(file)]
+            return [tree.read(file) for file in names[:: -(-len(names) // most) or 1]]
+    except DataError:
+        return []
+
+
 def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, list[str]]:
     if entry.modality == "image" and not entry.columns.image:
         branches = _part_folders(tree, entry, name)

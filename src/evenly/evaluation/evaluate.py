@@ -61,11 +61,11 @@ def model_folders(models: str | Path) -> dict[str, Path]:
     return {"train": first, "finetune": second}
 
 
-def load_models(models: str | Path) -> dict[str, Classifier]:
-    """Load the models of a run; see `model_folders`."""
+def load_models(models: str | Path, cache: Path | None = None) -> dict[str, Classifier]:
+    """Load the models of a run; see `model_folders`, and `load_classifier` for the cache."""
     from evenly.classifiers import load_classifier
 
-    return {name: load_classifier(folder) for name, folder in model_folders(models).items()}
+    return {name: load_classifier(folder, cache) for name, folder in model_folders(models).items()}
 
 
 def evaluate(

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenly.errors import ParameterError
+from evenly.datasets.reading import some_images
+from evenly.errors import DataError, ParameterError
+from evenly.features.images import becomes_vectors
 from evenly.params.base import read_yaml, settings_from
-from evenly.params.datasets import DATASETS_FILE, read_entry
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entry
 from evenly.params.project import PARAMS_FILE, Params
 from evenly.planning import check_recipe
 
@@ -100,13 +102,14 @@ class Workshop:
         self._keys = keys
         self.params = read_yaml(root / PARAMS_FILE)
         self._code = code_digest(root)
+        self._images: dict[str, list[bytes]] = {}
 
     def experiment(self, technique: Technique, dataset: str, seed: int, until: str = "") -> Experiment:
         """Make an experiment up to the stage `until`, after checking that it can be run."""
         values = self.values(technique, dataset, seed)
         params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
         entry = read_entry(dataset, self.root / DATASETS_FILE)
-        check_recipe(params, entry, self._keys)
+        check_recipe(params, entry, self._keys, self.encodes(params, entry))
         settings = {key: value for key, value in values.items() if key != "recipes"}
         recipe = values["recipes"][technique.recipe]
         data = {
@@ -131,6 +134,17 @@ class Workshop:
             until=until,
             asks_llm="llm" in makers,
         )
+
+    def encodes(self, params: Params, entry: DatasetEntry) -> bool:
+        """Whether the images of a data set will be vectors of an encoder, as far as a few of them tell."""
+        if params.features.image.method != "auto" or entry.modality != "image":
+            return entry.modality == "image" and params.features.image.method == "encoder"
+        if params.dataset not in self._images:
+            self._images[params.dataset] = some_images(entry, params.dataset, [self.root])
+        try:
+            return becomes_vectors(self._images[params.dataset], params.features.image)
+        except DataError:  # a damaged image is for the split to name
+            return False
 
     def values(self, technique: Technique, dataset: str, seed: int) -> dict[str, Any]:
         """Give params.yaml as it will be in the run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from evenly.features.pretrained import (
     pretrained_folder,
     tokenised,
 )
-from evenly.features.vectors import present_payload, text_payload, with_given_vectors, write_description
+from evenly.features.vectors import null_payload, present_payload, with_given_vectors, write_description
 from evenly.files import atomic_folder
 from evenly.params.features import TextFeatures
 from evenly.samples import SampleTable
@@ -43,7 +43,7 @@ KEY = "features.text.encoder"
 #: Tokens in a batch: on a CPU small batches stay in its caches, a GPU wants large ones.
 CPU_TOKENS = 512
 GPU_TOKENS = 16_384
-#: Texts whose vectors are computed before they go into the cache.
+#: Texts or images whose vectors are computed before they go into the cache.
 _ROUND = 4096
 _KEYS_AT_ONCE = 500  # in one query of the cache
 _PATIENCE = 60.0  # seconds to wait while another process writes to the cache
@@ -72,7 +72,7 @@ class Encoder:
 
     def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
         """Give a null text each, and the vectors themselves: no text can be read off a vector."""
-        return text_payload(vectors)
+        return null_payload(vectors)
 
     def save(self, folder: str | Path) -> None:
         """Write which network it is, as JSON."""
@@ -99,19 +99,10 @@ class Encoder:
 
     def _vectors(self, samples: SampleTable) -> np.ndarray:
         texts = np.asarray(present_payload(samples), dtype=object)
-        unique, rows = np.unique(texts, return_inverse=True)
-        vectors = np.empty((len(unique), self.dimension), dtype=np.float32)
-        keys = [self._cache_key(text) for text in unique]
-        known = self.cache.read(keys, self.dimension) if self.cache else {}
-        for row, vector in known.items():
-            vectors[row] = vector
-        unknown = np.array([row for row in range(len(unique)) if row not in known], dtype=np.int64)
-        for start in range(0, len(unknown), _ROUND):
-            part = unknown[start : start + _ROUND]
-            vectors[part] = self._network.vectors([unique[row] for row in part], self.max_length)
-            if self.cache:
-                self.cache.write([keys[row] for row in part], vectors[part])
-        return vectors[rows]
+        return cached_vectors(texts, self._cache_key, self._encoded, self.dimension, self.cache)
+
+    def _encoded(self, texts: Sequence[str]) -> np.ndarray:
+        return self._network.vectors(list(texts), self.max_length)
 
     def _cache_key(self, text: str) -> bytes:
         precision = "bf16" if _uses_bf16() else "fp32"
@@ -165,7 +156,7 @@ class _FrozenNetwork:
         def encode(rows: np.ndarray) -> None:
             out[rows] = self._encoded(tokens, rows)
 
-        with _one_thread_each(1 if on_gpu else None) as pool:
+        with one_thread_each(1 if on_gpu else None) as pool:
             for _ in pool.map(encode, batches):
                 pass
         return out
@@ -181,7 +172,7 @@ class _FrozenNetwork:
 
 
 @contextmanager
-def _one_thread_each(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+def one_thread_each(workers: int | None) -> Iterator[ThreadPoolExecutor]:
     """Give a pool whose workers compute with one thread each, as many as torch would use, or `workers`.
 
     A matrix product's last bits depend on the threads that share it; and small products are faster that way.
@@ -203,6 +194,29 @@ def _uses_bf16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def cached_vectors(
+    payloads: np.ndarray,
+    key: Callable[[Any], bytes],
+    encode: Callable[[Sequence[Any]], np.ndarray],
+    dimension: int,
+    cache: VectorCache | None,
+) -> np.ndarray:
+    """Vectors of texts or images, object (n,): each computed once, and not where the cache has it."""
+    unique, rows = np.unique(payloads, return_inverse=True)
+    vectors = np.empty((len(unique), dimension), dtype=np.float32)
+    keys = [key(payload) for payload in unique]
+    known = cache.read(keys, dimension) if cache else {}
+    for row, vector in known.items():
+        vectors[row] = vector
+    unknown = np.array([row for row in range(len(unique)) if row not in known], dtype=np.int64)
+    for start in range(0, len(unknown), _ROUND):
+        part = unknown[start : start + _ROUND]
+        vectors[part] = encode([unique[row] for row in part])
+        if cache:
+            cache.write([keys[row] for row in part], vectors[part])
+    return vectors[rows]
 
 
 class VectorCache:

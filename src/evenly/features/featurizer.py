@@ -1,5 +1,5 @@
 """What every featurizer can do, and which one a data set gets. The featurizers themselves have a module each:
-`images` for images, `tfidf` and `encoder` for text, `columns` for tables.
+`images` and `lite0` for images, `tfidf` and `encoder` for text, `columns` for tables.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evenly.errors import DataError, EvenlyError
-from evenly.features.vectors import DESCRIPTION
+from evenly.features.vectors import DESCRIPTION, present_payload
 from evenly.files import read_sealed
 from evenly.params.features import FeatureSettings
 from evenly.samples import SampleTable
@@ -34,7 +34,8 @@ class Featurizer(Protocol):
     def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
         """Payload columns of samples that stand at these vectors (n, dimension), for a sample table.
 
-        Images come back as PNG, tables as columns of their types, text as a null text with a `vector`.
+        Pixels come back as PNG, tables as columns of their types, texts and the vectors of an encoder as a
+        null text or image with a `vector`.
         """
 
     def save(self, folder: str | Path) -> None:
@@ -55,21 +56,25 @@ def fit_featurizer(
     seed
         For the randomised decomposition of text features.
     cache
-        Folder for vectors of a text encoder, which cost time; None computes them each time.
+        Folder for vectors of an encoder, which cost time; None computes them each time.
 
     Raises
     ------
     DataError
         When there is no row, or one whose payload cannot be read.
     ModelError
-        When the weights of a text encoder cannot be had.
+        When the weights of an encoder cannot be had.
     """
     if not len(train):
         raise DataError("There is no training row to fit features on.")
     train = train.sorted_by_id()
     if train.modality == "image":
-        from evenly.features.images import fit_pixels
+        from evenly.features.images import becomes_vectors, fit_pixels
 
+        if becomes_vectors(present_payload(train), settings.image):
+            from evenly.features.lite0 import fit_lite0
+
+            return fit_lite0(train, settings.image, cache)
         return fit_pixels(train, settings.image)
     if train.modality == "table":
         from evenly.features.columns import fit_columns
@@ -92,16 +97,27 @@ def load_featurizer(folder: str | Path, cache: Path | None = None) -> Featurizer
     DataError
         When the folder holds none, or one that is damaged or of another format.
     """
-    path = Path(folder) / DESCRIPTION
+    description = _description(folder)
     try:
-        return _featurizer(read_sealed(path, DataError, REMEDY), Path(folder), cache)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `dvc repro featurize` to make it.") from None
+        return _featurizer(description, Path(folder), cache)
     except EvenlyError:
         raise
     except Exception as error:  # whatever the damage happens to break
         why = " ".join(str(error).split())[:200]
         raise DataError(f"{folder} is damaged ({type(error).__name__}: {why}); {REMEDY}.") from error
+
+
+def encodes_images(folder: str | Path) -> bool:
+    """Whether a saved featurizer makes vectors of a pretrained encoder of images."""
+    return bool(_description(folder)["kind"] == "lite0")
+
+
+def _description(folder: str | Path) -> Mapping[str, Any]:
+    path = Path(folder) / DESCRIPTION
+    try:
+        return read_sealed(path, DataError, REMEDY)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run `dvc repro featurize` to make it.") from None
 
 
 def _featurizer(description: Mapping[str, Any], folder: Path, cache: Path | None) -> Featurizer:
@@ -110,6 +126,10 @@ def _featurizer(description: Mapping[str, Any], folder: Path, cache: Path | None
             from evenly.features.images import Pixels
 
             return Pixels.from_description(description)
+        case "lite0":
+            from evenly.features.lite0 import ImageEncoder
+
+            return ImageEncoder.from_description(description, cache)
         case "columns":
             from evenly.features.columns import Columns
 

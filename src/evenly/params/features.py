@@ -10,10 +10,15 @@ from evenly.params.base import Settings
 
 
 class ImageFeatures(Settings):
-    """Pixels, scaled to 0..1 and flattened."""
+    """Pixels, scaled to 0..1 and flattened, or vectors of a frozen network that was trained on photographs.
 
+    `encoder` is EfficientNet-Lite0, which the extra `lite0` brings. `auto` takes it for photographs (half of
+    the training images have sides of 48 pixels or more) where the extra is there, else pixels.
+    """
+
+    method: Literal["auto", "pixels", "encoder"] = "auto"
     #: Height and width in pixels. None: the size of the training images where all have the same (their longer
-    #: side brought down to 64 where it is larger), else 32.
+    #: side brought down to 64 where it is larger), else 32. `encoder`: their longer side, 96 to 224.
     size: Annotated[int, Field(ge=2, le=512)] | None = None
     #: `auto` is `grey` where every training image is grey.
     channels: Literal["auto", "grey", "colour"] = "auto"

@@ -199,6 +199,13 @@ class ShuffleNetV2Settings(ImageNetworkSettings):
     width: Literal["0.5x", "1.0x"] = "0.5x"
 
 
+class Lite0Settings(ImageNetworkSettings):
+    """EfficientNet-Lite0, `pretrained` with the weights of ImageNet that the extra `lite0` brings."""
+
+    kind: Literal["lite0"] = "lite0"
+    pretrained: bool = True
+
+
 class LibraryImageSettings(ImageNetworkSettings):
     """What image networks of other libraries have.
 
@@ -421,6 +428,7 @@ _SPECS = (
         seconds=lambda _, rows, pixels, __: 2e-6 * rows * pixels,
     ),
     ModelSpec(ShuffleNetV2Settings, "images", ("torch",)),
+    ModelSpec(Lite0Settings, "images", ("torch",)),
     ModelSpec(ImageTransformerSettings, "images", ("torch", "transformers")),
     ModelSpec(TorchvisionSettings, "images", ("torch", "torchvision")),
     ModelSpec(TimmSettings, "images", ("torch", "timm")),
@@ -453,8 +461,13 @@ else:
     )
 
 
-def default_model(modality: Modality) -> ModelName:
-    """Name the model that a modality trains where nothing else is named."""
+def default_model(modality: Modality, encoded: bool = False) -> ModelName:
+    """Name the model that a modality trains where nothing else is named.
+
+    A linear model does where the features of images are vectors of a pretrained encoder (`encoded`).
+    """
+    if modality == "image" and encoded:
+        return "logistic_regression"
     return next(name for name, spec in MODELS.items() if spec.default_for == modality)
 
 
@@ -508,6 +521,11 @@ def check_training(
         raise RecipeError(
             f"train.augment is {training.augment!r}, but only images are augmented while training, and this "
             f"is {modality} data; use `augment` in the recipe instead."
+        )
+    elif training.views > 1 and modality != "image":
+        raise RecipeError(
+            f"train.views is {training.views}, but only images have views, and this is {modality} data; set "
+            "it to 1."
         )
 
 

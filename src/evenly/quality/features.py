@@ -1,7 +1,8 @@
 """The space in which samples are compared: what a small classifier of real training rows makes of them.
 
-Public measures use the features of a network trained on ImageNet. Here the network is trained on the data
-set itself: digits, spectra and texts are seen by what tells their classes apart, and nothing is downloaded.
+Public measures use the features of a network trained on ImageNet. So do these for photographs, where the
+data set's features are such (extra `lite0`). Else the network is trained on the data set itself: digits,
+spectra and texts are seen by what tells their classes apart, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenly.features import Featurizer
+from evenly.features.images import Pixels
 from evenly.samples import SampleTable
 from evenly.screening.checks.opinions import rows_within
 
@@ -76,7 +78,11 @@ def fit_space(real: SampleTable, featurizer: Featurizer, seed: int, threads: int
     real = real.take(rows_within(real.codes, _FITTED, seed))
     vectors = np.asarray(featurizer.transform(real), dtype=np.float32)
     basis = _principal_components(vectors, seed) if vectors.shape[1] > _COMPACT else None
-    if real.modality == "image" and vectors.shape[1] > _FEW_PIXELS:
+    pretrained = real.modality == "image" and not isinstance(featurizer, Pixels)
+    if pretrained:
+        network = _compact(basis, _perceptron(vectors, real, seed))
+        what = "components of a pretrained encoder's vectors"
+    elif real.modality == "image" and vectors.shape[1] > _FEW_PIXELS:
         network, what = _convolutional(real, featurizer, seed, threads), "features of a small CNN"
     else:
         network, what = _perceptron(vectors, real, seed), "hidden units of a perceptron"
@@ -84,8 +90,17 @@ def fit_space(real: SampleTable, featurizer: Featurizer, seed: int, threads: int
     features, _ = network(real.take(some), vectors[some])
     # What a network multiplies its features by means nothing; distances in them shall not depend on it.
     scale = float(np.sqrt((features.astype(np.float64) ** 2).mean())) or 1.0
-    name = f"{features.shape[1]} {what} trained on {len(real)} real rows"
+    name = f"{features.shape[1]} {what} {'of' if pretrained else 'trained on'} {len(real)} real rows"
     return Space(name, featurizer, basis, network, scale)
+
+
+def _compact(basis: np.ndarray | None, classifier: _Network) -> _Network:
+    """The vectors themselves, or their principal components, as features; probabilities of a classifier."""
+
+    def network(samples: SampleTable, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return vectors if basis is None else vectors @ basis, classifier(samples, vectors)[1]
+
+    return network
 
 
 def _perceptron(vectors: np.ndarray, real: SampleTable, seed: int) -> _Network:

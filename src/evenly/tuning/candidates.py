@@ -49,7 +49,8 @@ class Origin:
     """The recipe that a search starts from, with everything around it that its settings refer to.
 
     `values` are params.yaml as it is written and `params` the same as settings, whose `balancing` names the
-    recipe; both have `settings` already, which the user has set for all runs.
+    recipe; both have `settings` already, which the user has set for all runs. `encoded` says that
+    the features of images are vectors of a pretrained encoder.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Origin:
         params: Params,
         modality: Modality,
         settings: tuple[tuple[str, str], ...] = (),
+        encoded: bool = False,
     ) -> None:
         self.settings = settings
         self.values = values
@@ -65,7 +67,7 @@ class Origin:
         self.modality = modality
         self.name = params.balancing
         self.recipe: Recipe = find_recipe(params)
-        self.model, self.model_settings = resolved_model(self.recipe, modality, params)
+        self.model, self.model_settings = resolved_model(self.recipe, modality, params, encoded)
         self.written = written_recipe(self.recipe)
         self.policy_place = next(
             (place for place in (("augment", "policy"), ("train", "augment")) if self._names_policy(place)),

@@ -1,4 +1,4 @@
-"""Bodies of image networks: which one a model has, and the two of our own.
+"""Bodies of image networks: which one a model has, and those of our own.
 
 The small CNN trains in seconds on 8×8 images and works up to photographs; ShuffleNetV2 is that of Ma et al.,
 Practical Guidelines for Efficient CNN Design, ECCV 2018 (1807.11164).
@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from evenly.classifiers.networks.library_bodies import Body, library_body
+from evenly.features.images import ENCODED_DIMENSION
+from evenly.features.lite0 import Lite0, pretrained_lite0
 from evenly.params.models import (
     ImageNetworkSettings,
     LibraryImageSettings,
+    Lite0Settings,
     ShuffleNetV2Settings,
     SmallCnnSettings,
 )
@@ -58,6 +61,9 @@ def image_body(
         return Body(*small_cnn_body(channels, side, settings.width), bf16_pays=pays)
     if isinstance(settings, ShuffleNetV2Settings):
         return Body(*shufflenet_v2_body(channels, side, settings.width))
+    if isinstance(settings, Lite0Settings):
+        starts = settings.pretrained and config is None
+        return Body(pretrained_lite0(f"the model {settings.kind}") if starts else Lite0(), ENCODED_DIMENSION)
     if isinstance(settings, LibraryImageSettings):
         return library_body(settings, shape, config, pays)
     raise TypeError(f"{settings.kind} is no network for images")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from evenly.errors import ModelError
+from evenly.features.lite0 import DEVIATION, MEAN
 from evenly.features.pretrained import (
     config_values,
     load_network,
@@ -27,6 +28,7 @@ from evenly.params.models import (
     ImageNetworkSettings,
     ImageTransformerSettings,
     LibraryImageSettings,
+    Lite0Settings,
     TimmSettings,
     TorchvisionSettings,
 )
@@ -67,6 +69,8 @@ class Body:
 
 def wanted_input(settings: ImageNetworkSettings) -> Wanted:
     """What the images of a model have to be like, before there is one."""
+    if isinstance(settings, Lite0Settings):
+        return Wanted(settings.image_size, 3, ((MEAN / 255,) * 3, (DEVIATION / 255,) * 3))
     if not isinstance(settings, LibraryImageSettings):
         return Wanted(settings.image_size)
     side, channels, given = None, None, None

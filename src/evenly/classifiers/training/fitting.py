@@ -11,10 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
 
 from evenly.classifiers.classifier import FitSummary, Log
 from evenly.classifiers.devices import Processes
-from evenly.classifiers.networks.network import Network
+from evenly.classifiers.networks.modalities import CosineHead
+from evenly.classifiers.networks.network import Inputs, Network
 from evenly.classifiers.training.loop import Training, train_network
 from evenly.classifiers.training.losses import build_objective
 from evenly.classifiers.training.sampling import Batches, Mixture, epoch_batches
@@ -77,6 +81,26 @@ def fit_network(
     if strata is None:
         return first
     return _retrained_head(network, plan, classes, train, validation, log, strata, first.summary.steps)
+
+
+def start_at_class_means(network: Network, inputs: Inputs, codes: np.ndarray) -> None:
+    """Let the vectors of a cosine head be the mean features of the classes, as far as these have rows.
+
+    References
+    ----------
+    Shi et al., Long-Tail Learning with Foundation Model, ICML 2024 (2309.10019), section 4.3.
+    """
+    *before, last = network.head if isinstance(network.head, nn.Sequential) else [network.head]
+    if not isinstance(last, CosineHead):
+        raise TypeError("the head gives no cosines")
+    features = shared_features(network, inputs, Processes())
+    with torch.no_grad():
+        for layer in before:
+            features = layer(features)
+        unit = functional.normalize(features.float())
+        rows = torch.as_tensor(codes, device=unit.device)
+        for code in np.unique(codes):
+            last.weight[code] = functional.normalize(unit[rows == code].mean(dim=0), dim=0)
 
 
 def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray | None) -> np.ndarray | None:

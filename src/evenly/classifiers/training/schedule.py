@@ -142,7 +142,9 @@ class Unfreezing:
         rule, total = self.settings.unfreeze, len(self.groups)
         if rule.method in ("auto", "all"):
             return 0
-        if rule.method == "probe_then_finetune":
+        if rule.method == "last":
+            more = rule.layers
+        elif rule.method == "probe_then_finetune":
             more = 0 if epoch < rule.probe_epochs else total
         elif rule.by == "epoch" or len(monitored) < epoch:
             more = epoch // rule.every
@@ -159,7 +161,9 @@ class Unfreezing:
         return since
 
     def settled_from(self, epoch: int, monitored: Sequence[float]) -> int:
-        """Give the epoch from which everything has been trained; `epoch` + 1 if that is still to come."""
+        """Give the epoch from which all is trained that ever is; `epoch` + 1 if that is still to come."""
+        if self.settings.unfreeze.method == "last":
+            return 0
         return max(self.trained_since(epoch, monitored))
 
 
