@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,10 +77,7 @@ def leaderboard(field: Field, metric: str, worth: float = WORTH) -> Leaderboard:
         scores = technique.values(metric)
         if not scores:
             continue
-        design = field.design(scores)
-        whole = technique.pooled(metric, list(scores)) if design.kind == "folds" else None
-        drawn = whole.drawn if whole else technique.drawn("test", metric, list(scores))
-        spread = estimate(list(scores.values()), design, drawn, whole.value if whole else None)
+        spread = _mean_with_spread(field, technique, metric, scores)
         low, high = _within(spread.low, spread.high, metric)
         runs = list(technique.runs.values())
         read = () if technique.is_rule else readings[technique.name]
@@ -167,6 +164,16 @@ def _gains(
     return {name: replace(gain, holm_p=adjusted.get(name, gain.p_value)) for name, gain in gains.items()}
 
 
+def _mean_with_spread(
+    field: Field, technique: Technique, metric: str, scores: Mapping[int, float]
+) -> PairedDifference:
+    """The mean of scores by seed with its interval, or the score on all rows where seeds are folds."""
+    design, seeds = field.design(scores), list(scores)
+    whole = technique.pooled(metric, seeds) if design.kind == "folds" else None
+    drawn = whole.drawn if whole else technique.drawn("test", metric, seeds)
+    return estimate(list(scores.values()), design, drawn, whole.value if whole else None)
+
+
 def _estimated(
     field: Field,
     technique: Technique,
@@ -198,7 +205,7 @@ def _readings(field: Field, metric: str) -> dict[str, tuple[Reading, ...]]:
             found.setdefault(technique.name, []).append(
                 Reading(
                     technique.rule,
-                    _mean(list(scores.values())),
+                    _mean_with_spread(field, technique, metric, scores).mean,
                     technique.validation(metric),
                     gains.get(technique.title),
                 )

@@ -91,7 +91,7 @@ Column = Callable[[Standing], str | None]
 def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
     """The columns that people read: name to what a technique's cell says."""
     metric = MEASURES[board.metric].label
-    return {
+    columns: dict[str, Column] = {
         "Technique": lambda s: s.title,
         metric: lambda s: decimal(s.mean),
         "vs none": lambda s: _gain(s.against_baseline),
@@ -104,6 +104,7 @@ def leaderboard_columns(board: Leaderboard) -> dict[str, Column]:
         "Rank": lambda s: None if s.rank is None else f"{s.rank:.1f}",
         "Seeds": lambda s: str(len(s.seeds)),
     }
+    return _telling(columns, board)
 
 
 def cost_columns(board: Leaderboard) -> dict[str, Column]:
@@ -122,6 +123,11 @@ def cost_columns(board: Leaderboard) -> dict[str, Column]:
         "Money": lambda s: "unknown" if s.money is None else f"{s.money:.4g}" if s.money else None,
         "Gain per money": lambda s: None if s.gain_per_money is None else decimal(s.gain_per_money),
     }
+    return _telling(columns, board)
+
+
+def _telling(columns: Mapping[str, Column], board: Leaderboard) -> dict[str, Column]:
+    """Leave out columns that say nothing of any technique."""
     return {name: cell for name, cell in columns.items() if any(cell(s) is not None for s in board.standings)}
 
 

@@ -28,7 +28,7 @@ ARGMAX = "argmax"
 RULE_NAMES = {
     "temperature": "temperature",
     "logit_adjustment": "logit adjustment",
-    "logit_adjustment_uniform": "logit adjustment to equal classes",
+    "logit_adjustment_uniform": "uniform-prior adjustment",
     "tuned_thresholds": "tuned thresholds",
 }
 #: Of pairs of class and spurious attribute: runs on data with an attribute tell it, decision rules do not.
