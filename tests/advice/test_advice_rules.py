@@ -43,7 +43,13 @@ def left(shape: DataShape) -> set[str]:
         (TABLE, ["none", "class_weights", "smote"]),
         (replace(TABLE, dimensions=300), ["none", "class_weights", "random_oversampling"]),
         (replace(TABLE, nominal_share=0.8), ["none", "class_weights", "random_oversampling"]),
-        (replace(TABLE, counts={"a": 90, "b": 5}), ["none", "class_weights", "random_oversampling"]),
+        (replace(TABLE, counts={"a": 90, "b": 5}), ["offline_augmentation", "none", "class_weights"]),
+        (replace(TABLE, counts={"a": 400, "b": 25}), ["offline_augmentation", "none", "class_weights"]),
+        (replace(TABLE, counts={"a": 400, "b": 26}), ["none", "class_weights", "smote"]),
+        (
+            replace(TABLE, counts={"a": 90, "b": 5}, model="logistic_regression"),
+            ["none", "class_weights", "random_oversampling"],
+        ),
         (replace(TABLE, smallest_group=8), ["none", "group_oversampling", "class_weights"]),
         (
             replace(TABLE, counts={"a": 900_000, "b": 5_000}),

@@ -21,6 +21,8 @@ BALANCED_RATIO = 1.5
 ENOUGH_TO_TUNE = 20
 #: Rows a class up to which rows written by a language model have been seen to pay off.
 FEW_FOR_LLM = 20
+#: Rows of a table's smallest class up to which boosted trees have been measured to gain by noisy copies.
+FEW_FOR_TREES = 25
 #: Neighbours that SMOTE looks for, and the row itself.
 ENOUGH_FOR_SMOTE = 6
 #: Columns above which a row between two rows says little that is new.
@@ -167,6 +169,23 @@ def _reading(shape: DataShape) -> str:
 
 #: In the order in which to try; the first three whose technique can be run are the advice.
 TRY: tuple[Rule, ...] = (
+    Rule(
+        "noisy copies for scarce tables",
+        (_transforms,),
+        lambda shape: (
+            _imbalanced(shape)
+            and shape.modality == "table"
+            and shape.model == "hist_gradient_boosting"
+            and shape.smallest <= FEW_FOR_TREES
+            and shape.nominal_share <= MOSTLY_NOMINAL
+            and shape.smallest_group is None
+        ),
+        lambda shape: (
+            f"The smallest class has {_rows(shape.smallest)}, about what boosted trees want in one leaf: "
+            "on small tables of numbers, noisy copies lost least against the best technique of each set."
+        ),
+        "mean regret .018 macro F1 against .052 of no balancing, measured, docs/results/advice.md",
+    ),
     Rule(
         "decide differently",
         (_plain,),
