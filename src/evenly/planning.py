@@ -374,6 +374,11 @@ def _train_plan(case: _Case) -> TrainPlan:
     sampler = recipe.train.sampler or training.sampler
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
+    if recipe.train.synthetic_weight != 1 and not MODELS[model].weighs_rows:
+        raise RecipeError(
+            f"params.yaml: {case.where}.train.synthetic_weight is {recipe.train.synthetic_weight:g}, but "
+            f"{model} takes no weights of rows; set it to 1, or choose another model."
+        )
     vector_rows = recipe.resample is not None and recipe.resample.spec.interpolates
     vector_rows = vector_rows and (modality == "text" or case.encoded)
     if isinstance(settings, LogisticRegressionSettings):
@@ -403,6 +408,11 @@ def resolved_model(
 ) -> tuple[ModelName, ModelSettings]:
     """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
     own = recipe.model
+    if own is not None and MODELS[own.name].balances and params.model not in ("auto", own.name):
+        raise RecipeError(
+            f"params.yaml: recipes.{params.balancing} balances by its model, {own.name}: nothing of it is "
+            f"left with the model {params.model}; set `model: auto`, or choose another recipe."
+        )
     if own is not None and params.model in ("auto", own.name):
         return own.name, own.changed_settings(params.models)
     name: ModelName = default_model(modality, encoded) if params.model == "auto" else params.model

@@ -81,6 +81,9 @@ def plan_for() -> PlanMaker:
             "random_forest": {"trees": 10},
             "hist_gradient_boosting": {"rounds": 30},
             "catboost": {"rounds": 20},
+            "easy_ensemble": {"subsets": 3, "rounds": 10},
+            "balanced_random_forest": {"trees": 10},
+            "rusboost": {"rounds": 10},
         }.get(model, {})
         top: dict[str, object] = {
             "loss": "cross_entropy",

@@ -32,6 +32,7 @@ KINDS = (
     "logistic_regression",
     "random_forest",
     "hist_gradient_boosting",
+    "easy_ensemble",
     "small_cnn",
     "transformer",
     "logistic_regression on texts",
@@ -71,6 +72,7 @@ def small_plan(kind: str, plan_for: Callable[..., TrainPlan]) -> TrainPlan:
         "logistic_regression on texts": {"reads": "both", "C": 10.0},
         "random_forest": {"trees": 3},
         "hist_gradient_boosting": {"rounds": 3},
+        "easy_ensemble": {"subsets": 2, "rounds": 2},
         "small_cnn": {"width": 4, "epochs": 1, "min_steps_per_epoch": 1},
     }
     return plan_for(kind.split()[0], **small.get(kind, {}))

@@ -14,7 +14,9 @@ import pytest
 
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.classifier import write_sealed
+from evenly.classifiers.weights import rows_per_class, smoothed_prior
 from evenly.errors import ModelError, RecipeError
+from evenly.evaluation.decisions import prior_offsets
 from evenly.features import Featurizer, fit_featurizer
 from evenly.params.features import FeatureSettings
 from evenly.params.losses import CrossEntropySettings, FocalSettings, LossSettings
@@ -28,6 +30,8 @@ VECTOR_MODELS: list[ModelName] = [
     "hist_gradient_boosting",
     "catboost",
 ]
+#: They draw as many rows of every class by themselves.
+BALANCED_MODELS: list[ModelName] = ["easy_ensemble", "balanced_random_forest", "rusboost"]
 PlanMaker = Callable[..., TrainPlan]
 Wine = tuple[SampleTable, SampleTable]
 
@@ -43,7 +47,7 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("model", VECTOR_MODELS)
+@pytest.mark.parametrize("model", [*VECTOR_MODELS, *BALANCED_MODELS])
 def test_a_loaded_model_stands_alone_and_gives_identical_probabilities(
     wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, tmp_path: Path, model: ModelName
 ) -> None:
@@ -90,7 +94,8 @@ if __name__ == "__main__":
 def test_two_processes_write_the_same_bytes(
     wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, tmp_path: Path
 ) -> None:
-    models = [model for model in VECTOR_MODELS if model != "catboost" or importlib.util.find_spec("catboost")]
+    catboost = importlib.util.find_spec("catboost") is not None
+    models = [m for m in (*VECTOR_MODELS, *BALANCED_MODELS) if m != "catboost" or catboost]
     write_samples(wine[0], tmp_path / "train.parquet")
     write_samples(wine[1], tmp_path / "val.parquet")
     wine_featurizer.save(tmp_path / "featurizer")
@@ -143,7 +148,7 @@ def test_a_class_without_a_row_keeps_its_column(
     assert (classifier.effective_prior > 0).all()
 
 
-@pytest.mark.parametrize("model", VECTOR_MODELS)
+@pytest.mark.parametrize("model", [*VECTOR_MODELS, *BALANCED_MODELS])
 def test_classes_of_one_row_can_be_fitted(
     wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, model: ModelName
 ) -> None:
@@ -164,6 +169,62 @@ def test_rows_of_weight_zero_teach_nothing(
     classifier = build_classifier(plan, train.schema, wine_featurizer)
     classifier.fit(train, validation.take(validation.labels != "a"), sample_weight=weight)
     assert not (classifier.predict_proba(validation).argmax(axis=1) == 0).any()
+
+
+def tailed(wine: Wine) -> SampleTable:
+    """The training rows of wine, with five of the class c."""
+    return wine[0].take(np.setdiff1d(np.arange(len(wine[0])), np.flatnonzero(wine[0].labels == "c")[5:]))
+
+
+@pytest.mark.parametrize("model", BALANCED_MODELS)
+def test_balanced_ensembles_speak_of_balanced_classes_until_the_prior_is_adjusted(
+    wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, model: ModelName
+) -> None:
+    train = tailed(wine)
+    small = {"max_depth": 2, "min_samples_leaf": 8} if "forest" in model else {"rounds": 10}
+    balanced = build_classifier(plan_for(model, **small), train.schema, wine_featurizer)
+    balanced.fit(train, wine[1])
+    np.testing.assert_allclose(balanced.effective_prior, 1 / 3)
+    natural = smoothed_prior(rows_per_class(train.codes, 3))
+    scores = balanced.predict_proba(train)
+    adjusted = np.exp(np.log(scores) + prior_offsets(natural, balanced.effective_prior))
+    adjusted /= adjusted.sum(axis=1, keepdims=True)
+    assert natural[2] < 0.07 and scores[:, 2].mean() > 0.2
+    assert abs(adjusted[:, 2].mean() - natural[2]) < abs(scores[:, 2].mean() - natural[2]) / 2
+    part = build_classifier(plan_for(model, **small), train.schema, wine_featurizer)
+    part.fit(train.take(train.labels != "b"), wine[1])
+    assert part.effective_prior[0] == pytest.approx(part.effective_prior[2]) and part.effective_prior[1] > 0
+    assert (part.predict_proba(train)[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("model", BALANCED_MODELS)
+def test_balanced_ensembles_do_not_depend_on_the_number_of_threads(
+    wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, model: ModelName
+) -> None:
+    found = []
+    for threads in (1, 2):
+        plan = plan_for(model).model_copy(update={"threads": threads})
+        classifier = build_classifier(plan, wine[0].schema, wine_featurizer)
+        classifier.fit(*wine)
+        found.append(classifier.predict_proba(wine[1]))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+def test_a_balanced_ensemble_takes_no_second_balancing_and_no_weights_that_it_would_ignore(
+    wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker
+) -> None:
+    for model in BALANCED_MODELS:
+        with pytest.raises(RecipeError, match=f"weighted does not exist for {model}, which balances the cl"):
+            build_classifier(plan_for(model, loss="weighted"), wine[0].schema, wine_featurizer)
+        with pytest.raises(RecipeError, match=f"{model} does not take image data"):
+            build_classifier(plan_for(model), Schema("image", ("a", "b")), None)
+    weight = np.where(wine[0].labels == "a", 0.5, 1.0)
+    fitted = build_classifier(plan_for("easy_ensemble"), wine[0].schema, wine_featurizer)
+    with pytest.raises(ModelError, match=r"easy_ensemble takes no weights of rows.*synthetic_weight"):
+        fitted.fit(*wine, sample_weight=weight)
+    forest = build_classifier(plan_for("balanced_random_forest"), wine[0].schema, wine_featurizer)
+    forest.fit(*wine, sample_weight=weight)
+    np.testing.assert_allclose(forest.effective_prior, [0.2, 0.4, 0.4])
 
 
 def test_boosting_on_few_rows_shrinks_its_leaves_instead_of_predicting_one_class(

@@ -343,3 +343,23 @@ def test_runs_are_compared_by_their_worst_group_where_data_have_groups(make_run:
 
 def words_by(runs: list[Run], metric: str) -> str:
     return "\n".join(verdicts(compare(runs, metric).leaderboards[0]))
+
+
+def test_a_recipe_that_balances_by_its_model_stands_beside_the_others_as_a_cheap_rival(
+    make_run: MakeRun,
+) -> None:
+    runs = [
+        make_run(recipe, 1, model="random_forest", settings={"model": "auto"}) for recipe in ("none", "smote")
+    ]
+    own = {"model": "auto", "recipe.model": "easy_ensemble"}
+    runs.append(make_run("easy_ensemble", 1, model="easy_ensemble", settings=own))
+    runs.append(make_run("smote", 1, model="easy_ensemble", settings={"model": "easy_ensemble"}))
+    runs.append(make_run("none", 1, model="catboost", settings={"model": "catboost"}))
+    found = {field.title: list(field.techniques) for field in fields(runs)}
+    assert found == {
+        "digits_lt · random_forest": ["none", "smote", "easy_ensemble"],
+        "digits_lt · easy_ensemble": ["smote"],
+        "digits_lt · catboost": ["none"],
+    }
+    assert fields(runs)[0].techniques["easy_ensemble"].cheap
+    assert [field.title for field in fields(runs[2:3])] == ["digits_lt · easy_ensemble"]

@@ -52,9 +52,10 @@ def test_the_name_stays_with_what_does_not_count(workshop: Workshop) -> None:
     assert name(Workshop(root, {}), "none") == before
 
 
-def test_the_classical_group_has_eight_experiments() -> None:
+def test_the_classical_group_has_eight_experiments_and_three_ensembles_for_tables() -> None:
     labels = [technique.label for technique in techniques_of("classical", {"none": {}})]
-    assert len(labels) == len(set(labels)) == 8
+    assert len(labels) == len(set(labels)) == 8 + 3
+    assert labels[8:] == ["easy_ensemble", "balanced_random_forest", "rusboost"]
     assert labels[0] == "none" and "smote+loss=focal" in labels
 
 
@@ -91,6 +92,19 @@ def test_a_member_of_a_group_that_cannot_run_is_left_out_with_a_sentence(worksho
     assert [experiment.technique.recipe for experiment in plan.experiments] == ["none"]
     assert any("focal" in sentence and "hist_gradient_boosting" in sentence for sentence in plan.left_out)
     assert any(sentence.startswith("llm on wine is left out") for sentence in plan.left_out)
+
+
+def test_balanced_ensembles_are_for_tables_and_for_no_other_model(workshop: Workshop) -> None:
+    names = ["easy_ensemble", "balanced_random_forest", "rusboost"]
+    plan = plan_sweep(workshop, ["classical"], datasets=["wine"], seeds=[1])
+    assert set(names) <= {experiment.technique.recipe for experiment in plan.experiments}
+    for dataset, kind in (("digits_lt", "image"), ("banking77_lt", "text")):
+        plan = plan_sweep(workshop, ["ensembles"], datasets=[dataset], seeds=[1])
+        assert [experiment.technique.recipe for experiment in plan.experiments] == ["none"]
+        assert [sentence.split(" on ")[0] for sentence in plan.left_out] == names
+        assert all(f"does not take {kind} data" in sentence for sentence in plan.left_out)
+    with pytest.raises(RecipeError, match="balances by its model, rusboost: nothing of it is left"):
+        plan_sweep(workshop, ["rusboost"], datasets=["wine"], seeds=[1], settings=[("model", "catboost")])
 
 
 def test_recipes_for_other_data_are_left_out_of_all(workshop: Workshop) -> None:

@@ -18,11 +18,14 @@ import numpy as np
 from evenly.classifiers.classifier import REMEDY
 from evenly.errors import ModelError
 from evenly.params.models import (
+    BalancedRandomForestSettings,
     CatBoostSettings,
+    EasyEnsembleSettings,
     HistGradientBoostingSettings,
     LogisticRegressionSettings,
     ModelName,
     RandomForestSettings,
+    RusBoostSettings,
 )
 from evenly.plans import TrainPlan
 
@@ -33,14 +36,29 @@ CATBOOST_FILE = "estimator.cbm"
 #: What CatBoost writes into a model that differs from run to run.
 CATBOOST_VOLATILE = ("train_finish_time", "model_guid")
 _BOOSTING = "sklearn.ensemble._hist_gradient_boosting."
+_ENSEMBLE = "imblearn.ensemble."
+_TREES = ("sklearn.tree._classes.DecisionTreeClassifier", "sklearn.tree._tree.Tree")
+_UNDERSAMPLER = (
+    "imblearn.under_sampling._prototype_selection._random_under_sampler.RandomUnderSampler",
+    "collections.OrderedDict",
+)
 #: The classes that a file of each estimator may name, its own first; no others are loaded.
 CONSISTS_OF: dict[ModelName, tuple[str, ...]] = {
     "logistic_regression": ("sklearn.linear_model._logistic.LogisticRegression",),
-    "random_forest": (
-        "sklearn.ensemble._forest.RandomForestClassifier",
-        "sklearn.tree._classes.DecisionTreeClassifier",
-        "sklearn.tree._tree.Tree",
+    "random_forest": ("sklearn.ensemble._forest.RandomForestClassifier", *_TREES),
+    "easy_ensemble": (
+        f"{_ENSEMBLE}_easy_ensemble.EasyEnsembleClassifier",
+        "imblearn.pipeline.Pipeline",
+        "sklearn.ensemble._weight_boosting.AdaBoostClassifier",
+        *_UNDERSAMPLER,
+        *_TREES,
     ),
+    "balanced_random_forest": (
+        f"{_ENSEMBLE}_forest.BalancedRandomForestClassifier",
+        *_UNDERSAMPLER,
+        *_TREES,
+    ),
+    "rusboost": (f"{_ENSEMBLE}_weight_boosting.RUSBoostClassifier", *_UNDERSAMPLER, *_TREES),
     "hist_gradient_boosting": (
         f"{_BOOSTING}gradient_boosting.HistGradientBoostingClassifier",
         f"{_BOOSTING}binning._BinMapper",
@@ -319,6 +337,82 @@ def _cut_to_best_round(model: Any) -> int:
     return best - 1
 
 
+def _easy_ensemble(
+    settings: EasyEnsembleSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
+) -> Fitted:
+    import joblib
+    from imblearn.ensemble import EasyEnsembleClassifier
+    from sklearn.ensemble import AdaBoostClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    vectors, codes, weight = train
+    if not np.allclose(weight, weight[0], rtol=1e-9, atol=0):
+        raise ModelError(
+            "easy_ensemble takes no weights of rows, and these rows weigh differently; set "
+            "train.synthetic_weight of the recipe to 1, or choose balanced_random_forest or rusboost."
+        )
+    tree = DecisionTreeClassifier(max_depth=settings.max_depth)
+    model = EasyEnsembleClassifier(
+        settings.subsets,
+        AdaBoostClassifier(tree, n_estimators=settings.rounds),
+        random_state=plan.seed,
+        n_jobs=plan.threads,
+    )
+    with joblib.parallel_config(backend="threading"):
+        _fit_balanced(model, plan.model, vectors, codes)
+    # Its subsets are so small that to predict in more processes takes longer than to predict.
+    return Fitted(model.set_params(n_jobs=None), present)
+
+
+def _balanced_random_forest(
+    settings: BalancedRandomForestSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
+) -> Fitted:
+    from imblearn.ensemble import BalancedRandomForestClassifier
+
+    model = BalancedRandomForestClassifier(
+        settings.trees,
+        max_depth=settings.max_depth,
+        min_samples_leaf=settings.min_samples_leaf,
+        random_state=plan.seed,
+        n_jobs=plan.threads,
+    )
+    return Fitted(_fit_balanced(model, plan.model, *train), present)
+
+
+def _rusboost(
+    settings: RusBoostSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
+) -> Fitted:
+    from imblearn.ensemble import RUSBoostClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    model = RUSBoostClassifier(
+        DecisionTreeClassifier(max_depth=settings.max_depth),
+        n_estimators=settings.rounds,
+        learning_rate=settings.learning_rate,
+        random_state=plan.seed,
+    )
+    return Fitted(_fit_balanced(model, plan.model, *train), present)
+
+
+def _fit_balanced(model: Any, name: ModelName, *train: np.ndarray) -> Any:
+    """Fit an ensemble that draws balanced rows, and forget which rows it drew, which nothing asks for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using the fractional value max_samples")
+        try:
+            model.fit(*train)
+        except ValueError as error:
+            if "worse than random" not in str(error):
+                raise
+            raise ModelError(
+                f"{name} found no tree of this depth that is better than chance on these rows; raise "
+                f"models.{name}.max_depth, or choose balanced_random_forest."
+            ) from error
+    for drawn in ("samplers_", "pipelines_"):
+        if hasattr(model, drawn):
+            setattr(model, drawn, [])
+    return model
+
+
 def _catboost(
     settings: CatBoostSettings,
     plan: TrainPlan,
@@ -366,6 +460,9 @@ _FITS: dict[type, Callable[..., Fitted]] = {
     RandomForestSettings: _random_forest,
     HistGradientBoostingSettings: _hist_gradient_boosting,
     CatBoostSettings: _catboost,
+    EasyEnsembleSettings: _easy_ensemble,
+    BalancedRandomForestSettings: _balanced_random_forest,
+    RusBoostSettings: _rusboost,
 }
 
 

@@ -16,6 +16,7 @@ from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator,
 from evenly.classifiers.weights import (
     as_trained_weights,
     check_rows,
+    inverse_frequency_weights,
     loss_weights,
     reweighted_prior,
     rows_per_class,
@@ -24,6 +25,7 @@ from evenly.confusion import balanced_accuracy, macro_f1, outcomes
 from evenly.errors import ModelError
 from evenly.features import Featurizer, load_featurizer
 from evenly.features.tfidf import TermWeights, fit_term_weights, load_term_weights
+from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
@@ -83,11 +85,13 @@ class VectorClassifier(Classifier):
     ) -> FitSummary:
         """Fit the estimator; see `Classifier.fit`. One entry goes to the log, at the end."""
         check_rows(train)
-        plan, k = self.plan, len(self.classes)
+        plan, k, spec = self.plan, len(self.classes), MODELS[self.plan.model]
         counts = rows_per_class(train.codes, k, sample_weight)
         by_class = loss_weights(plan.loss, plan.losses, self.classes, counts)
         weight = by_class[train.codes] if sample_weight is None else by_class[train.codes] * sample_weight
-        self._prior = reweighted_prior(counts, by_class)
+        # What balances by itself draws every class as often, and then weighs its rows.
+        drawn = inverse_frequency_weights(rows_per_class(train.codes, k)) if spec.balances else by_class
+        self._prior = reweighted_prior(counts, drawn)
         # Rows of classes that training does not know cannot say when to stop.
         known = np.flatnonzero(counts[validation.codes] > 0) if len(validation) else np.arange(0)
         as_trained = as_trained_weights(self._prior, validation.codes[known])

@@ -41,8 +41,8 @@ def sweep(
         list[str] | None,
         typer.Argument(
             metavar="GROUP...",
-            help="classical, baseline, resampling, augmentation, loss_function, combined, rivals, spurious, "
-            "llm, generative, all, recipes, and recipes with settings such as smote+loss=focal. "
+            help="classical, baseline, resampling, augmentation, loss_function, combined, rivals, ensembles, "
+            "spurious, llm, generative, all, recipes, and recipes with settings such as smote+loss=focal. "
             "Default: classical rivals.",
         ),
     ] = None,

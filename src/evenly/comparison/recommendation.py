@@ -24,6 +24,7 @@ from evenly.comparison.techniques import (
     metric_phrase,
 )
 from evenly.comparison.verdicts import named, relation
+from evenly.params.models import MODELS
 from evenly.wording import decimal, sentence_list
 
 
@@ -198,6 +199,9 @@ def efforts(settings: Mapping[str, Any], loss: str) -> list[Effort]:
         nested = any(name.startswith((f"recipe.train.{key}.", f"train.{key}.")) for name in settings)
         if nested or any(value != nothing for value in values):
             needs.append(need)
+    own = str(settings.get("recipe.model", settings.get("recipe.model.name")))
+    if own in MODELS and MODELS[own].balances:
+        needs.append(Effort.RESAMPLING)
     if loss != "cross_entropy":
         needs.append(Effort.DECIDING)
     return needs

@@ -16,8 +16,9 @@ import numpy as np
 from evenly.comparison.pooled import Pooled, pooled
 from evenly.comparison.statistics import Design
 from evenly.evaluation.metrics import HEADLINE, OF_RULES, Measure
-from evenly.experiments.groups import RIVALS
+from evenly.experiments.groups import BALANCED_ENSEMBLES, RIVALS
 from evenly.experiments.runs import Run
+from evenly.params.models import MODELS
 from evenly.resamples import Scored
 
 BASELINE = "none"
@@ -211,11 +212,35 @@ def _repetitions(seeds: Collection[int], folds: int) -> bool:
 
 
 def fields(runs: Iterable[Run]) -> list[Field]:
-    """Gather runs by data set and model, in the order in which these first appear."""
+    """Gather runs by data set and model, in the order in which these first appear.
+
+    A recipe that balances by its own model is compared with what was tried on the model that the other
+    recipes have where none is named; alone it stands for itself.
+    """
     gathered: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    joining: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        gathered[run.dataset, run.model].append(run)
+        if balances_by_model(run):
+            joining[run.dataset].append(run)
+        else:
+            gathered[run.dataset, run.model].append(run)
+    for dataset, ensembles in joining.items():
+        named = {ensembles[0].settings.get("model")}
+        homes = [
+            pair
+            for pair, members in gathered.items()
+            if pair[0] == dataset and any(run.settings.get("model") in named for run in members)
+        ]
+        for run in ensembles:
+            for pair in homes or [(dataset, run.model)]:
+                gathered[pair].append(run)
     return [_field(dataset, model, members) for (dataset, model), members in gathered.items()]
+
+
+def balances_by_model(run: Run) -> bool:
+    """Whether the recipe of a run is its model, which draws balanced rows by itself."""
+    own = run.settings.get("recipe.model", run.settings.get("recipe.model.name"))
+    return own == run.model and own in MODELS and MODELS[own].balances
 
 
 def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:
@@ -228,7 +253,8 @@ def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:
             replaced += 1
         if run.seed not in members or members[run.seed].committed < run.committed:
             members[run.seed] = run
-    techniques = {name: Technique(name, members, cheap=name in RIVALS) for name, members in by_name.items()}
+    cheap = (*RIVALS, *BALANCED_ENSEMBLES)
+    techniques = {name: Technique(name, members, cheap=name in cheap) for name, members in by_name.items()}
     if BASELINE in techniques:
         techniques = {BASELINE: techniques.pop(BASELINE)} | techniques
     return Field(dataset, model, techniques, replaced)

@@ -13,6 +13,8 @@ from evenly.experiments.experiments import Experiment, Technique, Workshop, read
 
 #: Recipes that change the loss or its weights, make no row and cost no more than `none`.
 RIVALS = ("class_weights", "logit_adjustment")
+#: Recipes whose model draws balanced rows by itself: for tables, they make no row either.
+BALANCED_ENSEMBLES = ("easy_ensemble", "balanced_random_forest", "rusboost")
 #: Named sets of techniques, those of the literature; the other groups are read from the recipes themselves.
 GROUPS: dict[str, tuple[str, ...]] = {
     "baseline": (),
@@ -21,11 +23,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "loss_function": ("focal",),
     "combined": ("smote+loss=focal", "offline_augmentation+loss=focal"),
     "rivals": RIVALS,
+    "ensembles": BALANCED_ENSEMBLES,
     "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head"),
 }
 #: Groups that the recipe without balancing is part of.
 WITH_BASELINE = ("baseline", "rivals")
-CLASSICAL = ("baseline", "resampling", "augmentation", "loss_function", "combined")
+CLASSICAL = ("baseline", "resampling", "augmentation", "loss_function", "combined", "ensembles")
 #: Groups of the recipes that have this section.
 PRODUCERS = {"llm": "llm", "generative": "generate"}
 

@@ -144,6 +144,33 @@ class HistGradientBoostingSettings(AnyModelSettings):
     l2: NonNegativeFloat = 0.0
 
 
+class EasyEnsembleSettings(AnyModelSettings):
+    """EasyEnsemble: AdaBoost on each of `subsets` draws of as many rows of every class as the smallest has.
+
+    `rounds` of AdaBoost grow a tree of `max_depth` each. It takes no weights of rows.
+    """
+
+    kind: Literal["easy_ensemble"] = "easy_ensemble"
+    subsets: PositiveInt = 10
+    rounds: PositiveInt = 50
+    max_depth: PositiveInt = 1
+
+
+class BalancedRandomForestSettings(RandomForestSettings):
+    """A random forest whose trees each see a draw of as many rows of every class as the smallest has."""
+
+    kind: Literal["balanced_random_forest"] = "balanced_random_forest"  # type: ignore[assignment]
+
+
+class RusBoostSettings(AnyModelSettings):
+    """RUSBoost: AdaBoost whose rounds each see as many rows of every class as the smallest has."""
+
+    kind: Literal["rusboost"] = "rusboost"
+    rounds: PositiveInt = 50
+    learning_rate: PositiveFloat = 1.0
+    max_depth: PositiveInt = 1
+
+
 class CatBoostSettings(AnyModelSettings):
     """CatBoost, stopped when the validation loss has not improved for `patience` rounds."""
 
@@ -324,6 +351,11 @@ class ModelSpec:
         Settings that hold it back from learning copies by heart: a penalty, flatter trees, fuller leaves.
     in_curves
         Whether `evenly curve` draws it where no classifiers are named.
+    balances
+        Whether it draws as many rows of every class by itself: its probabilities are those of balanced
+        classes, a loss that weighs classes would balance them twice, and it is for tables alone.
+    weighs_rows
+        Whether rows may count by weights.
     """
 
     settings: type[AnyModelSettings]
@@ -334,6 +366,8 @@ class ModelSpec:
     seconds: Callable[[Any, int, int, int], float] | None = None
     regularised: Mapping[str, Any] = field(default_factory=dict)
     in_curves: bool = False
+    balances: bool = False
+    weighs_rows: bool = True
 
     @property
     def is_installed(self) -> bool:
@@ -347,7 +381,7 @@ class ModelSpec:
     def modalities(self) -> frozenset[Modality]:
         """The data that it takes."""
         if self.reads == "vectors":
-            return frozenset(("text", "image", "table"))
+            return frozenset(("table",) if self.balances else ("text", "image", "table"))
         return frozenset(("image",) if self.reads == "images" else ("text",))
 
     @property
@@ -363,6 +397,8 @@ class ModelSpec:
     @property
     def losses(self) -> frozenset[LossName]:
         """The losses that exist for it: without batches, those that can be written as weights of rows."""
+        if self.balances:
+            return frozenset({"cross_entropy"})
         return frozenset(name for name, kind in LOSSES.items() if self.is_network or kind.by_row_weights)
 
     @property
@@ -382,6 +418,7 @@ _TERM_COLUMNS = 1500
 # Seconds were measured with scikit-learn 1.9 on 400 to 4,000 rows of 30 to 256 numbers, those of the small
 # CNN on digits (docs/results/digits_lt.md).
 _SCIKIT_LEARN = ("numpy", "scikit-learn", "skops")
+_IMBALANCED_LEARN = (*_SCIKIT_LEARN, "imbalanced-learn")
 _SPECS = (
     ModelSpec(
         LogisticRegressionSettings,
@@ -420,6 +457,15 @@ _SPECS = (
         in_curves=True,
         seconds=_boosting_seconds,
     ),
+    ModelSpec(
+        EasyEnsembleSettings,
+        "vectors",
+        _IMBALANCED_LEARN,
+        balances=True,
+        weighs_rows=False,
+    ),
+    ModelSpec(BalancedRandomForestSettings, "vectors", _IMBALANCED_LEARN, balances=True),
+    ModelSpec(RusBoostSettings, "vectors", _IMBALANCED_LEARN, balances=True),
     ModelSpec(
         SmallCnnSettings,
         "images",
@@ -488,6 +534,11 @@ def check_combination(
         takers = sorted(name for name, other in MODELS.items() if modality in other.modalities)
         raise RecipeError(
             f"The model {model} does not take {modality} data; choose one of {', '.join(takers)}."
+        )
+    if spec.balances and loss not in spec.losses:
+        raise RecipeError(
+            f"The loss {loss} does not exist for {model}, which balances the classes inside; take the loss "
+            "cross_entropy (`-S loss=auto`), or another model."
         )
     if loss not in spec.losses:
         raise RecipeError(
