@@ -32,7 +32,7 @@ def screen_generated() -> None:
     from evenly.params.project import read_params
     from evenly.plans import LlmPlan, read_plan
     from evenly.samples import concatenate, read_samples, write_samples
-    from evenly.screening.pages import write_pages
+    from evenly.screening.pages import genuine_sentence, write_pages
     from evenly.screening.review import read_reviews
     from evenly.screening.screen import screen
 
@@ -63,6 +63,12 @@ def screen_generated() -> None:
     write_samples(screening.rejected, REJECTED)
     write_json(screening.report, "metrics/filter.json")
     write_pages(screening, REPORTS, PLOTS, share=params.filter.review_share, seed=params.seed)
+    if sentence := genuine_sentence(screening.report["genuine"]):
+        print(f"filter: {sentence}")
+    for check, reasons in screening.report["skipped"].items():
+        for why in reasons:
+            if why.startswith("class "):
+                print(f"filter: {check} does not hold for {why}")
     warnings = len(screening.report["warnings"])
     print(
         f"filter: {screening.report['kept']:,} of {screening.report['candidates']:,} candidates kept"

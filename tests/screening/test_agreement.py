@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.screening.checks.opinions import Opinion, fitted_opinion, out_of_fold, rows_within
+from evenly.screening.checks.opinions import Opinion, fitted_opinion, rows_within
 
 
 def blobs(seed: int, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -24,20 +24,6 @@ def test_a_scarce_class_does_not_lose_by_being_scarce() -> None:
     assert (opinion.probabilities[:, 3] == 0).all()
 
 
-def test_out_of_fold_opinions_know_nothing_of_the_row() -> None:
-    rng = np.random.default_rng(2)
-    noise, codes = rng.normal(size=(120, 60)).astype(np.float32), rng.integers(2, size=120)
-    inside = fitted_opinion(noise, codes, 2, noise)
-    outside = out_of_fold(noise, codes, 2, folds=3, seed=0)
-    assert (inside.places(codes) == 1).mean() > 0.95
-    assert 0.3 < (outside.places(codes) == 1).mean() < 0.7
-
-
-def test_a_single_row_of_a_class_is_last_out_of_fold() -> None:
-    vectors, codes = blobs(3, [30, 30, 1])
-    assert out_of_fold(vectors, codes, 3, folds=3, seed=0).places(codes)[-1] == 3
-
-
 def test_agreement_is_a_place_or_a_confidence() -> None:
     opinion = Opinion(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.0, 0.6, 0.4]]))
     codes = np.array([1, 2, 0])
@@ -45,6 +31,9 @@ def test_agreement_is_a_place_or_a_confidence() -> None:
     assert opinion.agrees(codes, 1, None).tolist() == [False, False, False]
     assert opinion.agrees(codes, 2, None).tolist() == [True, False, False]
     assert opinion.agrees(codes, 1, 0.2).tolist() == [True, True, False]
+    np.testing.assert_allclose(opinion.odds(codes, 1, None), [0.6, 0.4, 0])
+    np.testing.assert_allclose(opinion.odds(codes, 2, None), [1.5, 2 / 3, 0])
+    np.testing.assert_allclose(opinion.odds(codes, 1, 0.2), [1.5, 1, 0])
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any), st.integers(8, 80))

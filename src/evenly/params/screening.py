@@ -137,8 +137,9 @@ class AgreementRules(Settings):
     """Whether a classifier fitted on real training rows agrees with a sample's label.
 
     The label must be among its `top_k` classes (never more than half of all classes), or, where
-    `min_confidence` is given, have at least that probability. A class whose own real rows pass out of fold
-    in less than `min_real_pass` of the cases is left alone: there the classifier is not to be trusted. With
+    `min_confidence` is given, have at least that probability; or miss it by no more than genuine rows do. A
+    class whose own real rows keep to that out of fold in less than `min_real_pass` of the cases is left
+    alone: there the classifier is not to be trusted. With
     `relabel`, a sample that fails moves to the class that everything else agrees on: the classifier's
     first, with `relabel_confidence` or more, and that of the majority of its `neighbours` nearest real
     rows.
@@ -147,7 +148,6 @@ class AgreementRules(Settings):
     top_k: PositiveInt = 3
     min_confidence: Share | None = None
     min_real_pass: Share = 0.5
-    folds: Annotated[int, Field(ge=2)] = 3
     relabel: bool = False
     relabel_confidence: Share = 0.5
     neighbours: PositiveInt = 5
@@ -206,7 +206,9 @@ class JudgeRules(Settings):
 class FilterSettings(Settings):
     """The checks of `filter` in order of cost; one is left out by its name in `disable` and in no other way.
 
-    `realism` and `judge` run only where their sections are given. A class of which fewer than
+    `realism` and `judge` run only where their sections are given. Limits are widened class by class until
+    `genuine_pass` of the real training rows, each screened by what is known without it, pass all checks
+    together; 0 leaves them as they are set. A class of which fewer than
     `warn_below_share` of the candidates, or fewer than `warn_below` samples, are kept gets a warning.
     `review_share` of the kept rows are written to the file for people.
     """
@@ -226,6 +228,7 @@ class FilterSettings(Settings):
     outlier: OutlierRules = OutlierRules()
     realism: RealismRules | None = None
     judge: JudgeRules | None = None
+    genuine_pass: Annotated[float, Field(ge=0, lt=1)] = 0.95
     warn_below: NonNegativeInt = 1
     warn_below_share: Share = 0.5
     review_share: Share = 0.1

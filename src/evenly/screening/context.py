@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,9 +47,15 @@ Judge = Callable[[SampleTable], JudgeScores]
 class Side:
     """Samples with their texts, vectors and identities, computed once and only when they are needed."""
 
-    def __init__(self, samples: SampleTable, vectors: Callable[[], np.ndarray]) -> None:
+    def __init__(
+        self,
+        samples: SampleTable,
+        vectors: Callable[[], np.ndarray],
+        part_of: tuple[Side, np.ndarray] | None = None,
+    ) -> None:
         self.samples = samples
         self._make_vectors = vectors
+        self._part_of = part_of
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,6 +78,9 @@ class Side:
         twice is one. Tables: the values of all feature columns.
         """
         samples = self.samples
+        if self._part_of is not None:
+            known = self._part_of[0].identities
+            return [known[row] for row in self._part_of[1]]
         if samples.modality == "text":
             return [normalised_text(text) or None for text in self.texts]
         if samples.modality == "image":
@@ -81,7 +90,7 @@ class Side:
 
     def take(self, rows: np.ndarray) -> Side:
         """Some of the samples, by position (int64)."""
-        return Side(self.samples.take(rows), lambda: self.vectors[rows])
+        return Side(self.samples.take(rows), lambda: self.vectors[rows], (self, rows))
 
 
 def _pixels_key(image: bytes | None) -> Hashable:
@@ -112,12 +121,17 @@ class Context:
         for all checks that come after.
     agreement
         int64 (n,): place of the label among the agreement model's classes, 1 the first; 0 where it gave none.
+    allowances
+        float (classes,) by the name of a limit: how far beyond it genuine rows of each class were found, and
+        its candidates may be; infinite where the limit is off for a class, 0 where none is given.
+    genuine_pass
+        By the name of a limit, the share of genuine rows that keep to it out of fold.
     """
 
     def __init__(
         self,
         candidates: SampleTable,
-        real: Mapping[str, SampleTable],
+        real: Mapping[str, Side],
         settings: FilterSettings,
         featurizer: Featurizer,
         seed: int,
@@ -129,13 +143,13 @@ class Context:
         self.judge = judge
         self.labels = candidates.labels.copy()
         self.agreement = np.zeros(len(candidates), dtype=np.int64)
+        self.allowances: Mapping[str, np.ndarray] = {}
+        self.genuine_pass: Mapping[str, float] = {}
         self._featurizer = featurizer
         self._vectors: np.ndarray | None = None
         self._known = np.zeros(len(candidates), dtype=bool)
-        self.train, self.validation, self.test = (
-            Side(real[name], partial(featurizer.transform, real[name]))
-            for name in ("train", "validation", "test")
-        )
+        self._all = Side(candidates, lambda: self._vectors_of(np.arange(len(candidates))))
+        self.train, self.validation, self.test = real["train"], real["validation"], real["test"]
 
     @property
     def modality(self) -> Modality:
@@ -149,12 +163,17 @@ class Context:
 
     def side(self, rows: np.ndarray) -> Side:
         """The candidates in these rows (int64 positions); the vector of each is computed once."""
-        return Side(self.candidates.take(rows), lambda: self._vectors_of(rows))
+        return Side(self.candidates.take(rows), lambda: self._vectors_of(rows), (self._all, rows))
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """Labels of these candidates, as they stand, as positions in the classes, int64."""
         position = {name: k for k, name in enumerate(self.classes)}
         return np.fromiter((position[label] for label in self.labels[rows]), dtype=np.int64, count=len(rows))
+
+    def allowance(self, limit: str, rows: np.ndarray) -> np.ndarray:
+        """How far beyond a limit these candidates may be, float (n,)."""
+        found = self.allowances.get(limit)
+        return np.zeros(len(rows)) if found is None else np.asarray(found[self.codes(rows)])
 
     @cached_property
     def real_spacing(self) -> np.ndarray:
@@ -186,6 +205,8 @@ class Verdict:
     threshold: np.ndarray  # float (n,): the limit it was held against, NaN where there is none
     matched: np.ndarray  # object (n,): id of the sample that the row is too like, or None
     detail: np.ndarray  # object (n,): what was looked at, in words; None where the check's name says it all
+    limit: str | None = None  # name of the limit where genuine rows may widen it
+    excess: np.ndarray | None = None  # float (n,): how far beyond that limit as it is set, below 0 within
 
 
 def verdict(
@@ -207,6 +228,39 @@ def verdict(
         np.full(n, None, dtype=object) if matched is None else matched,
         details,
     )
+
+
+def limited(
+    context: Context,
+    rows: np.ndarray,
+    limit: str,
+    failed: np.ndarray,
+    *,
+    score: np.ndarray | float = np.nan,
+    threshold: np.ndarray | float = np.nan,
+    unit: np.ndarray | float | None = None,
+    above: bool = True,
+    **rest: Any,
+) -> Verdict:
+    """A verdict on rows beyond a limit, by more than genuine rows of their class are.
+
+    How far a row is beyond it is score − threshold in units, or without `unit` the logarithm of their ratio;
+    without a score, infinitely far. `failed` says who fails by the limit as it is set; unless `above`, low
+    scores fail.
+    """
+    sign = 1.0 if above else -1.0
+    threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(rows),))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if unit is None:
+            distance = np.log(np.asarray(score, dtype=np.float64) / threshold)
+        else:
+            distance = (np.asarray(score, dtype=np.float64) - threshold) / unit
+        excess = np.where(np.isnan(distance), np.where(failed, np.inf, -np.inf), sign * distance)
+        excess = np.where(failed, np.maximum(excess, np.finfo(np.float64).tiny), np.minimum(excess, 0))
+        allowed = context.allowance(limit, rows)
+        wide = threshold * np.exp(sign * allowed) if unit is None else threshold + sign * allowed * unit
+    found = verdict(excess > allowed, score=score, threshold=np.where(allowed > 0, wide, threshold), **rest)
+    return replace(found, limit=limit, excess=excess)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from evenly.files import write_text
 from evenly.payloads import payloads
 from evenly.samples import SampleTable
 from evenly.screening import PAGE, REVIEW_SAMPLE
+from evenly.screening.calibration import GENUINE_ROWS
 from evenly.screening.pictures import write_pictures
 from evenly.screening.review import write_review_sample
 from evenly.screening.screen import Screening
-from evenly.wording import markdown_table, markdown_text
+from evenly.wording import first_names, markdown_table, markdown_text
 
 #: Rejected candidates shown for each rule, and characters of one that are shown.
 _INSTANCES, _LENGTH = 2, 160
@@ -71,6 +72,7 @@ def _page(screening: Screening, pictures: Sequence[tuple[str, str]], reviewers: 
     yield from _list("Warnings", report["warnings"])
     for title, address in pictures:
         yield from (f"## {title}", f"![{title}]({address})")
+    yield from _genuine(report["genuine"])
     yield from ("## By class", _class_table(report["classes"]))
     yield from ("## By rule", "A candidate may fail several rules; the first is the primary one.")
     yield _table(
@@ -90,6 +92,33 @@ def _page(screening: Screening, pictures: Sequence[tuple[str, str]], reviewers: 
     skipped = report["skipped"].items()
     lines = [f"{_words(check)}: {why}" for check, reasons in skipped for why in reasons]
     yield from _list("Not checked", lines)
+
+
+def _genuine(genuine: Mapping[str, Any]) -> Iterator[str]:
+    """How many genuine rows would have passed; which limits are off is told among what was not checked."""
+    sentence = genuine_sentence(genuine)
+    if not sentence:
+        return
+    yield from ("## Genuine rows", sentence)
+    classes = genuine["classes"].items()
+    rows = [[name, numbers["rows"], f"{numbers['passing']:.0%}"] for name, numbers in classes]
+    yield _table(["class", "genuine rows", "would have passed"], rows)
+    if genuine["struck_by"]:
+        struck = ", ".join(f"{_words(check)} {share:.1%}" for check, share in genuine["struck_by"].items())
+        yield f"The others would have failed: {struck} of all."
+
+
+def genuine_sentence(genuine: Mapping[str, Any]) -> str:
+    """What share of genuine rows would have passed; empty where there were none to try."""
+    if "passing" not in genuine:
+        return ""
+    few = [
+        name
+        for name, numbers in genuine["classes"].items()
+        if numbers["rows"] >= GENUINE_ROWS and numbers["passing"] < genuine["wanted"] - 2 / numbers["rows"]
+    ]
+    short = f"; fewer than {genuine['wanted']:.0%} of {first_names(few, 3)}" if few else ""
+    return f"Of genuine rows like these, {genuine['passing']:.0%} would have passed{short}."
 
 
 def _list(title: str, lines: Sequence[str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from evenly.imbalance import gini, imbalance_ratio
 from evenly.params.screening import FilterSettings
 from evenly.samples import SampleTable
+from evenly.screening.calibration import Calibration
 from evenly.screening.checks import FINAL
 from evenly.screening.checks.realism import variance_ratio
 from evenly.screening.checks.texts import compression_ratio, distinct_n
@@ -44,6 +45,7 @@ class Fates:
         self._skipped: dict[str, list[str]] = {name: ["disabled"] for name in context.settings.disable}
         self._measured: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
+        self._genuine: dict[str, Any] = {}
 
     def apply_review(self, decisions: Mapping[int, Review]) -> None:
         """Take over what people said, by position of the candidate."""
@@ -57,6 +59,12 @@ class Fates:
                 self.context.labels[row] = decision.label
                 self._moved_by[row] = "review"
         self._measured["review"] = {"decisions": len(decisions)}
+
+    def take_calibration(self, calibration: Calibration) -> None:
+        """Take over how many genuine rows pass, and what is off for which classes."""
+        self._genuine = dict(calibration.report)
+        for check, sentences in calibration.off.items():
+            self._skipped.setdefault(check, []).extend(sentences)
 
     def record(self, name: str, rows: np.ndarray, outcome: Outcome) -> None:
         """Take over what the check of this name found about these rows."""
@@ -126,6 +134,7 @@ class Fates:
             "relabelled": int(moved.sum()),
             "rejected": int((~kept).sum()),
             "classes": classes,
+            "genuine": self._genuine,
             "origins": {
                 origin: {
                     "candidates": int((origins == origin).sum()),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from evenly.params.screening import FilterSettings
 from evenly.samples import SampleTable
+from evenly.screening.calibration import calibrate
 from evenly.screening.checks import PHASES
-from evenly.screening.context import Context, Featurizer, Judge
+from evenly.screening.context import Context, Featurizer, Judge, Side
 from evenly.screening.report import Fates, strings
 from evenly.screening.review import Review, applicable
 
@@ -90,10 +92,17 @@ def screen(
         Every candidate is in `kept` or in `rejected`, and in one of them only.
     """
     candidates = candidates.sorted_by_id()
-    real = {"train": train.take(train.is_real).sorted_by_id(), "validation": validation.sorted_by_id()}
-    real["test"] = test.sorted_by_id()
+    splits = {"train": train.take(train.is_real), "validation": validation, "test": test}
+    real = {}
+    for name, samples in splits.items():
+        samples = samples.sorted_by_id()
+        real[name] = Side(samples, partial(featurizer.transform, samples))
     context = Context(candidates, real, settings, featurizer, seed, judge)
     fates = Fates(context)
+    if len(candidates):
+        calibration = calibrate(real, settings, seed, candidates.counts)
+        context.allowances, context.genuine_pass = calibration.allowances, calibration.passing
+        fates.take_calibration(calibration)
     fates.apply_review(applicable(review or {}, candidates))
     for phase in PHASES:
         rows = np.flatnonzero(fates.kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from evenly.screening.context import Check, Context, Outcome, Verdict, verdict
 
 
 class Step(NamedTuple):
-    """A check, and the modalities that it looks at."""
+    """A check, the modalities that it looks at, and whether its verdict on a genuine row means something."""
 
     name: CheckName
     check: Check
     modalities: tuple[Modality, ...] = ("text", "image", "table")
+    genuine: bool = True  # tried on genuine rows to see how many pass
 
 
 def _of_moved(check: Check) -> Check:
@@ -35,12 +36,13 @@ def _of_moved(check: Check) -> Check:
 def _spread(found: Verdict, rows: np.ndarray, n: int) -> Verdict:
     """A verdict on some of n rows as one on all of them."""
     nothing = verdict(np.zeros(n, dtype=bool))
-    wide = {name: np.array(values) for name, values in vars(nothing).items()}
+    wide: dict[str, Any] = {name: np.array(getattr(nothing, name)) for name in _SPREAD}
     for name, values in wide.items():
         values[rows] = getattr(found, name)
     return replace(nothing, **wide)
 
 
+_SPREAD = ("failed", "score", "threshold", "matched", "detail")
 _TEXT: tuple[Modality, ...] = ("text",)
 _VECTORS: tuple[Modality, ...] = ("image", "table")
 
@@ -60,18 +62,18 @@ PHASES: tuple[tuple[Step, ...], ...] = (
         Step("near_duplicate", duplicates.near_real),
         Step("closeness", duplicates.close_to_held_out),
         Step("memorised", memorised.memorised, _VECTORS),
-        Step("collapse", realism.collapsed, _VECTORS),
+        Step("collapse", realism.collapsed, _VECTORS, genuine=False),
     ),
     (Step("agreement", opinions.disagreeing),),
     (
-        Step("length", _of_moved(texts.badly_long), _TEXT),
-        Step("keywords", _of_moved(texts.without_keywords), _TEXT),
+        Step("length", _of_moved(texts.badly_long), _TEXT, genuine=False),
+        Step("keywords", _of_moved(texts.without_keywords), _TEXT, genuine=False),
         Step("outlier", realism.outlying),
         Step("realism", realism.unrealistic, _VECTORS),
     ),
-    (Step("duplicate", duplicates.copies_of_candidates),),
-    (Step("near_duplicate", duplicates.near_candidates),),
-    (Step("judge", opinions.judged),),
+    (Step("duplicate", duplicates.copies_of_candidates, genuine=False),),
+    (Step("near_duplicate", duplicates.near_candidates, genuine=False),),
+    (Step("judge", opinions.judged, genuine=False),),
 )
 
 #: What a person's word does not overrule: rows that exist already, or that would leak.

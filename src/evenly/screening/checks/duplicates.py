@@ -7,6 +7,7 @@ the first in order stays and what is near to it goes. `evenly.screening.similari
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,16 +16,19 @@ import numpy as np
 
 from evenly.features.ngramsets import NgramSets, ngram_sets
 from evenly.params.screening import SimilarityRules
-from evenly.screening.context import Context, Outcome, Side, Verdict, drawn_rows, verdict
+from evenly.screening.context import Context, Outcome, Side, Verdict, drawn_rows, limited, verdict
 from evenly.screening.similarity import Pairs, close_vectors, joined_pairs, similar_sets, similar_vectors
 
+#: Names of the limits on repeating a real training row.
+REPEATS = ("duplicate", "near_duplicate")
 _LEAF = 2048  # candidates among which all pairs are held at once
 _REAL_ROWS = 10_000  # real training rows on which false alarms are counted at most
 
 
 def copies_of_real(context: Context, rows: np.ndarray) -> Outcome:
     """Candidates that are the same sample as a real training row."""
-    return Outcome((_same_verdict("real", context.side(rows), context.train),))
+    found = _same_verdict("real", context.side(rows), context.train)
+    return Outcome((_unless_usual(context, rows, "duplicate", found),))
 
 
 def near_real(context: Context, rows: np.ndarray) -> Outcome:
@@ -32,7 +36,14 @@ def near_real(context: Context, rows: np.ndarray) -> Outcome:
     rules = context.settings.near_duplicate
     radius = _near_radius(context, rules)
     found = _near_verdicts("real", context.side(rows), context.train, _measures(context, rules, radius))
+    found = tuple(_unless_usual(context, rows, "near_duplicate", each) for each in found)
     return Outcome(found, skipped=_unmeasured(context, radius))
+
+
+def _unless_usual(context: Context, rows: np.ndarray, limit: str, found: Verdict) -> Verdict:
+    """The verdict, but for classes whose genuine rows repeat each other: there a repeat is no fault."""
+    repeats = limited(context, rows, limit, found.failed)
+    return replace(found, failed=repeats.failed, limit=limit, excess=repeats.excess)
 
 
 def close_to_held_out(context: Context, rows: np.ndarray) -> Outcome:

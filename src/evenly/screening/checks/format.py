@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evenly.errors import DataError, ParameterError
-from evenly.screening.context import Context, Outcome, Verdict, verdict
+from evenly.screening.context import Context, Outcome, limited, verdict
 
 #: A pattern that more than this share of the real rows shows is how the data look, not a fault.
 _COMMON = 0.001
@@ -108,7 +108,8 @@ def badly_formed(context: Context, rows: np.ndarray) -> Outcome:
         if common > _COMMON * len(real):
             skipped.append(f"{name}: {common} real training rows look the same")
         else:
-            verdicts.append(_matching(pattern, texts, name))
+            found = _matching(pattern, texts)
+            verdicts.append(limited(context, rows, f"format: {name}", found, detail=name))
     for source in rules.forbidden:
         try:
             pattern = _compiled([source])
@@ -117,7 +118,7 @@ def badly_formed(context: Context, rows: np.ndarray) -> Outcome:
                 f"params.yaml: filter.format.forbidden holds {source!r}, which is no regular expression: "
                 f"{error}."
             ) from error
-        verdicts.append(_matching(pattern, texts, f"forbidden: {source}"))
+        verdicts.append(verdict(_matching(pattern, texts), detail=f"forbidden: {source}"))
     return Outcome(tuple(verdicts), skipped=tuple(skipped))
 
 
@@ -147,5 +148,5 @@ def _straight(text: str) -> str:
     return text.replace("’", "'")
 
 
-def _matching(pattern: re.Pattern[str], texts: Iterable[str], detail: str) -> Verdict:
-    return verdict(np.array([pattern.search(text) is not None for text in texts], dtype=bool), detail=detail)
+def _matching(pattern: re.Pattern[str], texts: Iterable[str]) -> np.ndarray:
+    return np.array([pattern.search(text) is not None for text in texts], dtype=bool)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.screening.context import Context, Outcome, drawn_rows, verdict
+from evenly.screening.context import Context, Outcome, drawn_rows, limited
 
 _MEASURED = 10_000  # real rows that tell what is usual, at most
 
@@ -23,13 +23,17 @@ def memorised(context: Context, rows: np.ndarray) -> Outcome:
     if copies is None:
         return Outcome(skipped=("fewer than three real training rows, or rows that repeat each other",))
     ratios, nearest = copies.ratios(context.side(rows).vectors)
-    failed = ratios < copies.limit
+    failed = ratios < copies.limit  # the ratios of other rows are lower bounds
     matched = np.full(len(rows), None, dtype=object)
     matched[failed] = context.train.samples.ids[nearest[failed]]
-    found = verdict(
+    found = limited(
+        context,
+        rows,
+        "memorised",
         failed,
         score=ratios,
         threshold=copies.limit,
+        above=False,
         matched=matched,
         detail="distance to the nearest real row over the usual one",
     )

@@ -6,14 +6,16 @@ Putting the question to a language model happens in `evenly.llm.judging`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from evenly.errors import RecipeError
-from evenly.screening.context import MARKS, Context, JudgeScores, Outcome, verdict
+from evenly.screening.context import MARKS, Context, JudgeScores, Outcome, limited, verdict
 
+#: Name of the limit of the check `agreement`.
+AGREEMENT = "agreement"
 _PENALTY = 10.0  # scikit-learn's C: the inverse strength of regularisation
 _ROWS = 30_000  # real rows that the classifier is fitted on at most; the largest classes give way
 
@@ -42,14 +44,24 @@ class Opinion:
             agrees |= self.probabilities[np.arange(len(codes)), codes] >= min_confidence
         return agrees
 
+    def odds(self, codes: np.ndarray, top: int, min_confidence: float | None) -> np.ndarray:
+        """How probable the class is over what it would need to agree, float (n,): 1 or more where it does."""
+        own = self.probabilities[np.arange(len(codes)), codes]
+        others = self.probabilities.copy()
+        others[np.arange(len(codes)), codes] = -1
+        needed = np.sort(others, axis=1)[:, -min(top, others.shape[1] - 1)]
+        if min_confidence is not None:
+            needed = np.minimum(needed, min_confidence)
+        return np.asarray(own / np.maximum(needed, np.finfo(np.float64).tiny))
+
 
 def disagreeing(context: Context, rows: np.ndarray) -> Outcome:
     """Candidates whose label the classifier does not share, and where they go when they are moved.
 
     The classifier is a logistic regression on the vectors of the real training rows, every class weighing
-    the same: a scarce class is what candidates are for, and must not lose by being scarce. Whether it is
-    to be trusted with a class, its opinions on that class's real rows tell, each by a model fitted
-    without the row.
+    the same: a scarce class is what candidates are for, and must not lose by being scarce. What counts is the
+    label's probability over that of the last class before which it must come; how little of it is enough, and
+    whether the classifier is to be trusted with a class at all, genuine rows tell that it has not seen.
     """
     rules = context.settings.agreement
     train = context.train
@@ -60,49 +72,48 @@ def disagreeing(context: Context, rows: np.ndarray) -> Outcome:
     if len(present) < 2:
         return Outcome(skipped=("the real training rows are of one class",))
     top = min(rules.top_k, max(1, len(present) // 2))
-    left_out = out_of_fold(vectors, codes, classes, rules.folds, context.seed)
-    passed = left_out.agrees(codes, top, rules.min_confidence)
-    real_pass = {int(code): float(passed[codes == code].mean()) for code in present}
-    untrusted = {code for code, share in real_pass.items() if share < rules.min_real_pass}
-
     candidates, labels = context.side(rows).vectors, context.codes(rows)
     opinion = fitted_opinion(vectors, codes, classes, candidates)
     places = context.agreement[rows] = opinion.places(labels)
     agrees = opinion.agrees(labels, top, rules.min_confidence)
-    trusted = np.array([code not in untrusted for code in labels], dtype=bool)
-    failed = ~agrees & trusted
     first = opinion.probabilities.argmax(axis=1)
     details = np.full(len(rows), None, dtype=object)
     details[:] = [
         f"first is {context.classes[code]} ({row.max():.2f}), own class {row[label]:.2f}"
         for code, label, row in zip(first, labels, opinion.probabilities, strict=True)
     ]
+    found = limited(
+        context,
+        rows,
+        AGREEMENT,
+        ~agrees,
+        score=opinion.odds(labels, top, rules.min_confidence),
+        threshold=1.0,
+        above=False,
+        detail=details,
+    )
     moved = None
     if rules.relabel:
         sure = opinion.probabilities.max(axis=1) >= rules.relabel_confidence
         near = _majority(candidates, vectors, codes, rules.neighbours, classes)
-        move = failed & sure & (near == first) & np.isin(first, list(set(real_pass) - untrusted))
+        untrusted = np.flatnonzero(np.isinf(context.allowances.get(AGREEMENT, np.zeros(classes))))
+        move = found.failed & sure & (near == first) & ~np.isin(first, untrusted)
         moved = np.full(len(rows), None, dtype=object)
         moved[move] = [context.classes[code] for code in first[move]]
-        failed = failed & ~move
-    skipped = tuple(
-        f"class {context.classes[code]}: {real_pass[code]:.0%} of its real rows pass out of fold, "
-        f"less than {rules.min_real_pass:.0%}"
-        for code in sorted(untrusted)
-    )
+        found = replace(found, failed=found.failed & ~move)
     measured: dict[str, Any] = {
         "candidates_agreeing": float(agrees.mean()),
         "top_k": top,
-        "real_rows_passing": float(passed.mean()),
         "candidates_first": float((places == 1).mean()),
     }
     opinion_text = (
-        f"A classifier of the real rows has the label of {measured['candidates_agreeing']:.0%} of the "
-        f"candidates among its first {top} ({measured['candidates_first']:.0%} as the first), and of "
-        f"{measured['real_rows_passing']:.0%} of the real rows, out of fold."
+        f"A classifier of the real rows has the label of {agrees.mean():.0%} of the candidates among its "
+        f"first {top} ({measured['candidates_first']:.0%} as the first)"
     )
-    found = verdict(failed, score=places, threshold=top, detail=details)
-    return Outcome((found,), labels=moved, skipped=skipped, measured=measured, opinions=(opinion_text,))
+    if AGREEMENT in context.genuine_pass:
+        measured["real_rows_passing"] = context.genuine_pass[AGREEMENT]
+        opinion_text += f"; {measured['real_rows_passing']:.0%} of genuine rows pass, out of fold"
+    return Outcome((found,), labels=moved, measured=measured, opinions=(opinion_text + ".",))
 
 
 def _majority(vectors: np.ndarray, real: np.ndarray, codes: np.ndarray, k: int, classes: int) -> np.ndarray:
@@ -125,26 +136,6 @@ def fitted_opinion(vectors: np.ndarray, codes: np.ndarray, classes: int, others:
     probabilities = np.zeros((len(others), classes))
     if len(others):
         probabilities[:, model.classes_] = model.predict_proba(others)
-    return Opinion(probabilities)
-
-
-def out_of_fold(vectors: np.ndarray, codes: np.ndarray, classes: int, folds: int, seed: int) -> Opinion:
-    """Opinions on the rows themselves, each by a classifier fitted without the row's fold.
-
-    The rows of every class are dealt to the folds in turn. A class of one row is unknown to the model
-    that judges it.
-    """
-    rng = np.random.default_rng([seed, 3])
-    fold = np.empty(len(codes), dtype=np.int64)
-    for code in np.unique(codes):
-        own = np.flatnonzero(codes == code)
-        fold[rng.permutation(own)] = (np.arange(len(own)) + rng.integers(folds)) % folds
-    probabilities = np.zeros((len(codes), classes))
-    for k in range(folds):
-        inside, outside = fold == k, fold != k
-        if inside.any() and len(np.unique(codes[outside])) > 1:
-            opinion = fitted_opinion(vectors[outside], codes[outside], classes, vectors[inside])
-            probabilities[inside] = opinion.probabilities
     return Opinion(probabilities)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenly.screening.context import Context, Outcome, drawn_rows, verdict
+from evenly.screening.context import Context, Outcome, drawn_rows, limited, verdict
 
 _OWN = 10_000  # real rows of a class that its candidates are measured by at most
 _REFERENCES = 2000  # real rows on which a small class's distances are imitated at most
@@ -59,8 +59,8 @@ def outlying(context: Context, rows: np.ndarray) -> Outcome:
         score[chosen] = nearest_neighbours(vectors[chosen], own, k)[0][:, -1]
         limit[chosen] = rules.slack * threshold
     failed = np.nan_to_num(score, nan=0.0) > np.nan_to_num(limit, nan=np.inf)
-    found = (verdict(failed, score=score, threshold=limit),)
-    return Outcome(found, skipped=tuple(skipped))
+    found = limited(context, rows, "outlier", failed, score=score, threshold=limit)
+    return Outcome((found,), skipped=tuple(skipped))
 
 
 def _imitated_quantile(context: Context, size: int, k: int) -> float:
@@ -104,7 +104,13 @@ def unrealistic(context: Context, rows: np.ndarray) -> Outcome:
     else:
         scores, usual = discriminator_scores(vectors, real, weights, context.seed)
     limit = float(np.quantile(usual, rules.quantile, weights=weights, method="inverted_cdf"))
-    found = verdict(scores < limit, score=scores, threshold=limit, detail=rules.score)
+    failed = scores < limit
+    if rules.score == "manifold":
+        found = limited(
+            context, rows, "realism", failed, score=scores, threshold=limit, above=False, detail=rules.score
+        )
+    else:  # depends on the candidates as a whole, which genuine rows are not
+        found = verdict(failed, score=scores, threshold=limit, detail=rules.score)
     measured = {
         "mean_score": float(scores.mean()),
         "real_mean_score": float(np.average(usual, weights=weights)),

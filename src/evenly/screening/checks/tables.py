@@ -16,14 +16,15 @@ import numpy as np
 
 from evenly.errors import ParameterError
 from evenly.samples import Feature, SampleTable, Schema
-from evenly.screening.context import Context, Outcome, Verdict, verdict
+from evenly.screening.context import Context, Outcome, Verdict, limited, verdict
 
 
 def badly_filled(context: Context, rows: np.ndarray) -> Outcome:
     """Rows with values that the real training rows give no reason to expect.
 
     A value is missing where no real row misses it, a number is infinite or outside its column's range, or
-    a category is new.
+    a category is new. How far beyond its range a number may lie, and whether a category may be new, depends
+    on what genuine rows of the class do; missing and infinite values are never allowed.
     """
     features = context.candidates.schema.features
     numbers = [feature.name for feature in features if feature.kind in ("number", "integer")]
@@ -40,11 +41,13 @@ def badly_filled(context: Context, rows: np.ndarray) -> Outcome:
     candidates = context.side(rows).samples
     verdicts: list[Verdict] = []
     for feature in features:
-        verdicts += _column_verdicts(context, candidates, feature)
+        verdicts += _column_verdicts(context, rows, candidates, feature)
     return Outcome(tuple(verdicts))
 
 
-def _column_verdicts(context: Context, candidates: SampleTable, feature: Feature) -> list[Verdict]:
+def _column_verdicts(
+    context: Context, rows: np.ndarray, candidates: SampleTable, feature: Feature
+) -> list[Verdict]:
     name = feature.name
     values, real = candidates.column(name), context.train.samples.column(name)
     known, real_known = _known(values), _known(real)
@@ -56,15 +59,35 @@ def _column_verdicts(context: Context, candidates: SampleTable, feature: Feature
         new = known & np.array([value not in categories for value in values], dtype=bool)
         details = np.full(len(values), None, dtype=object)
         details[:] = [f"{name} is new: {value}" for value in values]
-        verdicts.append(verdict(new, detail=details))
+        verdicts.append(limited(context, rows, "schema: new categories", new, detail=details))
     elif feature.kind in ("number", "integer"):
         numbers = np.full(len(values), np.nan)
         numbers[known] = values[known].astype(np.float64)
-        low, high = _range(context, name, real[real_known].astype(np.float64))
-        score = np.where(np.isfinite(numbers), numbers, np.nan)
-        for where, failed, limit in (("below", numbers < low, low), ("above", numbers > high, high)):
-            detail = f"{name} is {where} its range"
-            verdicts.append(verdict(failed, score=score, threshold=limit, detail=detail))
+        real = real[real_known].astype(np.float64)
+        low, high = _range(context, name, real)
+        finite = np.isfinite(numbers)
+        score = np.where(finite, numbers, np.nan)
+        width = _width(real)
+        for above, limit in ((False, low), (True, high)):
+            failed = numbers > limit if above else numbers < limit
+            detail = f"{name} is {'above' if above else 'below'} its range"
+            if name in context.settings.table.ranges or width is None:
+                verdicts.append(verdict(failed, score=score, threshold=limit, detail=detail))
+                continue
+            verdicts.append(verdict(failed & ~finite, threshold=limit, detail=detail))
+            verdicts.append(
+                limited(
+                    context,
+                    rows,
+                    "schema: ranges",
+                    failed & finite,
+                    score=score,
+                    threshold=limit,
+                    unit=width,
+                    above=above,
+                    detail=detail,
+                )
+            )
     return verdicts
 
 
@@ -76,6 +99,13 @@ def _range(context: Context, name: str, real: np.ndarray) -> tuple[float, float]
         return -np.finfo(np.float64).max, np.finfo(np.float64).max
     slack = rules.tolerance * (real.max() - real.min())
     return float(real.min() - slack), float(real.max() + slack)
+
+
+def _width(real: np.ndarray) -> float | None:
+    """What a distance from a range is measured in; None where there is none."""
+    if not len(real):
+        return None
+    return float(real.max() - real.min()) or float(np.abs(real).max()) or 1.0
 
 
 def _known(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from evenly.errors import ParameterError
 from evenly.features.ngramsets import ngram_sets, normalised_text
-from evenly.screening.context import Context, Outcome, verdict
+from evenly.screening.context import Context, Outcome, limited, verdict
 
 #: Of the real rows, as many are not odder than what is still taken for their language.
 _ODDEST = 0.995
@@ -27,22 +27,34 @@ _SPACED = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "HANGUL", "DEVANAGA
 def badly_long(context: Context, rows: np.ndarray) -> Outcome:
     """Texts that are shorter or longer than allowed, in characters or in tokens."""
     rules = context.settings.length
-    candidates, verdicts = context.side(rows).texts, []
+    candidates, verdicts, usually = context.side(rows).texts, [], []
     for unit, size, least, most in (
         ("characters", len, rules.min_characters, rules.max_characters),
         ("tokens", lambda text: len(tokens(text)), rules.min_tokens, rules.max_tokens),
     ):
         lengths = np.array([size(text) for text in candidates], dtype=np.float64)
-        low = np.full(len(rows), float(least))
-        high = np.full(len(rows), np.inf if most is None else float(most))
-        if rules.quantiles is not None:
-            real = np.array([size(text) for text in context.train.texts], dtype=np.float64)
-            usual = _usual_lengths(real, context, rules.quantiles, rules.min_real)[context.codes(rows)]
-            low = np.maximum(low, np.floor(usual[:, 0] / rules.slack))
-            high = np.minimum(high, np.ceil(usual[:, 1] * rules.slack))
-        verdicts.append(verdict(lengths < low, score=lengths, threshold=low, detail=f"fewest {unit}"))
-        verdicts.append(verdict(lengths > high, score=lengths, threshold=high, detail=f"most {unit}"))
-    return Outcome(tuple(verdicts))
+        few = lengths < least
+        verdicts.append(verdict(few, score=lengths, threshold=least, detail=f"fewest {unit}"))
+        if most is not None:
+            verdicts.append(verdict(lengths > most, score=lengths, threshold=most, detail=f"most {unit}"))
+        if rules.quantiles is None:
+            continue
+        real = np.array([size(text) for text in context.train.texts], dtype=np.float64)
+        low, high = _usual_lengths(real, context, rules.quantiles, rules.min_real)[context.codes(rows)].T
+        for above, where in ((False, np.floor(low / rules.slack)), (True, np.ceil(high * rules.slack))):
+            usually.append(
+                limited(
+                    context,
+                    rows,
+                    "length",
+                    lengths > where if above else lengths < where,
+                    score=lengths,
+                    threshold=where,
+                    above=above,
+                    detail=f"{'most' if above else 'fewest'} {unit}",
+                )
+            )
+    return Outcome((*verdicts, *usually))
 
 
 def tokens(text: str) -> list[str]:
@@ -74,8 +86,27 @@ def foreign_script(context: Context, rows: np.ndarray) -> Outcome:
     limits = np.maximum(limit, _own_limits(usual, codes, len(context.classes)))[own]
     return Outcome(
         (
-            verdict(shares < rules.min_share, score=shares, threshold=rules.min_share, detail=details),
-            verdict(unseen > limits, score=unseen, threshold=limits, detail="unseen trigrams"),
+            limited(
+                context,
+                rows,
+                "script",
+                shares < rules.min_share,
+                score=shares,
+                threshold=rules.min_share,
+                unit=1.0,
+                above=False,
+                detail=details,
+            ),
+            limited(
+                context,
+                rows,
+                "script: unseen trigrams",
+                unseen > limits,
+                score=unseen,
+                threshold=limits,
+                unit=1.0,
+                detail="unseen trigrams",
+            ),
         ),
         measured={"familiar": sorted(script.lower() for script in familiar)},
     )
