@@ -75,7 +75,7 @@ def numbers(x: np.ndarray, y: np.ndarray, few: int, many: int) -> Data:
     def garbage(rng: np.random.Generator, n: int) -> np.ndarray:
         return rng.uniform(low - (high - low) / 2, high + (high - low) / 2, size=(n, x.shape[1]))
 
-    return Data("table", x, y.astype(str), garbage, ("1",), few, many, many - few)
+    return Data("table", x, y.astype(int).astype(str), garbage, ("1",), few, many, many - few)
 
 
 def banking() -> Iterator[tuple[str, Data]]:

@@ -26,6 +26,7 @@ def main() -> None:
     plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ), groups, encoded)
 
     write_plan(plans.llm, "data/plan/llm.json")
+    write_plan(plans.imported, "data/plan/imported.json")
     write_plan(plans.generate, "data/plan/generate.json")
     write_plan(plans.augment, "data/plan/augment.json")
     write_plan(plans.resample, "data/plan/resample.json")

@@ -2,7 +2,7 @@
 
 from stages import run, vector_cache
 
-GENERATED = ("data/generated/llm.parquet", "data/generated/model.parquet")
+GENERATED = ("data/generated/llm.parquet", "data/generated/imported.parquet", "data/generated/model.parquet")
 KEPT, REJECTED = "data/filtered/kept.parquet", "data/filtered/rejected.parquet"
 REVIEWS, SPENT = "data/review/verdicts.csv", "metrics/llm.json"
 REPORTS, PLOTS = "reports", "plots/filter"
@@ -38,7 +38,7 @@ def screen_generated() -> None:
 
     params, plan = read_params(), read_plan(LlmPlan, "data/plan/llm.json")
     train = read_samples("data/split/train.parquet")
-    by_llm, by_model = (read_samples(path, train.schema) for path in GENERATED)
+    by_llm, *others = (read_samples(path, train.schema) for path in GENERATED)
     planned = plan.requested if plan is not None else by_llm.counts
     judge = None
     if params.filter.judge is not None:
@@ -48,7 +48,7 @@ def screen_generated() -> None:
         spent = read_json(SPENT) if Path(SPENT).exists() else None
         judge = llm_judge(params.llm, train, notes, os.environ, spent)
     screening = screen(
-        concatenate([by_llm, by_model]),
+        concatenate([by_llm, *others]),
         train=train,
         validation=read_samples("data/split/val.parquet"),
         test=read_samples("data/split/test.parquet"),
@@ -57,7 +57,9 @@ def screen_generated() -> None:
         seed=params.seed,
         judge=judge,
         review=read_reviews(REVIEWS) if Path(REVIEWS).exists() else None,
-        requested={name: planned.get(name, 0) + n for name, n in by_model.counts.items()},
+        requested={
+            name: planned.get(name, 0) + sum(t.counts[name] for t in others) for name in train.classes
+        },
     )
     write_samples(screening.kept, KEPT)
     write_samples(screening.rejected, REJECTED)

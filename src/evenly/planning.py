@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from evenly.datasets.imported import find_origins
 from evenly.errors import RecipeError
 from evenly.groups import class_totals, nested
 from evenly.imbalance import tiers
@@ -41,6 +42,7 @@ from evenly.plans import (
     AugmentPlan,
     FinetunePlan,
     GeneratePlan,
+    ImportedPlan,
     LlmPlan,
     MinePlan,
     ResamplePlan,
@@ -65,6 +67,7 @@ class Plans:
     """
 
     llm: LlmPlan | None
+    imported: ImportedPlan | None
     augment: AugmentPlan | None
     generate: GeneratePlan | None
     resample: ResamplePlan | None
@@ -148,7 +151,7 @@ class _Case:
     def check_judge_and_sampler(self) -> None:
         """Refuse a judge without an endpoint (images are not shown to one), and a sampler that cannot be."""
         recipe, params = self.recipe, self.params
-        generates = recipe.llm is not None or recipe.generate is not None
+        generates = any(made is not None for made in (recipe.llm, recipe.imported, recipe.generate))
         if params.filter.judge is not None and params.llm is None and generates and self.modality != "image":
             raise RecipeError(JUDGE_WITHOUT_ENDPOINT)
         if recipe.resample is not None and recipe.resample.sampler is not None:
@@ -165,6 +168,8 @@ def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str], e
     if recipe.llm is not None:
         resolved_mode(recipe.llm.mode, entry.modality, f"{case.where}.llm")
         case.endpoint()
+    if recipe.imported is not None:
+        find_origins(params.dataset, recipe.imported.origins, f"{case.where}.imported")
     if recipe.augment is not None:
         case.policy(recipe.augment.policy)
     if recipe.generate is not None:
@@ -233,6 +238,7 @@ def make_plans(
     by_class = {step: class_totals(n, schema.classes) if by == "group" else n for step, n in expected.items()}
     return Plans(
         llm=llm,
+        imported=_imported_plan(case),
         augment=_counted(augment, by),
         generate=_counted(generate, by),
         resample=_counted(resample, by),
@@ -292,6 +298,14 @@ def _llm_plan(settings: LlmRecipe, case: _Case) -> LlmPlan:
     )
     case.add("llm", rows)
     return plan
+
+
+def _imported_plan(case: _Case) -> ImportedPlan | None:
+    settings = case.recipe.imported
+    if settings is None:
+        return None
+    where = f"{case.where}.imported"
+    return ImportedPlan(dataset=case.params.dataset, origins=settings.origins, where=where)
 
 
 def _augment_plan(settings: AugmentSettings, case: _Case) -> AugmentPlan:

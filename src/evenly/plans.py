@@ -102,6 +102,14 @@ class LlmPlan(Settings):
         }
 
 
+class ImportedPlan(Settings):
+    """For `imported`: rows made elsewhere for this data set, of these origins or of all."""
+
+    dataset: str
+    origins: tuple[str, ...]
+    where: str
+
+
 class GeneratePlan(RowsPlan):
     """For `generate`: a generator trained on the real training rows, and so many rows of it per class."""
 

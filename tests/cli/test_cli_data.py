@@ -302,3 +302,146 @@ def test_the_command_line_imports_nothing_heavy():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+# -- rows made elsewhere -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def split_project(project):
+    """A project whose data set has been split."""
+    from evenly.samples import Feature, Schema, samples_from_columns, write_samples
+
+    shutil.copy(PROJECT / "params.yaml", project)
+    features = (Feature("size", "number"), Feature("count", "integer"), Feature("town", "category", ("Ulm",)))
+    columns = {"size": [1.5, 2.5], "count": [3, 4], "town": ["Ulm", "Ulm"]}
+    rows = {"id": ["a", "b"], "label": ["yes", "no"], **columns}
+    table = samples_from_columns(rows, Schema("table", ("no", "yes"), features))
+    write_samples(table, project / "data/split/train.parquet")
+    (project / "data/imported").mkdir()
+    return project
+
+
+ELSEWHERE = "size,count,town,label\n1.25,3,Ulm,yes\n2.5,4,Bonn,no\n2.5,4,Bonn,no\n"
+
+
+def test_rows_made_elsewhere_are_kept_under_dvc_and_say_where_they_come_from(split_project, tmp_path):
+    import json
+
+    from evenly.samples import read_samples
+
+    (tmp_path / "made.csv").write_text(ELSEWHERE)
+    output = run("import-rows", str(tmp_path / "made.csv"), "--origin", "gpt-5")
+    kept = split_project / "data/imported/digits_lt.gpt-5.parquet"
+    assert "3 rows (no 2, yes 1)" in output
+    assert kept.with_name(kept.name + ".dvc").exists()
+    samples = read_samples(kept)
+    assert set(samples.origins) == {"gpt-5"}
+    assert samples.ids[2] == f"{samples.ids[1]}:2" and samples.ids[0].startswith("gpt-5:")
+    details = [json.loads(text)["imported"] for text in samples.column("details")]
+    digest = hashlib.sha256(ELSEWHERE.encode()).hexdigest()
+    assert details[1] == {"file": "made.csv", "sha256": digest, "row": "2"}
+    # The same again changes nothing; other rows need a word.
+    before = kept.read_bytes()
+    run("import-rows", str(tmp_path / "made.csv"), "--origin", "gpt-5")
+    (tmp_path / "made.csv").write_text(ELSEWHERE + "9,9,Ulm,no\n")
+    message = refused("import-rows", str(tmp_path / "made.csv"), "--origin", "gpt-5")
+    assert "holds 3 other rows" in message and "--replace" in message
+    assert kept.read_bytes() == before
+    assert "4 rows" in run("import-rows", str(tmp_path / "made.csv"), "--origin", "gpt-5", "--replace")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_rows_made_elsewhere_may_come_as_jsonl_and_parquet(split_project, tmp_path, suffix):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / f"made.{suffix}"
+    if suffix == "jsonl":
+        path.write_text('{"size": 1.5, "count": 2, "town": "Ulm", "topic": "yes"}\n')
+    else:
+        pq.write_table(pa.table({"size": [1.5], "count": [2], "town": ["Ulm"], "topic": ["yes"]}), path)
+    assert "1 rows (yes 1)" in run("import-rows", str(path), "--origin", "a", "--label", "topic")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        ("size,count,town,label\n1,2,Ulm,maybe\n", (), ("made.csv", "line 2", "'maybe'", "'no', 'yes'")),
+        ("size,count,town,label\n1,2,Ulm,\n", (), ("made.csv", "line 2", "label")),
+        ("size,count,town,label\n1,2.5,Ulm,no\n", (), ("line 2", "2.5", "'count'", "whole numbers")),
+        ("size,count,town,label\nbig,2,Ulm,no\n", (), ("line 2", "'big'", "'size'")),
+        ("size,town,label\n1,Ulm,no\n", (), ("made.csv", "'count'")),
+        ("size,count,town\n1,2,Ulm\n", (), ("made.csv", "'label'")),
+        ("size,count,town,label\n", (), ("made.csv", "no rows")),
+        (ELSEWHERE, ("--origin", "real"), ("--origin 'real'", "another name")),
+        (ELSEWHERE, ("--origin", "a b"), ("--origin", "'a b'", "letters")),
+    ],
+)
+def test_what_cannot_be_imported_is_one_sentence_and_nothing_is_kept(
+    split_project, tmp_path, content, options, words
+):
+    (tmp_path / "made.csv").write_text(content)
+    options = options or ("--origin", "gpt-5")
+    message = refused("import-rows", str(tmp_path / "made.csv"), *options)
+    assert all(word in message for word in words), message
+    assert list((split_project / "data/imported").iterdir()) == []
+
+
+def test_importing_needs_a_file_and_a_split(split_project, tmp_path):
+    assert "nowhere.csv does not exist" in refused(
+        "import-rows", str(tmp_path / "nowhere.csv"), "--origin", "a"
+    )
+    (split_project / "data/split/train.parquet").unlink()
+    (tmp_path / "made.csv").write_text(ELSEWHERE)
+    message = refused("import-rows", str(tmp_path / "made.csv"), "--origin", "a")
+    assert "dvc repro split" in message
+
+
+def test_images_made_elsewhere_are_of_the_class_of_their_folder(split_project, tmp_path):
+    import numpy as np
+
+    from evenly.features.images import encode_images
+    from evenly.samples import Schema, read_samples, samples_from_columns, write_samples
+
+    image = encode_images(np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1))[0]
+    rows = {"id": ["a"], "label": ["0"], "image": [image]}
+    train = samples_from_columns(rows, Schema("image", ("0", "1")))
+    write_samples(train, split_project / "data/split/train.parquet")
+    for name in ("0", "1"):
+        (tmp_path / "made" / name).mkdir(parents=True)
+        (tmp_path / "made" / name / "x.png").write_bytes(image)
+    assert "2 rows (0 1, 1 1)" in run("import-rows", str(tmp_path / "made"), "--origin", "painter")
+    kept = read_samples(split_project / "data/imported/digits_lt.painter.parquet")
+    assert sorted(kept.labels) == ["0", "1"]
+    (tmp_path / "made" / "7").mkdir()
+    (tmp_path / "made" / "7" / "x.png").write_bytes(image)
+    assert "7/x.png" in refused("import-rows", str(tmp_path / "made"), "--origin", "other")
+
+
+def test_the_recipe_takes_what_was_imported_and_says_what_is_missing(split_project, tmp_path):
+    from evenly.params.base import read_yaml
+    from evenly.params.project import read_params
+    from evenly.planning import check_recipe
+    from evenly.samples import read_samples
+
+    text = (split_project / "params.yaml").read_text(encoding="utf-8")
+    name = read_yaml("params.yaml")["balancing"]
+    (split_project / "params.yaml").write_text(text.replace(f"balancing: {name}", "balancing: imported"))
+    params, entry = read_params(), read_entry("digits_lt")
+    with pytest.raises(EvenlyError, match="evenly import-rows"):
+        check_recipe(params, entry, {})
+    (tmp_path / "made.csv").write_text(ELSEWHERE)
+    run("import-rows", str(tmp_path / "made.csv"), "--origin", "gpt-5")
+    check_recipe(params, entry, {})
+    plan = {"dataset": "digits_lt", "origins": [], "where": "recipes.imported.imported"}
+    (split_project / "data/plan").mkdir()
+    import json
+
+    (split_project / "data/plan/imported.json").write_text(json.dumps(plan))
+    command = [sys.executable, "-m", "stages.imported"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "3 rows of gpt-5" in done.stdout
+    train = read_samples(split_project / "data/split/train.parquet")
+    assert len(read_samples(split_project / "data/generated/imported.parquet", train.schema)) == 3

@@ -11,6 +11,7 @@ STAGES = [
     "featurize",
     "analyze",
     "llm_generate",
+    "imported",
     "generate",
     "filter",
     "offline_augment",

@@ -38,6 +38,7 @@ def run_filter(folder: Path) -> str:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     write_no_samples(tmp_path / "data/generated/llm.parquet")
+    write_no_samples(tmp_path / "data/generated/imported.parquet")
     write_no_samples(tmp_path / "data/generated/model.parquet")
     write_plan(None, tmp_path / "data/plan/llm.json")
     return tmp_path

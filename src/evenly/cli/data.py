@@ -13,16 +13,20 @@ import typer
 from evenly.cli.terminal import progress_bar
 from evenly.console import output_console, results_table
 from evenly.datasets.images import is_image
+from evenly.datasets.imported import check_origin, imported_rows, store
 from evenly.datasets.intake import PARTIAL_FOLDER, bring_in, downloads, refuse_into_itself, track
 from evenly.datasets.intake import fetch as fetch_file
 from evenly.datasets.load import load_splits
 from evenly.datasets.reading import count_rows
 from evenly.datasets.sources import checksum, find_source, is_tracked, open_tree
+from evenly.datasets.unlabelled import InputFile
 from evenly.errors import DataError, EvenlyError, ParameterError
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries, read_entry
-from evenly.samples import Modality
+from evenly.params.project import read_params
+from evenly.samples import Modality, read_samples
 
+_SPLIT_TRAIN = "data/split/train.parquet"
 #: Signs that a shell makes hard to give, by the words that stand for them.
 _SIGNS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|"}
 #: Keys of datasets.yaml that `evenly add` has an option for, as messages write them.
@@ -130,6 +134,53 @@ def add(
         typer.echo(f"Warning: {_with_options(warning, chosen)}")
     relative = bring_in(path, name, changes, Path())
     _print_next(name, relative)
+
+
+def import_rows(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="csv, tsv, jsonl, parquet, or a folder of images.")
+    ],
+    origin: Annotated[str, typer.Option(help="What to call where they come from, such as gpt-5.")],
+    label: Annotated[
+        str | None, typer.Option(help="Column with the class (default: as in datasets.yaml).")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column with the text (default: as in datasets.yaml).")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Column with the image's path (default: image).")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Instead of those of this origin.")] = False,
+) -> None:
+    """Keep rows that were made elsewhere in data/imported, under DVC, for the recipe `imported`.
+
+    They are read as the data set's own rows are, into its classes and columns; images without a file that
+    lists them are of the class of their folder. Nothing is kept where a row cannot be taken.
+    """
+    check_origin(origin)
+    name = read_params().dataset
+    entry = read_entry(name)
+    if not Path(_SPLIT_TRAIN).exists():
+        raise DataError(
+            f"{_SPLIT_TRAIN} does not exist; run `dvc repro split` for the data set {name!r} first."
+        )
+    schema = read_samples(_SPLIT_TRAIN).schema
+    in_folders = path.is_dir() or path.suffix.lower() == ".zip" or is_image(path.name)
+    listed = schema.modality != "image" or not in_folders
+    how = InputFile(
+        text=(text or entry.columns.text) if schema.modality == "text" else text,
+        image=image,
+        delimiter=_SIGNS.get(delimiter, delimiter) if delimiter else None,
+        label=(label or entry.columns.label) if listed else label,
+    )
+    imported = imported_rows(path, origin, schema, how)
+    for remark in imported.remarks:
+        typer.echo(remark)
+    kept = store(imported, name, origin, replace)
+    track(str(kept), Path())
+    counts = ", ".join(f"{label} {n:,}" for label, n in imported.samples.counts.items() if n)
+    typer.echo(f"{kept}: {len(imported.samples):,} rows ({counts}).")
+    typer.echo(f"Next: git add {kept}.dvc && git commit -m 'Rows of {origin}', then")
+    typer.echo("dvc exp run -S balancing=imported")
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class InputFile:
     image: str | None = None
     id: str | None = None
     delimiter: str | None = None
+    #: Column with the class, where it is asked for; images in folders are of the class of theirs.
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,15 @@ class Unlabelled:
 
     The schema is that of the model, except that an integer feature with fractions in these rows is a number.
     Images are read from their files only when a range of `payload` asks for them. `remarks` are sentences
-    that the user should know.
+    that the user should know. `where` says where a row stands; `labels` are there where they were asked for.
     """
 
     ids: Sequence[str]
     schema: Schema
     remarks: tuple[str, ...]
     payload: Payload
+    where: Callable[[int], str]
+    labels: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -121,7 +125,7 @@ def _image_files(tree: FileTree, schema: Schema, how: InputFile) -> Unlabelled:
         images = checked_images(lambda k: tree.read(part[k]), len(part), lambda k: tree.title_of(part[k]))
         return {"image": pa.array(images, pa.binary())}
 
-    return Unlabelled(names, schema, remarks, payload)
+    return Unlabelled(names, schema, remarks, payload, lambda row: tree.title_of(names[row]))
 
 
 # -- files with columns --------------------------------------------------------------------------------------
@@ -144,6 +148,9 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
     if id_name is not None and id_name not in wanted:
         wanted.append(id_name)
         as_text.append(id_name)
+    if how.label is not None:
+        wanted.append(how.label)
+        as_text.append(how.label)
     _require(wanted, there, title, schema)
     if schema.modality == "text" and kind == "parquet" and {"label", "origin", "vector"}.issubset(there):
         wanted.append("vector")  # a sample table, with rows that exist in feature space only
@@ -154,9 +161,13 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
     unused = [name for name in there if name not in wanted]
     remarks = [*raw.warnings, *([f"Columns that are not used: {', '.join(unused)}."] if unused else [])]
     ids = _ids(raw, id_name)
+    labels = None
+    if how.label is not None:
+        labels = filled(raw.table.column(how.label), how.label, "label", raw.where).to_pylist()
     if schema.modality == "image":
         folder = path if path.is_dir() else path.parent
-        return Unlabelled(ids, schema, tuple(remarks), _listed_images(raw, payload_name, folder))
+        listed = _listed_images(raw, payload_name, folder)
+        return Unlabelled(ids, schema, tuple(remarks), listed, raw.where, labels)
     if schema.modality == "text":
         columns = _texts(raw, payload_name)
     else:
@@ -167,6 +178,8 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
         schema,
         tuple(remarks),
         lambda start, stop: {name: values.slice(start, stop - start) for name, values in columns.items()},
+        raw.where,
+        labels,
     )
 
 

@@ -28,6 +28,7 @@ STAGE_SECONDS = FOLDER / "stage_seconds.json"
 #: The stages that make, screen or assemble rows, and the output that tells one run of theirs from another.
 MAKING = {
     "llm_generate": "data/generated/llm.parquet",
+    "imported": "data/generated/imported.parquet",
     "generate": "data/generated/model.parquet",
     "filter": "data/filtered/kept.parquet",
     "offline_augment": "data/augmented/augmented.parquet",

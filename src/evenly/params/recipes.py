@@ -42,6 +42,12 @@ class LlmRecipe(AskingSettings):
         return self
 
 
+class ImportedRecipe(Settings):
+    """Rows made elsewhere (`evenly import-rows`), of these origins, or of all that are there."""
+
+    origins: tuple[str, ...] = ()
+
+
 class GenerateRecipe(GenerativeSettings):
     """What `generate` trains and samples, and how many rows each class is brought to."""
 
@@ -117,15 +123,15 @@ class RecipeModel(Settings):
 
 
 #: In the order in which they fill up.
-PRODUCERS = ("llm", "augment", "generate", "resample")
+PRODUCERS = ("llm", "imported", "augment", "generate", "resample")
 
 
 class Recipe(Settings):
     """One balancing technique: any of the producers, what to train how, and whether there is a second round.
 
     Producers fill up in the order llm, augment, generate, resample; what each is asked for counts what those
-    before it are asked for. `mining` finds the rows that the trained model finds hard, and `finetune` trains
-    it on with them.
+    before it are asked for. `imported` takes rows that are there already, and asks nobody. `mining` finds the
+    rows that the trained model finds hard, and `finetune` trains it on with them.
 
     With `balance_on: group`, all that is said of classes here (targets, tiers, overrides) is said of the
     groups that the training rows have, which are called `class/value`.
@@ -134,6 +140,7 @@ class Recipe(Settings):
     description: str = ""
     balance_on: BalanceOn = "class"
     llm: LlmRecipe | None = None
+    imported: ImportedRecipe | None = None
     augment: AugmentSettings | None = None
     generate: GenerateRecipe | None = None
     resample: ResampleSettings | None = None

@@ -1,0 +1,29 @@
+"""Imported: the rows made elsewhere that data/plan/imported.json names, from data/imported."""
+
+from stages import run
+
+OUTPUT = "data/generated/imported.parquet"
+
+
+def main() -> None:
+    from evenly.plans import ImportedPlan, read_plan
+    from evenly.samples import write_no_samples
+
+    plan = read_plan(ImportedPlan, "data/plan/imported.json")
+    if plan is None:
+        write_no_samples(OUTPUT)
+        print("imported: nothing to do")
+        return
+
+    from evenly.datasets.imported import find_origins, read_imported
+    from evenly.samples import read_samples, write_samples
+
+    train = read_samples("data/split/train.parquet")
+    origins = find_origins(plan.dataset, plan.origins, plan.where)
+    samples = read_imported(plan.dataset, origins, train.schema)
+    write_samples(samples, OUTPUT)
+    print(f"imported: {len(samples):,} rows of {', '.join(origins)}")
+
+
+if __name__ == "__main__":
+    run(main)
