@@ -145,7 +145,7 @@ class AgreementRules(Settings):
     rows.
     """
 
-    top_k: PositiveInt = 3
+    top_k: PositiveInt = 1
     min_confidence: Share | None = None
     min_real_pass: Share = 0.5
     relabel: bool = False
