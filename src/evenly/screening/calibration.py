@@ -201,13 +201,17 @@ class _Limits:
             return out, why
         shares = self._shares(known)
         repeats = np.array([_REPEATS if name in REPEATS else 0 for name in found.limits])
+        # What is the same for all classes is bounded by what all of their rows need.
+        endless = np.full(len(found.limits), np.inf)
+        overall = _widths(excess[known], shares, repeats, endless)
+        overall[[name == AGREEMENT for name in found.limits]] = np.inf
         pooled = known & np.isin(found.codes, self.small)
         for code in range(found.classes):
             own = known & (found.codes == code)
             enough = self.sizes[code] >= GENUINE_ROWS
             pool = not enough and self.sizes[self.small].sum() >= _POOL
             rows = pooled if pool else own if self.sizes[code] >= _FEWEST else known
-            out[code] = _widths(excess[rows], shares, repeats)
+            out[code] = _widths(excess[rows], shares, repeats, overall)
             for j, name in enumerate(found.limits):
                 text = None
                 if np.isinf(out[code, j]):
@@ -246,19 +250,22 @@ class _Limits:
         return None
 
 
-def _widths(excess: np.ndarray, shares: np.ndarray, spared_repeats: np.ndarray) -> np.ndarray:
+def _widths(
+    excess: np.ndarray, shares: np.ndarray, spared_repeats: np.ndarray, most_widened: np.ndarray
+) -> np.ndarray:
     """How far each limit must give way, float (limits,), for its share of rows like these to be beyond it.
 
     Of n + 1 rows, k = share · (n + 1) may be beyond: the k-th farthest of n is the limit, since a fresh row
     has as good a chance as any to be farther (conformal prediction, Vovk et al. 2005). Where k is below 1, no
     row is far enough: an exponential tail of scale s is exceeded k times as often s · log(1 / k) farther
-    out. A limit that too many rows miss without any distance is off, and infinite.
+    out. A limit that too many rows miss without any distance is off, and infinite; one that no row misses
+    gives way by `most_widened` at most.
     """
     n, limits = excess.shape
     endless = np.isposinf(excess)
     out = np.zeros(limits)
-    most = math.floor(shares.sum() * (n + 1)) - 1
-    while endless.any(axis=1).sum() > max(0, most):
+    spared = math.floor(shares.sum() * (n + 1)) - 1
+    while endless.any(axis=1).sum() > max(0, spared):
         counts = np.where(endless.sum(axis=0) > spared_repeats, endless.sum(axis=0), 0)
         if not counts.any():
             break
@@ -270,8 +277,10 @@ def _widths(excess: np.ndarray, shares: np.ndarray, spared_repeats: np.ndarray) 
             continue
         k = shares[j] * (n + 1)
         place = max(0, math.floor(k) - 1 - int(endless[:, j].sum()))
-        beyond = -math.log(k) * _tail(values) if k < 1 else 0.0
-        out[j] = max(0.0, float(values[min(place, len(values) - 1)]) + beyond)
+        farthest = float(values[min(place, len(values) - 1)])
+        out[j] = max(0.0, farthest - (math.log(k) * _tail(values) if k < 1 else 0.0))
+        if farthest <= 0:
+            out[j] = min(out[j], most_widened[j])
     return out
 
 
