@@ -15,7 +15,7 @@ from evenly.errors import DataError, ParameterError, RecipeError
 from evenly.params.screening import FilterSettings
 from evenly.samples import SampleTable
 from evenly.screening.checks.texts import foreign_script
-from evenly.screening.context import Context, JudgeScores
+from evenly.screening.context import Context, JudgeScores, Side
 from evenly.screening.review import Review
 from evenly.screening.screen import Screening
 from tests.screening.conftest import TOPICS, Splits, make_texts, number_table, sentence, text_table
@@ -295,9 +295,10 @@ def test_genuine_rows_of_a_class_of_five_pass_the_script_check_left_out(texts: S
     struck = 0
     for k in rare:
         train = text_table([row for j, row in enumerate(rows) if j != k], "train-")
+        real = Side(train, lambda rows=train: texts.featurizer.transform(rows))
         context = Context(
             text_table([rows[k]], "new-", "llm"),
-            dict.fromkeys(("train", "validation", "test"), train),
+            dict.fromkeys(("train", "validation", "test"), real),
             FilterSettings(),
             texts.featurizer,
             0,
