@@ -45,8 +45,9 @@ def screen_generated() -> None:
         from evenly.llm.judging import llm_judge
 
         notes = plan.notes if plan is not None else {}
+        column = plan.label_column if plan is not None else None
         spent = read_json(SPENT) if Path(SPENT).exists() else None
-        judge = llm_judge(params.llm, train, notes, os.environ, spent)
+        judge = llm_judge(params.llm, train, notes, os.environ, spent, column)
     screening = screen(
         concatenate([by_llm, *others]),
         train=train,

@@ -28,6 +28,7 @@ def main() -> None:
 
     from evenly.llm.engine.endpoint import journal_folder, keys_from
     from evenly.llm.generate import generate_samples
+    from evenly.llm.judging import planned_judge
     from evenly.llm.panel import watching
     from evenly.llm.preview import plan_estimate
     from evenly.llm.writing.prompts import Prompts
@@ -38,7 +39,8 @@ def main() -> None:
     settings = plan.model.applied_to(read_engine_settings("params.yaml"))
     folder = journal_folder(os.environ)
     if "--dry-run" in sys.argv[1:]:
-        print("\n".join(plan_estimate(plan, train, prompts, settings, folder).lines()))
+        judge = planned_judge(plan, settings, train, os.environ)
+        print("\n".join(plan_estimate(plan, train, prompts, settings, folder, judge).lines()))
         return
 
     with watching(Console(stderr=True)) as watch:

@@ -291,6 +291,7 @@ def _llm_plan(settings: LlmRecipe, case: _Case) -> LlmPlan:
         counts={} if grouped else rows,
         group_counts=nested(rows) if grouped else {},
         attribute=case.entry.columns.attribute if grouped else None,
+        label_column=case.entry.columns.label,
         notes=case.entry.classes,
         asking=AskingSettings(**{name: getattr(settings, name) for name in AskingSettings.model_fields}),
         model=AskedModel.of(case.endpoint()),

@@ -88,6 +88,8 @@ class LlmPlan(Settings):
     group_counts: dict[str, dict[str, NonNegativeInt]] = Field(default_factory=dict)
     #: What the spurious attribute is called, where there are `group_counts`.
     attribute: str | None = None
+    #: The column of the data set that holds the class.
+    label_column: str | None = None
     notes: dict[str, ClassNote]
     asking: AskingSettings
     model: AskedModel

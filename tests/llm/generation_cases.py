@@ -67,7 +67,9 @@ def plan_for(
     settings: EngineSettings, counts: dict[str, int], mode: str = "generate", **changes: Any
 ) -> LlmPlan:
     beside = {
-        key: changes.pop(key) for key in ("notes", "group_counts", "attribute", "seed") if key in changes
+        key: changes.pop(key)
+        for key in ("notes", "group_counts", "attribute", "label_column", "seed")
+        if key in changes
     }
     values = {"mode": mode, "counts": counts, "notes": {}, "seed": 3} | beside
     return LlmPlan(**values, asking=AskingSettings(**changes), model=AskedModel.of(settings))

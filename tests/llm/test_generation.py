@@ -15,7 +15,7 @@ from evenly.llm.generate import GenerationError, prepared
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.result import shortfalls
 from evenly.params.datasets import ClassNote
-from evenly.samples import concatenate, samples_from_columns, write_samples
+from evenly.samples import Feature, Schema, concatenate, samples_from_columns, write_samples
 from tests.llm.generation_cases import (
     PROMPTS,
     TEXTS,
@@ -541,6 +541,105 @@ def test_table_rows_are_typed_and_fit_the_training_columns(tmp_path):
     assert "seen only in test" not in prompt
     assert "30 to 53" in prompt
     assert schema["properties"]["samples"]["items"]["properties"]["sex"]["enum"] == ["f", "m"]
+
+
+def one_row(age, **more):
+    return {"age": age, "pressure": 120.25, "sex": "f", "smoker": False} | more
+
+
+def rows_generated(tmp_path, answer, **changes):
+    """What becomes of this one answer for the class `ill`; the label column is `DEATH_EVENT`."""
+    with running_writer(lambda body, number: json.dumps(answer)) as writer:
+        s = engine_settings(writer.base_url)
+        changes = {"attempts": 1, "label_column": "DEATH_EVENT"} | changes
+        made = generated(s, plan_for(s, {"ill": 9}, "table", **changes), mixed_table(), tmp_path)
+        return made, writer.prompts[0]
+
+
+def test_the_prompt_of_a_table_names_the_label_column_and_what_its_values_mean(tmp_path):
+    notes = {"ill": ClassNote(description="the patient died"), "well": ClassNote(description="survived")}
+    _, prompt = rows_generated(tmp_path, {"samples": [one_row(41)]}, notes=notes)
+    assert 'The class of a row is its value of "DEATH_EVENT"' in prompt
+    assert '- "ill": the patient died\n- "well": survived\n' in prompt
+    assert 'Class: "ill", so "DEATH_EVENT" is "ill" in every row\nWhat it means: the patient died' in prompt
+
+
+def test_without_descriptions_the_values_of_the_label_column_are_named(tmp_path):
+    _, prompt = rows_generated(tmp_path, {"samples": [one_row(41)]})
+    assert '"DEATH_EVENT", which the columns below do not repeat. Its values:\n- "ill"\n- "well"\n' in prompt
+
+
+@pytest.mark.parametrize(
+    ("stated", "rejected"),
+    [
+        ({"DEATH_EVENT": "well"}, 1),
+        ({"death_event ": "WELL"}, 1),
+        ({"DEATH_EVENT": "no class of the data"}, 1),
+        ({"class": "well"}, 1),
+        ({"Label": "well"}, 1),
+        ({"DEATH_EVENT": "ill"}, 0),
+        ({"DEATH_EVENT": " Ill"}, 0),
+        ({"DEATH_EVENT": None}, 0),
+        ({"class": "row 1"}, 0),
+        ({"note": "well"}, 0),
+    ],
+)
+def test_a_row_that_states_another_class_is_rejected_with_that_reason(tmp_path, stated, rejected):
+    made, _ = rows_generated(tmp_path, {"samples": [one_row(41, **stated), one_row(43)]})
+    assert made.metrics["rejected"].get("other_class", 0) == rejected
+    assert made.metrics["accepted"] == 2 - rejected
+
+
+@pytest.mark.parametrize(
+    ("around", "accepted"),
+    [
+        (lambda rows: {"DEATH_EVENT": "well", "samples": rows}, 0),
+        (lambda rows: {"well": rows}, 0),
+        (lambda rows: {"DEATH_EVENT": "ill", "samples": rows}, 2),
+        (lambda rows: {"ill": rows}, 2),
+        (lambda rows: {"rows": rows}, 2),
+    ],
+)
+def test_another_class_stated_around_the_rows_rejects_them_all(tmp_path, around, accepted):
+    made, _ = rows_generated(tmp_path, around([one_row(41), one_row(43)]))
+    assert made.metrics["accepted"] == accepted
+    assert made.metrics["rejected"] == ({} if accepted else {"other_class": 2})
+
+
+def test_a_feature_called_class_is_a_feature_and_no_statement(tmp_path):
+    features = (Feature("class", "category", ("a", "b")), Feature("size", "integer"))
+    columns = {
+        "id": list("pqrs"),
+        "label": ["a", "a", "b", "b"],
+        "class": ["b", "a", "b", "a"],
+        "size": [1, 50, 1, 50],
+    }
+    train = samples_from_columns(columns, Schema("table", ("a", "b"), features))
+    answer = json.dumps({"samples": [{"class": "b", "size": 7}, {"class": "b", "size": 8, "Kind": "b"}]})
+    with running_writer(lambda body, number: answer) as writer:
+        s = engine_settings(writer.base_url)
+        plan = plan_for(s, {"a": 2}, "table", attempts=1, label_column="Kind")
+        made = generated(s, plan, train, tmp_path)
+    assert (made.metrics["accepted"], made.metrics["rejected"]) == (1, {"other_class": 1})
+
+
+def test_a_text_that_states_another_class_is_rejected_as_well(tmp_path):
+    items = [
+        {"text": "where on earth is it", "intent": "pin"},
+        {"text": "it never came", "intent": "arrival"},
+    ]
+    with running_writer(lambda body, number: json.dumps({"samples": items})) as writer:
+        s = engine_settings(writer.base_url)
+        plan = plan_for(s, {"arrival": 2}, attempts=1, label_column="intent")
+        made = generated(s, plan, text_table(), tmp_path)
+    assert (list(made.samples.texts), made.metrics["rejected"]) == (["it never came"], {"other_class": 1})
+
+
+def test_items_that_are_no_rows_are_counted(tmp_path):
+    odd = [None, 5, True, [], [1, 2], {}, "", "a text"]
+    made, _ = rows_generated(tmp_path, {"samples": [*odd, one_row(41)]})
+    assert (made.metrics["samples"], made.metrics["accepted"]) == (9, 1)
+    assert made.metrics["rejected"] == {"format": 7, "column_missing": 1}
 
 
 def test_copies_of_table_rows_are_turned_away(tmp_path):

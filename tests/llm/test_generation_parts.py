@@ -18,7 +18,16 @@ from evenly.errors import ParameterError
 from evenly.features.ngramsets import character_ngrams
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.llm.writing.answers import facts, missing_facts
-from evenly.llm.writing.columns import MisfitError, columns_of, fitted_row, row_as_sentence, row_schema
+from evenly.llm.writing.columns import (
+    MisfitError,
+    columns_of,
+    fitted_row,
+    named_classes,
+    row_as_json,
+    row_as_sentence,
+    row_schema,
+    statistics_of,
+)
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.quota import Shaping, TextIndex, ngram_frequencies
 from evenly.llm.writing.training_rows import (
@@ -32,6 +41,7 @@ from evenly.llm.writing.training_rows import (
     row_vectors,
     terms,
 )
+from evenly.samples import Feature, Schema, samples_from_columns
 from tests.llm.generation_cases import PROMPTS, TEXTS, mixed_table, text_table
 
 # --- examples ------------------------------------------------------------------------------------------
@@ -251,6 +261,51 @@ def test_tolerance_widens_the_range_and_missing_needs_precedent():
     assert schema["pressure"]["type"] == ["number", "null"]
     assert schema["age"]["type"] == "integer"
     assert row_as_sentence({"age": 41, "sex": None}) == "age is 41, sex is missing"
+
+
+def test_examples_and_ranges_keep_every_digit_of_the_column():
+    values = [263358.03, 1234567.25, 0.00000125, 1e-9, 3.0]
+    assert json.loads(row_as_json({str(k): value for k, value in enumerate(values)})) == {
+        str(k): value for k, value in enumerate(values)
+    }
+    assert row_as_sentence({"a": 263358.03, "b": 3.0}) == "a is 263358.03, b is 3"
+    assert row_as_json({"a": float("nan"), "b": float("inf")}) == '{"a": null, "b": null}'
+    features = (Feature("paid", "number"), Feature("rate", "number"), Feature("at", "integer"))
+    columns = {
+        "id": ["a", "b"],
+        "label": ["x", "y"],
+        "paid": [1234567.25, 2345678.5],
+        "rate": [1.25e-8, 5e-8],
+        "at": [1764288000, 1764374400],
+    }
+    samples = samples_from_columns(columns, Schema("table", ("x", "y"), features))
+    paid, rate, at = statistics_of(samples, columns_of(samples))
+    assert (paid["low"], paid["high"], paid["decimals"]) == (1234567.25, 2345678.5, 2)
+    assert (rate["low"], rate["decimals"]) == (1.25e-8, 10)
+    assert (at["low"], at["usual"]["middle"]) == (1764288000, 1764331200)
+
+
+@pytest.mark.parametrize(
+    ("value", "classes"),
+    [
+        (1, {"1"}),
+        (1.0, {"1"}),
+        (" 1 ", {"1"}),
+        ("1.0", {"1"}),
+        (True, {"1"}),
+        (False, {"0"}),
+        ("Died", {"1"}),
+        ("perhaps", set()),
+        (["1"], set()),
+        (10**400, set()),
+    ],
+)
+def test_a_stated_class_is_understood_as_name_number_or_meaning(value, classes):
+    assert named_classes(value, {"0": "", "1": "died"}) == classes
+
+
+def test_a_class_written_exactly_is_no_other_that_differs_in_case():
+    assert named_classes("a", {"a": "", "A": ""}) == {"a"}
 
 
 # --- prompts, keys -------------------------------------------------------------------------------------

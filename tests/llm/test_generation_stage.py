@@ -106,6 +106,18 @@ def test_a_dry_run_tells_the_calls_and_sends_and_writes_nothing(tmp_path):
     assert '10 new texts of the class "arrival"' in shown.stdout
 
 
+def test_the_dry_run_counts_the_judge_as_the_estimate_does(tmp_path):
+    with running_writer() as writer:
+        folder = project(tmp_path, writer, arrival=25, pin=10)
+        params = yaml.safe_load((folder / "params.yaml").read_text()) | {"filter": {"judge": {}}}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        done = run_python(folder, "-m", "stages.llm_generate", "--dry-run")
+        estimate = run_python(folder, "-c", "from evenly.cli import main; main()", "llm", "estimate")
+        assert writer.bodies == []
+    assert "calls       39 " in done.stdout and "35 judge" in done.stdout, done.stderr
+    assert done.stdout == estimate.stdout
+
+
 def test_a_killed_stage_goes_on_where_it_was(tmp_path):
     with running_writer(faulty_samples) as writer:
         clean = project(tmp_path / "clean", writer, arrival=60, pin=40)

@@ -23,10 +23,9 @@ from evenly.llm.engine.journal_files import (
     repair_journals,
 )
 from evenly.llm.engine.messages import ChatRequest
-from evenly.llm.judging import llm_judge
+from evenly.llm.judging import planned_judge
 from evenly.llm.preview import plan_estimate, planned_requests
 from evenly.llm.writing.prompts import Prompts
-from evenly.params.base import read_yaml
 from evenly.params.generation import read_engine_settings
 from evenly.params.llm import EngineSettings
 from evenly.params.project import PARAMS_FILE
@@ -60,9 +59,7 @@ def estimate(
         for message in request.messages:
             typer.echo(f"[{message['role']}]\n{message['content']}\n")
     settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
-    judge = None
-    if _has_judge():
-        judge = llm_judge(settings, train, plan.notes, os.environ)
+    judge = planned_judge(plan, settings, train, os.environ)
     for line in plan_estimate(plan, train, prompts, settings, journal_folder(os.environ), judge).lines():
         typer.echo(line)
 
@@ -109,22 +106,18 @@ def repair() -> None:
             typer.echo(f"{path}: {answers} whole answers saved; the damaged file is {kept}.")
 
 
-def _has_judge() -> bool:
-    rules = read_yaml(PARAMS_FILE).get("filter")
-    return isinstance(rules, dict) and rules.get("judge") is not None
-
-
 def _judge_requests(plan: LlmPlan, settings: EngineSettings) -> list[ChatRequest]:
     """What `filter` asks the judge, about every row: what the other checks leave is not known yet."""
-    if not _has_judge():
+    train = read_samples(TRAIN)
+    judge = planned_judge(plan, settings, train, os.environ)
+    if judge is None:
         raise ParameterError(
             "params.yaml: filter.judge is null, so there is nothing to judge; leave --judge off."
         )
     if not Path(GENERATED).exists() or has_no_samples(GENERATED):
         raise DataError(f"{GENERATED} has no rows to judge; run `dvc repro llm_generate` first.")
-    train = read_samples(TRAIN)
     candidates = read_samples(GENERATED, train.schema).sorted_by_id()
-    return list(llm_judge(settings, train, plan.notes, os.environ).requests(candidates))
+    return list(judge.requests(candidates))
 
 
 @journal.command("list")

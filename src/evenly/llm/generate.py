@@ -18,7 +18,7 @@ from typing import Any
 from evenly.errors import DataError, EvenlyError
 from evenly.llm.engine.engine import Engine
 from evenly.llm.engine.messages import GO_ON, OUTAGE, PAID, Answer, ChatRequest
-from evenly.llm.writing.answers import Outcome, parse_items, relabelled, take_in
+from evenly.llm.writing.answers import Outcome, parse_answer, parse_items, relabelled, take_in
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.quota import Novelty, Quota, RowKey, Shaping, TextIndex, ngram_frequencies, row_key
 from evenly.llm.writing.requests import MOST_PARTS, Asking, Call
@@ -82,8 +82,8 @@ class Crew:
         for part in range(MOST_PARTS):
             asked_all = outcome.items + count >= call.size
             answer = await self._ask(asking.request(call, part, count, sources), outcome)
-            items = _items(answer)
-            take_in(outcome, asking, items)
+            items, around = _read(answer)
+            take_in(outcome, asking, items, around)
             cut = answer.failure == "truncated"
             if outcome.items >= call.size or not (cut or (answer.ok and not asked_all)):
                 break
@@ -99,7 +99,7 @@ class Crew:
         if asking.plan.mode == "boundary" and outcome.candidates:
             texts = [(k, candidate.text or "") for k, candidate in enumerate(outcome.candidates, start=1)]
             answer = await self._ask(asking.relabel_request(call, texts), outcome)
-            relabelled(outcome, _items(answer), asking.candidates(call.cell.label))
+            relabelled(outcome, _read(answer)[0], asking.candidates(call.cell.label))
         return outcome
 
     async def _ask(self, request: ChatRequest, outcome: Outcome) -> Answer:
@@ -126,9 +126,9 @@ class Crew:
         return answer
 
 
-def _items(answer: Answer) -> list[Any]:
-    """What can be read out of an answer, a cut one included."""
-    return list(parse_items(answer.text)) if answer.ok or answer.failure == "truncated" else []
+def _read(answer: Answer) -> tuple[list[Any], dict[str, Any]]:
+    """The items that can be read out of an answer, a cut one included, and what it says around them."""
+    return parse_answer(answer.text) if answer.ok or answer.failure == "truncated" else ([], {})
 
 
 def _usable(answer: Answer) -> bool:

@@ -23,10 +23,13 @@ from evenly.llm.writing.answers import parse_items
 from evenly.llm.writing.columns import object_schema, row_as_json
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.training_rows import farthest_point_order, nearest_classes, row_vectors
+from evenly.params.base import read_yaml
 from evenly.params.datasets import ClassNote
 from evenly.params.llm import EngineSettings
+from evenly.params.project import PARAMS_FILE
 from evenly.params.screening import JUDGE_WITHOUT_ENDPOINT
 from evenly.payloads import feature_rows
+from evenly.plans import LlmPlan
 from evenly.samples import SampleTable
 from evenly.screening.context import MARKS, JudgeScores
 
@@ -46,13 +49,24 @@ def llm_judge(
     notes: Mapping[str, ClassNote],
     environment: Mapping[str, str],
     generation: Mapping[str, Any] | None = None,
+    label_column: str | None = None,
 ) -> LlmJudge:
     """The judge with this project's prompt, keys and journals; `environment` is `os.environ`.
 
     `generation`, the content of metrics/llm.json, is what the run has spent before: the caps bind both.
     """
     keys, folder = keys_from(environment), journal_folder(environment)
-    return LlmJudge(settings, train, notes, Prompts(), keys, folder, generation or {})
+    return LlmJudge(settings, train, notes, Prompts(), keys, folder, generation or {}, label_column)
+
+
+def planned_judge(
+    plan: LlmPlan, settings: EngineSettings, train: SampleTable, environment: Mapping[str, str]
+) -> LlmJudge | None:
+    """The judge of the rows that a plan asks for; None where params.yaml sets no `filter.judge`."""
+    rules = read_yaml(PARAMS_FILE).get("filter")
+    if not isinstance(rules, dict) or rules.get("judge") is None:
+        return None
+    return llm_judge(settings, train, plan.notes, environment, label_column=plan.label_column)
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,7 @@ class LlmJudge:
     keys: Mapping[str, str] = field(repr=False)
     folder: Path
     generation: Mapping[str, Any] = field(default_factory=dict)
+    label_column: str | None = None
 
     def __call__(self, samples: SampleTable) -> JudgeScores:
         """Marks of every sample, NaN where the model refused, or gave no marks that can be read.
@@ -96,7 +111,7 @@ class LlmJudge:
 
     def requests(self, samples: SampleTable) -> Iterator[ChatRequest]:
         """One request a sample, in order."""
-        surroundings = _Surroundings(self.train, self.notes)
+        surroundings = _Surroundings(self.train, self.notes, self.label_column)
         for label, sample in zip(samples.labels, _worded(samples), strict=True):
             messages = self.prompts.messages(PROMPT, {**surroundings.beside(label), "sample": sample})
             yield ChatRequest(messages, temperature=0.0, schema=_SCHEMA, tag=label)
@@ -179,7 +194,8 @@ def _refuse_half_done(answers: list[Answer]) -> None:
 class _Surroundings:
     """What stands beside a sample of a class, the same for all its samples."""
 
-    def __init__(self, train: SampleTable, notes: Mapping[str, ClassNote]) -> None:
+    def __init__(self, train: SampleTable, notes: Mapping[str, ClassNote], label_column: str | None) -> None:
+        self._label_column = label_column
         self._rows = train.take(train.is_real).sorted_by_id()
         self._notes = notes
         self._vectors = row_vectors(self._rows)
@@ -193,6 +209,7 @@ class _Surroundings:
             self._known[label] = {
                 **self._class(label, EXAMPLES),
                 "modality": self._rows.modality,
+                "label_column": self._label_column,
                 "others": [self._class(other, OTHERS_EXAMPLES) for other in others],
             }
         return self._known[label]

@@ -13,10 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
-from evenly.llm.writing.columns import MisfitError, Value, fitted_row
+from evenly.llm.writing.columns import MisfitError, Value, fitted_row, named_classes
 from evenly.llm.writing.requests import Asking, Call
-
-Item = dict[str, Any] | str
 
 #: Repairing is a search, quadratic at worst; beyond so many characters the items are read one by one instead.
 _LONGEST_REPAIR = 16_000
@@ -30,14 +28,23 @@ _THOUGHT_ENDS = ("</think>", "</thinking>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-def parse_items(text: str) -> list[Item]:
-    """Items of an answer: the objects (or strings) of its list, whatever stands around or above that list.
+def parse_items(text: str) -> list[Any]:
+    """Items of an answer: what its list holds, whatever stands around or above that list.
 
     Prose, code fences and thoughts around the JSON are passed over; a list under any one key of an object is
     taken (`{"samples": [...]}`); a single object is one item; the last of equal keys holds; NaN and
-    infinities become None; control characters are dropped. Broken JSON is mended, or its whole items picked
-    out; an item that the answer ends in the middle of is left out. Nothing is ever executed or followed: an
-    answer is data.
+    infinities become None; control characters are dropped. A list without one object or text is none; beside
+    these, whatever else stands in it is an item too, so that it is counted. Broken JSON is mended, or its
+    whole items picked out; an item that the answer ends in the middle of is left out. Nothing is ever
+    executed or followed: an answer is data.
+    """
+    return parse_answer(text)[0]
+
+
+def parse_answer(text: str) -> tuple[list[Any], dict[str, Any]]:
+    """The items of an answer (see `parse_items`), and what the object around their list says beside it.
+
+    The key of the list stands there as `class`, unless it is `samples`, as the prompts ask.
     """
     text = text.removeprefix("\ufeff")
     for end in _THOUGHT_ENDS:
@@ -45,21 +52,22 @@ def parse_items(text: str) -> list[Item]:
     text = text.strip()
     fences = [block for block in _FENCE.findall(text) if "{" in block or "[" in block]
     for candidate in (text, *sorted(fences, key=len, reverse=True)):
-        if (value := _loaded(candidate)) is not None and (items := _items_of(value)):
-            return items
+        if (value := _loaded(candidate)) is not None and (found := _items_of(value))[0]:
+            return found
     body = max(fences, key=len) if fences else text
     start = _start(body)
     if start < 0:
-        return []
+        return [], {}
     body = body[start:]
-    items, ended = _walked(body)
+    items, around, ended = _walked(body)
     if not ended and len(body) <= _LONGEST_REPAIR:
-        mended = _repaired(body)
+        mended, beside = _repaired(body)
+        around = beside or around
         # What the text broke off in the middle of was finished by the repair, not by the model.
         if not _closes(body) and len(mended) > len(items):
             mended = mended[:-1]
-        return max(items, mended, key=len)
-    return items
+        return max(items, mended, key=len), around
+    return items, around
 
 
 def _loaded(text: str) -> Any:
@@ -69,15 +77,29 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _items_of(value: Any) -> list[Item]:
-    """The list that an answer is about, cleaned; empty where there is none."""
+def _items_of(value: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The list that an answer is about, cleaned, and what stands beside it; empty where there is none."""
+    around: dict[str, Any] = {}
     if isinstance(value, dict):
-        lists = [part for part in value.values() if isinstance(part, list) and part]
-        held = [part for part in lists if any(isinstance(item, dict) for item in part)] or lists
-        value = held[0] if len(held) == 1 and len(value) <= 3 else [value]
-    if not isinstance(value, list):
-        return []
-    return [_clean(item) for item in value[:_LONGEST_ITEMS] if isinstance(item, dict | str) and item]
+        lists = {key: part for key, part in value.items() if isinstance(part, list) and part}
+        rows = [key for key, part in lists.items() if any(isinstance(item, dict) for item in part)]
+        held = rows or list(lists)
+        if len(held) == 1 and len(value) <= 3:
+            around = _list_named(held[0]) | {key: _clean(value[key]) for key in value if key not in lists}
+            value = value[held[0]]
+        else:
+            value = [value]
+    return (_counted(value[:_LONGEST_ITEMS]), around) if isinstance(value, list) else ([], {})
+
+
+def _list_named(key: str) -> dict[str, Any]:
+    return {} if key == "samples" else {"class": key}
+
+
+def _counted(values: Sequence[Any]) -> list[Any]:
+    """All values of a list, cleaned; none where not one is an object or a text."""
+    items = [_clean(value) for value in values]
+    return items if any(isinstance(item, dict | str) and item for item in items) else []
 
 
 def _clean(value: Any, depth: int = 0) -> Any:
@@ -103,17 +125,18 @@ def _start(text: str) -> int:
     return match.start() if match else -1
 
 
-def _walked(text: str) -> tuple[list[Item], bool]:
-    """The whole items of a list (or of the first key's), and whether the JSON came to its end."""
+def _walked(text: str) -> tuple[list[Any], dict[str, Any], bool]:
+    """The whole items of a list (or of the first key's), what is around, whether the JSON came to its end."""
     decoder = json.JSONDecoder(strict=False)
     try:
         value, _ = decoder.raw_decode(text)
     except (ValueError, RecursionError):
         pass
     else:
-        return _items_of(value), True
-    opening = re.match(r'\{\s*"[^"\\]{0,80}"\s*:\s*\[|\[', text)
-    items: list[Item] = []
+        return *_items_of(value), True
+    opening = re.match(r'\{\s*"([^"\\]{0,80})"\s*:\s*\[|\[', text)
+    around = _list_named(opening[1]) if opening and opening[1] is not None else {}
+    items: list[Any] = []
     at = opening.end() if opening else 0
     space = re.compile(r"[\s,]*")
     failed = 0
@@ -131,9 +154,8 @@ def _walked(text: str) -> tuple[list[Item], bool]:
             if at < 0:
                 break
             continue
-        if isinstance(value, dict | str) and value:
-            items.append(_clean(value))
-    return items, False
+        items.append(value)
+    return _counted(items), around, False
 
 
 def _next_object(text: str, at: int) -> int:
@@ -147,16 +169,16 @@ def _next_object(text: str, at: int) -> int:
     return -1
 
 
-def _repaired(text: str) -> list[Item]:
+def _repaired(text: str) -> tuple[list[Any], dict[str, Any]]:
     import json_repair
 
     try:
         value = cast(Any, json_repair.loads(text, skip_json_loads=True))
     except (ValueError, RecursionError, IndexError, TypeError):
-        return []
-    items = _items_of(value)
-    prose = all(isinstance(item, str) for item in items) and not re.match(r'\s*\[\s*["\']', text)
-    return [] if prose else items
+        return [], {}
+    items, around = _items_of(value)
+    prose = not any(isinstance(item, dict) for item in items) and not re.match(r'\s*\[\s*["\']', text)
+    return ([], {}) if prose else (items, around)
 
 
 def _closes(text: str) -> bool:
@@ -255,13 +277,17 @@ class Outcome(Tally):
     spent: bool = False
 
 
-def take_in(outcome: Outcome, asking: Asking, items: Sequence[Any]) -> None:
+def take_in(
+    outcome: Outcome, asking: Asking, items: Sequence[Any], around: Mapping[str, Any] | None = None
+) -> None:
     """Add what an answer holds to the outcome: candidates, and the rest by reason.
 
+    What the answer says `around` its items holds for each of them.
     Samples beyond what the call asked for are `surplus`: a call is worth so many samples and no more, so that
     the calls to make can be counted beforehand.
     """
     call = outcome.call
+    elsewhere = _states_other_class(around or {}, (), call, asking)
     for item in items:
         place = outcome.items
         outcome.items += 1
@@ -269,6 +295,8 @@ def take_in(outcome: Outcome, asking: Asking, items: Sequence[Any]) -> None:
             outcome.rejected["surplus"] += 1
             continue
         try:
+            if elsewhere:
+                raise MisfitError("other_class")
             outcome.candidates.append(_candidate(item, place, call, asking))
         except MisfitError as misfit:
             outcome.rejected[misfit.reason] += 1
@@ -293,8 +321,16 @@ def relabelled(outcome: Outcome, answers: Sequence[Any], allowed: Sequence[str])
     outcome.candidates = candidates
 
 
+#: Keys of a sample in the text modes, and those that speak of a class whatever the label column is called.
+_TEXT_KEYS = ("text", "source")
+_CLASS_KEYS = frozenset({"class", "label"})
+
+
 def _candidate(item: Any, place: int, call: Call, asking: Asking) -> Candidate:
     label, settings = call.cell.label, asking.plan.asking
+    own = [column.name for column in asking.rows.columns] if asking.plan.mode == "table" else _TEXT_KEYS
+    if isinstance(item, Mapping) and _states_other_class(item, own, call, asking):
+        raise MisfitError("other_class")
     if asking.plan.mode == "table":
         return Candidate(place, label, row=fitted_row(item, asking.rows.columns, settings.tolerance))
     source = None
@@ -310,6 +346,34 @@ def _candidate(item: Any, place: int, call: Call, asking: Asking) -> Candidate:
     if missing_facts(source.text, text):
         raise MisfitError("lost_fact")
     return Candidate(place, label, text, parent=source.id)
+
+
+def _states_other_class(stated: Mapping[str, Any], own: Sequence[str], call: Call, asking: Asking) -> bool:
+    """Whether one of these keys gives another class than the call asks for; `own` keys are the sample itself.
+
+    Under the label column's name whatever is not the class, and under `class` or `label` the name of another
+    one. In mode `boundary` the class is decided afterwards.
+    """
+    if asking.plan.mode == "boundary":
+        return False
+    label, column = call.cell.label, asking.plan.label_column
+    own_names, folded_column = {_folded(name) for name in own}, column and _folded(column)
+    for key, value in stated.items():
+        name = _folded(key)
+        if (key in own or name in own_names) and key != column:
+            continue
+        if name != folded_column and name not in _CLASS_KEYS:
+            continue
+        if value is None or value == "":
+            continue
+        classes = named_classes(value, asking.meanings)
+        if label not in classes and (classes or name == folded_column):
+            return True
+    return False
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
 
 
 def _text(item: Any) -> str:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from evenly.samples import Feature, FeatureKind, SampleTable
 
 #: Categories named in a prompt, the most frequent first; a column with more says how many are left out.
 MOST_CATEGORIES = 50
-_MOST_DECIMALS = 6
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 Value = float | int | bool | str | None
@@ -60,8 +60,8 @@ def statistics_of(samples: SampleTable, columns: Sequence[Column]) -> list[dict[
             "kind": column.kind,
             "has_missing": column.has_missing,
             "decimals": column.decimals,
-            "low": None if column.low is None else rounded(column.low),
-            "high": None if column.high is None else rounded(column.high),
+            "low": plain_number(column.low),
+            "high": plain_number(column.high),
             "categories": [name for name, _ in column.categories[:MOST_CATEGORIES]],
             "more_categories": max(0, len(column.categories) - MOST_CATEGORIES),
             "usual": None,
@@ -73,7 +73,11 @@ def statistics_of(samples: SampleTable, columns: Sequence[Column]) -> list[dict[
                 points = np.quantile(numbers, [0.1, 0.5, 0.9])
                 usual = (*points, numbers.mean(), numbers.std())
                 names = ("low", "middle", "high", "mean", "deviation")
-                entry["usual"] = {name: rounded(value, 4) for name, value in zip(names, usual, strict=True)}
+                # Four digits, and every digit before the point: years and amounts stay apart.
+                digits = max(4, len(str(int(np.abs(numbers).max()))))
+                entry["usual"] = {
+                    name: rounded(value, digits) for name, value in zip(names, usual, strict=True)
+                }
         elif values:
             counted = Counter(
                 str(value).lower() if column.kind == "boolean" else str(value) for value in values
@@ -85,13 +89,13 @@ def statistics_of(samples: SampleTable, columns: Sequence[Column]) -> list[dict[
 
 
 def row_as_json(row: Mapping[str, Value]) -> str:
-    """An example row as one line of JSON."""
-    return json.dumps({name: rounded(value) for name, value in row.items()}, ensure_ascii=False)
+    """An example row as one line of JSON, numbers with all their digits."""
+    return json.dumps({name: plain_number(value) for name, value in row.items()}, ensure_ascii=False)
 
 
 def row_as_sentence(row: Mapping[str, Value]) -> str:
     """An example row as `column is value` clauses (GReaT: Borisov et al. 2023)."""
-    return ", ".join(f"{name} is {_word(rounded(value))}" for name, value in row.items())
+    return ", ".join(f"{name} is {_word(plain_number(value))}" for name, value in row.items())
 
 
 def row_schema(columns: Sequence[Column]) -> dict[str, Any]:
@@ -136,12 +140,18 @@ def fitted_row(item: object, columns: Sequence[Column], tolerance: float) -> dic
     return row
 
 
-def rounded(value: Any, digits: int = 6) -> Any:
-    """A number to so many significant digits, as prompts show it; anything else as it is."""
-    if isinstance(value, bool | str | int) or value is None:
+def plain_number(value: Any) -> Any:
+    """A number with all its digits, without a point where it is whole; None where it is not finite."""
+    if not isinstance(value, float):
         return value
-    number = float(f"{float(value):.{digits}g}")
-    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 1e15 else float(value)
+
+
+def rounded(value: float, digits: int) -> Any:
+    """A number to so many significant digits, as prompts show it."""
+    return plain_number(float(f"{float(value):.{digits}g}"))
 
 
 def _column(feature: Feature, values: Sequence[Any]) -> Column:
@@ -164,8 +174,8 @@ def _column(feature: Feature, values: Sequence[Any]) -> Column:
 
 
 def _decimals(value: float) -> int:
-    text = f"{value:.{_MOST_DECIMALS}f}".rstrip("0")
-    return len(text.partition(".")[2])
+    exponent = Decimal(repr(plain_number(value) or 0)).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _number(value: Any, column: Column, tolerance: float) -> float | int:
@@ -181,6 +191,29 @@ def _number(value: Any, column: Column, tolerance: float) -> float | int:
         if not column.low - slack <= number <= column.high + slack:
             raise MisfitError("column_range")
     return int(number) if column.kind == "integer" else number
+
+
+def named_classes(value: Any, meanings: Mapping[str, str]) -> set[str]:
+    """The classes that a value of the label column may mean, by name, as a number or by description.
+
+    `meanings` has the description of each class, empty where there is none. `1`, `1.0`, `"1"` and `true` name
+    the class `1`; a name that is written exactly names no other class.
+    """
+    if isinstance(value, str) and value in meanings:
+        return {value}
+    return {name for name, meaning in meanings.items() if _means(value, name, meaning)}
+
+
+def _means(value: Any, name: str, meaning: str) -> bool:
+    written, folded = str(value).strip().casefold(), name.strip().casefold()
+    if written == folded or (meaning and written == meaning.strip().casefold()):
+        return True
+    if isinstance(value, bool):
+        return _TRUTHS.get(folded) is value
+    try:
+        return float(value) == float(name)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _truth(value: Any, column: Column) -> bool:

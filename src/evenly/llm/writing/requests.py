@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from evenly.llm.engine.messages import ChatRequest
@@ -134,6 +135,11 @@ class Asking:
         """The classes that a boundary sample of this class may turn out to belong to."""
         return (label, *self.rows.neighbours(label, max(self._settings.confusable, 4)))
 
+    @cached_property
+    def meanings(self) -> dict[str, str]:
+        """Every class of the training rows with what it is about, where somebody wrote it down."""
+        return {name: self.rows.description(name) for name in self.rows.samples.classes}
+
     def row_text(self, row: int) -> str:
         """A training row as prompts show it."""
         if self.plan.mode != "table":
@@ -145,7 +151,9 @@ class Asking:
         s, cell = self._settings, call.cell
         values: dict[str, Any] = {
             "label": cell.label,
+            "label_column": self.plan.label_column,
             "classes": list(self.rows.samples.classes),
+            "descriptions": {name: text for name, text in self.meanings.items() if text},
             "description": self.rows.description(cell.label),
             "keywords": list(self.rows.keywords(cell.label)),
             "attribute": None,
