@@ -97,8 +97,8 @@ def _list_named(key: str) -> dict[str, Any]:
 
 
 def _counted(values: Sequence[Any]) -> list[Any]:
-    """All values of a list, cleaned; none where not one is an object or a text."""
-    items = [_clean(value) for value in values]
+    """All values of a list, cleaned, but for empty texts; none where not one is an object or a text."""
+    items = [_clean(value) for value in values if value != ""]
     return items if any(isinstance(item, dict | str) and item for item in items) else []
 
 
