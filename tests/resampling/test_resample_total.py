@@ -170,3 +170,20 @@ def test_every_reason_is_told_in_a_sentence() -> None:
     _, report = run(awkward("mingled", 1, "number"), "smote")
     assert report.messages() == ["Class 'c1' has a single row: it was duplicated."]
     assert report.to_json()["classes_with_fallback"] == 1
+
+
+def test_kmeans_smote_says_when_few_rows_are_parents_of_all_new_ones() -> None:
+    rng = np.random.default_rng(3)
+    centres = 20 * np.eye(8)
+    crowd = np.concatenate([centre + rng.normal(size=(40, 8)) for centre in centres[:7]])
+    among = np.concatenate([centre + rng.normal(size=(1, 8)) for centre in centres[:7]])
+    alone = centres[7] + rng.normal(size=(3, 8))
+    vectors = np.concatenate([crowd, among, alone])
+    labels = np.repeat([0, 1], [len(crowd), 10])
+    both = {"c0": len(crowd), "c1": 60}
+    _, report = resampled(number_samples(vectors, labels), plan("kmeans_smote", both))
+    assert report.classes["c1"].parents == 3
+    assert any("3 of its 10 rows" in message for message in report.messages())
+    _, report = resampled(number_samples(vectors, labels), plan("smote", both))
+    assert report.classes["c1"].parents == 10
+    assert "few_parents" not in report.classes["c1"].reasons

@@ -106,6 +106,10 @@ class Growth:
             outcome.reasons.append(rule.reason)
             outcome.method = self._plain
             sources = smote(members, outcome.asked, rng)
+        outcome.parents = sum(int((source.counts > 0).sum()) for source in sources)
+        few = 2 * outcome.parents < len(members.rows) and outcome.asked >= 2 * outcome.parents
+        if few and rule.names_parents:
+            outcome.reasons.append("few_parents")
         if sources[0].neighbours.shape[1] < members.k and "fewer_neighbours" not in outcome.reasons:
             outcome.reasons.append("fewer_neighbours")
         return sources

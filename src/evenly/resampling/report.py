@@ -13,6 +13,7 @@ SENTENCES: Mapping[str, str] = {
     "identical_rows": "has rows that are all alike: they were duplicated.",
     "fewer_neighbours": "has too few rows, at least in its clusters, for k_neighbors: fewer were used.",
     "fewer_clean_neighbours": "stands in a table of too few rows for clean_neighbors: all were taken.",
+    "few_parents": "has new rows from {parents} of its {before} rows alone, where it is frequent.",
     "mixed_table": "has categories or booleans: they were voted on by the neighbours, as in SMOTENC.",
     "no_categories": "has neither categories nor booleans: plain SMOTE was used.",
     "would_empty_class": "would have lost all its rows by cleaning: none was removed.",
@@ -35,6 +36,8 @@ class ClassOutcome:
     removed: int = 0  # Rows taken away, by under-sampling or cleaning
     #: What made the rows: `duplicate` or a method of the SMOTE family; `none` where none were made.
     method: str = "none"
+    #: Rows of the class that the new ones were interpolated from; 0 where they were not.
+    parents: int = 0
     k_neighbors: int = 0  # Same-class neighbours per row that were used; 0 where none were needed
     #: Why it is not what the plan asked for, in the order it was found out; empty where it is.
     reasons: list[str] = field(default_factory=list)
@@ -59,7 +62,8 @@ class ResampleReport:
 
         sentences = {**SENTENCES, **{rule.reason: rule.sentence for rule in RULES.values()}}
         return [
-            f"{self.unit.capitalize()} {name!r} {sentences[reason]}"
+            f"{self.unit.capitalize()} {name!r} "
+            + sentences[reason].format(parents=outcome.parents, before=outcome.before)
             for name, outcome in self.classes.items()
             for reason in outcome.reasons
         ]

@@ -234,6 +234,7 @@ class Rule:
     sources: Callable[[Task, np.random.Generator], list[Source]]
     reason: str = ""
     sentence: str = ""
+    names_parents: bool = False  # whether it is told when few rows of the class are parents
 
 
 _SMOTE = Rule(lambda task, rng: smote(task.members, task.n, rng))
@@ -262,5 +263,6 @@ RULES: Mapping[str, Rule] = {
         ),
         "no_clusters",
         "has no cluster with enough of its rows: plain SMOTE was used.",
+        names_parents=True,
     ),
 }
