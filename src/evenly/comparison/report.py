@@ -55,7 +55,7 @@ _PICTURES = {
         "Scores of all techniques",
         "Dashed: no balancing. Dotted: the best cheap rival on validation rows.",
     ),
-    "gains": ("Paired gains", "Filled: differs at 5% after Holm's adjustment. Grey: does not differ."),
+    "gains": ("Paired gains", "Filled: differs at 5% after Holm's adjustment. Grey: cannot be told from it."),
     "classes": (
         "Gains by class",
         "F1 against no balancing, mean over seeds. Size groups are made anew in each seed.",
