@@ -16,8 +16,10 @@ import pytest
 
 from evenly.augmentation import augment
 from evenly.classifiers import build_classifier, load_classifier
+from evenly.errors import ModelError
 from evenly.evaluation.evaluate import evaluate
 from evenly.evaluation.intervals import Interval
+from evenly.experiments.groups import BALANCED_ENSEMBLES
 from evenly.features import fit_featurizer
 from evenly.features.images import encode_images
 from evenly.finetuning import finetune, write_finetuned
@@ -43,6 +45,7 @@ FOR_NETWORKS = {
     "group_retrain_head",
     "remix",
     "on_the_fly_augmentation",
+    "light_finetune",
 }
 FOR_TABLES = [name for name in WITHOUT_ENDPOINT if name not in FOR_NETWORKS | FOR_TEXTS]
 
@@ -104,6 +107,8 @@ def auroc_of(recipe: str, data: Noise, modality: Modality) -> Interval:
     vectors = (
         "logistic_regression" if recipe == "hard_examples" else "random_forest"
     )  # a forest errs on no row
+    if recipe in BALANCED_ENSEMBLES:
+        vectors = "auto"  # they bring their model
     params = quick(PARAMS, recipe, "small_cnn" if modality == "image" else vectors)
     entry = DatasetEntry.model_validate({"modality": modality, "licence": "-", "path": "-"})
     plans = make_plans(
@@ -154,7 +159,11 @@ def mean_auroc(recipe: str, modality: Modality) -> tuple[float, float]:
 
 @pytest.mark.parametrize("recipe", FOR_TABLES)
 def test_no_recipe_predicts_noise_in_tables(recipe: str) -> None:
-    mean, error = mean_auroc(recipe, "table")
+    try:
+        mean, error = mean_auroc(recipe, "table")
+    except ModelError as refusal:  # of boosting, where no tree finds anything in noise
+        assert recipe == "rusboost" and "better than chance" in str(refusal)
+        return
     assert abs(mean - 0.5) < 3 * error
 
 

@@ -329,7 +329,7 @@ def test_samplers_smoothing_and_modalities_are_refused_by_name(
     smooth = LossSettings(cross_entropy=CrossEntropySettings(label_smoothing=0.1))
     with pytest.raises(RecipeError, match="random_forest has no label smoothing"):
         build_classifier(plan_for("random_forest", losses=smooth), schema, wine_featurizer)
-    with pytest.raises(RecipeError, match="small_cnn does not take table data; choose one of catboost"):
+    with pytest.raises(RecipeError, match="small_cnn does not take table data; choose one of balanced_"):
         build_classifier(plan_for("small_cnn"), schema, None)
     wrong = LossSettings(focal=FocalSettings(alpha={"nine": 2.0}))
     with pytest.raises(RecipeError, match=r"losses\.focal\.alpha names 'nine'"):

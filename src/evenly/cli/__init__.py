@@ -20,7 +20,10 @@ COMMANDS = {
     "datasets": ("data.datasets", "List the data sets of datasets.yaml, and which of them are here."),
     "fetch": ("data.fetch", "Download a data set of the catalogue into data/raw, and put it under DVC."),
     "add": ("data.add", "Copy your own data into data/raw, under DVC, with an entry in datasets.yaml."),
-    "import-rows": ("data.import_rows", "Bring in rows for the training split that were made elsewhere."),
+    "import-rows": (
+        "data.import_rows",
+        "Keep rows that were made elsewhere in data/imported, under DVC.",
+    ),
     "predict": ("model.predict", "Predict the classes of new rows, as csv."),
     "summary": ("model.summary", "Show the metrics and the decision rules of the last run."),
     "sweep": ("comparing.sweep", "Run techniques over seeds as DVC experiments, and compare them."),
