@@ -52,9 +52,8 @@ class Run:
     test_given: bool = False
     #: Of cross-validation: folds of a repetition; 0 where each seed draws its own test rows.
     folds: int = 0
-    #: In the splits; 0 where unknown.
+    #: In the split; 0 where unknown.
     validation_rows: int = 0
-    test_rows: int = 0
     #: What decision rules score on resamples that all runs share; empty for runs of earlier versions.
     resamples: Resamples = field(default_factory=dict, compare=False)
     #: Of cross-validation: `reports/predictions.csv`, and what `models/rules.json` says; else empty.
@@ -99,7 +98,6 @@ def read_run(revision: Revision) -> Run:
         test_given=split.get("strategy") == "given",
         folds=folds,
         validation_rows=int(split["rows"]["validation"]),
-        test_rows=int(split["rows"]["test"]),
         resamples=_resamples(revision),
         predictions=(revision.read("reports/predictions.csv") or b"") if folds else b"",
         rules=_json(revision, "models/rules.json") if folds else {},
