@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from evaluated_runs import Run
 
-from evenly.evaluation.conformal import prediction_sets, rows_needed, set_thresholds
+from evenly.evaluation.calibration import prediction_sets, rows_needed, set_thresholds
 from evenly.evaluation.outputs import metrics_json
 
 

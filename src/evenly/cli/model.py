@@ -15,6 +15,7 @@ from evenly.classifiers.classifier import kept_folder
 from evenly.cli.terminal import output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
+from evenly.evaluation.calibration import prediction_sets
 from evenly.evaluation.decisions import (
     RULES_FILE,
     DecisionRule,
@@ -119,7 +120,10 @@ def predict(
     lines = ([name, *row] for name, row in zip(rows.ids, cells, strict=True))
     if thresholds is not None:
         columns.append("set")
-        held = ([c for c, one in zip(classes, row, strict=True) if one] for row in scores >= thresholds)
+        held = (
+            [c for c, one in zip(classes, row, strict=True) if one]
+            for row in prediction_sets(scores, thresholds)
+        )
         lines = ([*line, json.dumps(one, ensure_ascii=False)] for line, one in zip(lines, held, strict=True))
     write_csv(output, columns, lines, guarded=True)
     typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, decided)}.")

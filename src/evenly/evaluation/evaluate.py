@@ -16,7 +16,7 @@ from evenly.classifiers.classifier import kept_folder
 from evenly.confusion import Outcomes
 from evenly.errors import DataError, ModelError, ParameterError
 from evenly.evaluation import bounds, metrics
-from evenly.evaluation.conformal import prediction_sets, set_thresholds
+from evenly.evaluation.calibration import prediction_sets, set_thresholds
 from evenly.evaluation.decisions import deployment_shares, deployment_weights, fitted_rules, out_of_fold
 from evenly.evaluation.groups import group_errors
 from evenly.evaluation.intervals import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from evenly.evaluation.conformal import rows_needed
+from evenly.evaluation.calibration import rows_needed
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.metrics import HEADLINE, log_losses
 from evenly.evaluation.results import Evaluation, RuleResult

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evenly.evaluation.conformal import prediction_sets
+from evenly.evaluation.calibration import prediction_sets
 from evenly.evaluation.decisions import DecisionRule
 from evenly.evaluation.groups import GroupErrors
 from evenly.evaluation.intervals import Interval, intervals_json, rounded
