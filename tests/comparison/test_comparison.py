@@ -363,3 +363,11 @@ def test_a_recipe_that_balances_by_its_model_stands_beside_the_others_as_a_cheap
     }
     assert fields(runs)[0].techniques["easy_ensemble"].cheap
     assert [field.title for field in fields(runs[2:3])] == ["digits_lt · easy_ensemble"]
+
+
+def test_a_gain_of_unknown_spread_is_no_proof_that_nothing_helps(make_run: MakeRun) -> None:
+    # Equal gains in every seed, and no resamples that say what the rows leave open.
+    runs = [make_run("none", seed, 0.75) for seed in range(5)]
+    runs += [make_run("smote", seed, 0.875) for seed in range(5)]
+    runs += [make_run("adasyn", seed, 0.6 + 0.001 * seed) for seed in range(5)]
+    assert verdicts(compare(runs).leaderboards[0])[0].startswith("Cannot tell: some runs do not say")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from sklearn.metrics import f1_score
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.pooled import pooled
 from evenly.comparison.verdicts import verdicts
-from evenly.experiments.runs import Run
+from evenly.experiments.history import Revision
+from evenly.experiments.runs import Run, read_run
+from evenly.files import write_json, write_text
 
 CLASSES = ("big", "middle", "small")
 FOLDS, ROWS = 5, 100
@@ -78,3 +81,18 @@ def test_techniques_that_are_alike_are_not_told_apart(make_run: MakeRun) -> None
     runs = folded(make_run, "none", 0.2) + folded(make_run, "adasyn", 0.2)
     gain = compare(runs).leaderboards[0].of("adasyn").against_baseline
     assert gain is not None and not gain.differs
+
+
+@pytest.mark.parametrize(("strategy", "pools"), [("stratified", True), ("grouped", False)])
+def test_rows_of_a_group_are_not_pooled_as_if_they_were_alone(
+    strategy: str, pools: bool, tmp_path: Path
+) -> None:
+    rows = {"train": 60, "validation": 20, "test": 20}
+    write_json({"strategy": strategy, "folds": 5, "rows": rows}, tmp_path / "metrics/split.json")
+    write_json({"test": {"macro_f1": 0.5}}, tmp_path / "metrics/evaluate.json")
+    write_json({"classes": list(CLASSES)}, tmp_path / "models/rules.json")
+    write_text("id,label\n", tmp_path / "reports/predictions.csv")
+    write_text("{seed: 1, dataset: rows, balancing: none, model: m, loss: l}\n", tmp_path / "params.yaml")
+    run = read_run(Revision(tmp_path, "workspace", None))
+    assert run.folds == 5
+    assert bool(run.predictions and run.rules) is pools

@@ -109,15 +109,17 @@ def _nothing_found(board: Leaderboard, tested: Sequence[Standing]) -> str:
     """Say that nothing helps where a gain worth having is excluded, else what could not have been seen."""
     metric = metric_phrase(board.metric)
     gains = [s.against_baseline for s in tested if s.against_baseline and s.against_baseline.known]
-    ties = [s for s in tested if s.against_baseline and not s.against_baseline.known]
+    unknown = any(
+        s.against_baseline and not s.against_baseline.known and s.against_baseline.mean > 0 for s in tested
+    )
     where = f"{board.field.title}, whose mean is {decimal(board.of(BASELINE).mean)}"
-    if not gains:
+    if unknown:
         return (
-            f"Cannot tell: the runs do not say how far {metric} depends on the rows. Evaluate them again "
+            f"Cannot tell: some runs do not say how far {metric} depends on the rows. Evaluate them again "
             "with this version."
-            if any(s.against_baseline and s.against_baseline.mean for s in ties)
-            else f"Nothing helps: by {metric}, all alternatives score as no balancing does on {where}."
         )
+    if not gains:
+        return f"Nothing helps: by {metric}, no alternative scores better than no balancing on {where}."
     if all(gain.high < board.worth for gain in gains):
         return (
             f"Nothing helps: by {metric}, none of the {counted(len(tested), 'alternative')} can gain "

@@ -56,7 +56,8 @@ class Run:
     validation_rows: int = 0
     #: What decision rules score on resamples that all runs share; empty for runs of earlier versions.
     resamples: Resamples = field(default_factory=dict, compare=False)
-    #: Of cross-validation: `reports/predictions.csv`, and what `models/rules.json` says; else empty.
+    #: Of cross-validation without groups: `reports/predictions.csv`, and what `models/rules.json` says; else
+    #: empty.
     predictions: bytes = b""
     rules: Mapping[str, Any] = field(default_factory=dict)
     #: Rows of the training table that are not real.
@@ -81,6 +82,8 @@ def read_run(revision: Revision) -> Run:
     plan = _json(revision, "data/plan/train.json")
     recipe = str(params["balancing"])
     folds = int(split.get("folds", 0))
+    # The rows of a group are drawn as one, and predictions do not say which these are.
+    alone = folds > 0 and split.get("strategy") != "grouped"
     identity = {key: value for key, value in params.items() if key not in _IDENTITY}
     identity["recipe"] = params.get("recipes", {}).get(recipe, {})
     return Run(
@@ -99,8 +102,8 @@ def read_run(revision: Revision) -> Run:
         folds=folds,
         validation_rows=int(split["rows"]["validation"]),
         resamples=_resamples(revision),
-        predictions=(revision.read("reports/predictions.csv") or b"") if folds else b"",
-        rules=_json(revision, "models/rules.json") if folds else {},
+        predictions=(revision.read("reports/predictions.csv") or b"") if alone else b"",
+        rules=_json(revision, "models/rules.json") if alone else {},
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
         money=llm.get("cost") if llm else 0.0,
