@@ -190,6 +190,15 @@ def kept_folder(folder: Path) -> Path:
     return folder.parent / "train" if not_kept else folder
 
 
+def texts_of(samples: SampleTable, complaint: str) -> list[str]:
+    """Texts of all rows; a `ModelError` that names the row without one, and goes on with `complaint`."""
+    texts: list[Any] = samples.texts
+    missing = next((row for row, text in enumerate(texts) if text is None), None)
+    if missing is not None:
+        raise ModelError(f"Row {samples.ids[missing]!r} ({samples.origins[missing]}) {complaint}")
+    return texts
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read `model.json`, if the model is whole, and warn where a library that fitted it is now another."""
     path = folder / MANIFEST

@@ -278,18 +278,22 @@ def _folds(rows: Weighted, families: np.ndarray | None, seed: int) -> list[tuple
     return parts
 
 
+def _forest(settings: RandomForestSettings, plan: TrainPlan) -> dict[str, Any]:
+    return {
+        "n_estimators": settings.trees,
+        "max_depth": settings.max_depth,
+        "min_samples_leaf": settings.min_samples_leaf,
+        "random_state": plan.seed,
+        "n_jobs": plan.threads,
+    }
+
+
 def _random_forest(
     settings: RandomForestSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
 ) -> Fitted:
     from sklearn.ensemble import RandomForestClassifier
 
-    model = RandomForestClassifier(
-        settings.trees,
-        max_depth=settings.max_depth,
-        min_samples_leaf=settings.min_samples_leaf,
-        random_state=plan.seed,
-        n_jobs=plan.threads,
-    )
+    model = RandomForestClassifier(**_forest(settings, plan))
     vectors, codes, weight = train
     return Fitted(model.fit(vectors, codes, weight), present)
 
@@ -369,13 +373,7 @@ def _balanced_random_forest(
 ) -> Fitted:
     from imblearn.ensemble import BalancedRandomForestClassifier
 
-    model = BalancedRandomForestClassifier(
-        settings.trees,
-        max_depth=settings.max_depth,
-        min_samples_leaf=settings.min_samples_leaf,
-        random_state=plan.seed,
-        n_jobs=plan.threads,
-    )
+    model = BalancedRandomForestClassifier(**_forest(settings, plan))
     return Fitted(_fit_balanced(model, plan.model, *train), present)
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from evenly.classifiers.classifier import REMEDY
+from evenly.classifiers.classifier import REMEDY, texts_of
 from evenly.classifiers.devices import deterministic
 from evenly.classifiers.networkclassifier import NetworkClassifier
 from evenly.classifiers.networks.modalities import Pooling, TextNetwork
@@ -34,6 +34,11 @@ from evenly.files import read_json, write_json
 from evenly.params.models import ScratchSettings, TransformerSettings
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
+
+_NO_TEXT = (
+    "has a vector but no text, which transformer cannot read; use a recipe that makes texts, or a vector "
+    "model such as logistic_regression."
+)
 
 CONFIG = "encoder.json"
 TOKENIZER = "tokenizer.json"
@@ -90,7 +95,7 @@ class TextClassifier(NetworkClassifier):
         return self._reader
 
     def _started(self, train: SampleTable) -> tuple[TextNetwork, TextInputs]:
-        texts = _texts(train)
+        texts = texts_of(train, _NO_TEXT)
         with deterministic(self.plan.seed):
             settings = self._settings
             if settings.pretrained is None:
@@ -110,7 +115,9 @@ class TextClassifier(NetworkClassifier):
         return network, self._inputs(train)
 
     def _inputs(self, samples: SampleTable, training: bool = False) -> TextInputs:
-        return TextInputs(tokenised(_texts(samples), self.reader.tokenizer, self.reader.max_length))
+        return TextInputs(
+            tokenised(texts_of(samples, _NO_TEXT), self.reader.tokenizer, self.reader.max_length)
+        )
 
     def _notes(self, inputs: Inputs) -> tuple[str, ...]:
         assert isinstance(inputs, TextInputs)
@@ -154,18 +161,6 @@ class TextClassifier(NetworkClassifier):
         if not isinstance(self.plan.settings, TransformerSettings):
             raise TypeError(f"{self.plan.settings.kind} is no network for texts")
         return self.plan.settings
-
-
-def _texts(samples: SampleTable) -> list[str]:
-    texts: list[Any] = samples.texts
-    missing = next((row for row, text in enumerate(texts) if text is None), None)
-    if missing is not None:
-        raise ModelError(
-            f"Row {samples.ids[missing]!r} ({samples.origins[missing]}) has a vector but no text, which "
-            "transformer cannot read; use a recipe that makes texts, or a vector model such as "
-            "logistic_regression."
-        )
-    return texts
 
 
 def trained_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evenly.classifiers.classifier import FEATURIZER, REMEDY, Classifier, FitSummary, Log, no_log
+from evenly.classifiers.classifier import FEATURIZER, REMEDY, Classifier, FitSummary, Log, no_log, texts_of
 from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator, save_estimator
 from evenly.classifiers.weights import (
@@ -28,6 +28,10 @@ from evenly.features.tfidf import TermWeights, fit_term_weights, load_term_weigh
 from evenly.params.models import MODELS
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
+
+_NO_TERMS = (
+    "has no text, whose terms logistic_regression reads here; say models.logistic_regression.reads: vectors."
+)
 
 TERMS = "terms"
 #: Of dense vectors beside terms, whose length is 1: with 0.5, terms outweigh them in classes of few rows.
@@ -97,7 +101,8 @@ class VectorClassifier(Classifier):
         as_trained = as_trained_weights(self._prior, validation.codes[known])
         if self._reads != "vectors":
             # Copies of a text say nothing new of how frequent its terms are.
-            self._terms = fit_term_weights(sorted(set(_texts(train))), plan.settings.max_terms)[0]  # type: ignore[attr-defined]
+            texts = sorted(set(texts_of(train, _NO_TERMS)))
+            self._terms = fit_term_weights(texts, plan.settings.max_terms)[0]  # type: ignore[attr-defined]
         with pinned_threads(plan.threads):
             vectors, held_out = self._vectors(train), self._vectors(validation)
             self._fitted = fit_estimator(
@@ -164,7 +169,7 @@ class VectorClassifier(Classifier):
         if self._reads == "vectors":
             return self.featurizer.transform(samples)
         assert self._terms is not None
-        terms = self._terms.transform(_texts(samples))
+        terms = self._terms.transform(texts_of(samples, _NO_TERMS))
         if self._reads == "terms":
             return terms
         from scipy.sparse import csr_matrix, hstack
@@ -179,17 +184,6 @@ class VectorClassifier(Classifier):
             out[:, self.fitted.present] = self.fitted.estimator.predict_proba(vectors)
             out /= out.sum(axis=1, keepdims=True)
         return out
-
-
-def _texts(samples: SampleTable) -> list[str]:
-    texts: list[Any] = samples.texts
-    missing = next((row for row, text in enumerate(texts) if text is None), None)
-    if missing is not None:
-        raise ModelError(
-            f"Row {samples.ids[missing]!r} ({samples.origins[missing]}) has no text, whose terms "
-            "logistic_regression reads here; say models.logistic_regression.reads: vectors."
-        )
-    return texts
 
 
 def _families(train: SampleTable) -> np.ndarray:
