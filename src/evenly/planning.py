@@ -109,7 +109,7 @@ class _Case:
     def goal(self, targets: Targets, section: str) -> dict[str, int]:
         """The number of rows that each class is brought to by the producer `section`."""
         class_tiers = tiers(self.counts, self.params.tiers)
-        where = f"{self.where}.{section}.targets"
+        where = f"params.yaml: {self.where}.{section}.targets"
         # The quota of a language model depends on real rows alone, whatever other producers make.
         present = self.counts if section == "llm" else self.planned
         return target_counts(targets, self.counts, present, class_tiers, where)
@@ -265,8 +265,7 @@ def target_counts(
     unknown = sorted(set(targets.classes) - set(planned))
     if unknown:
         raise RecipeError(
-            f"params.yaml: {where}.classes names {unknown[0]!r}; "
-            f"classes are {first_names(planned, 20, '{!r}')}."
+            f"{where}.classes names {unknown[0]!r}; classes are {first_names(planned, 20, '{!r}')}."
         )
     sizes = sorted(planned.values())
     by_rule: dict[str, int] = dict(planned)

@@ -140,7 +140,8 @@ class ResamplePlan(RowsPlan):
     targets: dict[str, NonNegativeInt]
     k_neighbors: PositiveInt
     clean_neighbors: PositiveInt
-    clean: str
+    #: `majority`, `not_minority`, `all`, or the names of classes.
+    clean: str | tuple[str, ...]
     seed: int
 
 

@@ -142,9 +142,11 @@ def _cleaned(table: SampleTable, growth: Growth, report: ResampleReport) -> Samp
     return table.take(~marked)
 
 
-def _cleanable(clean: str, report: ResampleReport) -> list[str]:
+def _cleanable(clean: str | tuple[str, ...], report: ResampleReport) -> list[str]:
     """Classes that cleaning may take rows from, by size before resampling; the first of equals counts."""
     sizes = {name: outcome.before for name, outcome in report.classes.items() if outcome.before}
+    if isinstance(clean, tuple):
+        return [name for name in sizes if name in clean]
     if clean == "majority":
         return [max(sizes, key=sizes.__getitem__)]
     if clean == "not_minority":
