@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble._hist_gradient_boosting import binning
 
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.classifier import write_sealed
+from evenly.classifiers.estimators import fit_estimator
 from evenly.classifiers.weights import rows_per_class, smoothed_prior
 from evenly.errors import ModelError, RecipeError
 from evenly.evaluation.decisions import prior_offsets
@@ -415,3 +418,62 @@ def test_importing_the_package_is_light() -> None:
     heavy = "[m for m in ('torch', 'sklearn', 'pandas', 'cv2', 'catboost', 'skops') if m in sys.modules]"
     code = f"import sys, evenly.classifiers; found = {heavy}; assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def weighted_rows(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(count, 4)).astype(np.float32)
+    vectors[::7, 1], vectors[:, 2] = np.nan, np.round(vectors[:, 2])
+    codes = np.where(vectors[:, 0] + vectors[:, 3] > 1, 2, (vectors[:, 3] > 0).astype(np.int64))
+    return vectors, codes, rng.uniform(0.1, 3, count)
+
+
+def test_boosted_trees_get_no_weights_where_all_are_equal(
+    plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[object] = []
+    fit = HistGradientBoostingClassifier.fit
+
+    def noted(self: Any, x: Any, y: Any, weight: object = None, **more: Any) -> object:
+        passed.extend([weight, more.get("sample_weight_val")])
+        return fit(self, x, y, weight, **more)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", noted)
+    vectors, codes, _ = weighted_rows(900)
+    train, held_out = (vectors, codes, np.ones(900)), (vectors[:100], codes[:100], np.full(100, 1.2))
+    plain = fit_estimator(plan_for("hist_gradient_boosting"), train, held_out).estimator
+    assert passed == [None, None]
+    more = dict(zip(("X_val", "y_val", "sample_weight_val"), held_out, strict=True))
+    weighted = HistGradientBoostingClassifier(**plain.get_params()).fit(*train, **more)
+    assert passed[2] is not None
+    np.testing.assert_array_equal(plain.predict_proba(vectors), weighted.predict_proba(vectors))
+
+
+def test_boosted_trees_on_weighted_rows_are_those_of_scikit_learn(
+    plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, codes, weight = weighted_rows(900)
+    weight[:50] = 0
+    counts: list[int] = []
+    percentile = binning._weighted_percentile
+    monkeypatch.setattr(
+        binning, "_weighted_percentile", lambda *a, **k: counts.append(1) or percentile(*a, **k)
+    )
+    none = (vectors[:0], codes[:0], weight[:0])
+    ours = fit_estimator(plan_for("hist_gradient_boosting"), (vectors, codes, weight), none).estimator
+    assert not counts  # one pass a column is ours
+    theirs = HistGradientBoostingClassifier(**ours.get_params()).fit(vectors, codes, weight)
+    assert len(counts) > 500
+    np.testing.assert_array_equal(ours.predict_proba(vectors), theirs.predict_proba(vectors))
+
+
+def test_estimators_are_kept_and_read_without_torch_and_skops_trusts_what_it_did(saved: Path) -> None:
+    code = (
+        "import sys\n"
+        "from evenly.classifiers.estimators import load_estimator\n"
+        f"estimator = load_estimator('random_forest', Path({str(saved)!r}))\n"
+        "assert 'torch' not in sys.modules\n"
+        "from skops.io._trusted_types import SKLEARN_ESTIMATOR_TYPE_NAMES as trusted\n"
+        "assert {'sklearn.svm._classes.LinearSVC', 'sklearn.impute._knn.KNNImputer'} <= set(trusted)\n"
+    )
+    subprocess.run([sys.executable, "-c", "from pathlib import Path\n" + code], check=True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 import logging
+import pkgutil
+import threading
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -118,14 +122,17 @@ def fit_estimator(
     return _FITS[type(plan.settings)](plan.settings, plan, *numbered, present)
 
 
+def _all_equal(weight: np.ndarray) -> bool:
+    return bool(np.allclose(weight, weight[:1], rtol=1e-9, atol=0))
+
+
 def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
     """Write an estimator into a folder; the same fit gives the same bytes."""
     if model == "catboost":
         estimator.save_model(str(folder / CATBOOST_FILE), format="cbm")
         return
-    import skops.io
-
-    (folder / SKOPS_FILE).write_bytes(_canonical_skops(skops.io.dumps(estimator)))
+    content = _skops().dumps(estimator)
+    (folder / SKOPS_FILE).write_bytes(_canonical_skops(content))
 
 
 def load_estimator(model: ModelName, folder: Path) -> Any:
@@ -139,18 +146,17 @@ def load_estimator(model: ModelName, folder: Path) -> Any:
             return estimator.load_model(str(path), format="cbm")
         except Exception as error:  # its own error class is only known where it is installed
             raise ModelError(f"{path} cannot be read by CatBoost ({error}); {REMEDY}.") from error
-    import skops.io
-
+    skops = _skops()
     try:
         trusted = set(CONSISTS_OF[model])
-        untrusted = set(skops.io.get_untrusted_types(file=path))
+        untrusted = set(skops.get_untrusted_types(file=path))
         unknown = sorted((_named_classes(path) - trusted - _PLAIN) | (untrusted - trusted))
         if unknown:
             raise ModelError(
                 f"{path} names the type {unknown[0]}, which no {model} consists of; it is not loaded. "
                 "Use a model from a source that you trust."
             )
-        estimator = skops.io.load(path, trusted=sorted(trusted & untrusted))
+        estimator = skops.load(path, trusted=sorted(trusted & untrusted))
         found = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
         if found != CONSISTS_OF[model][0]:
             raise ModelError(f"{path} holds a {found}, which is no {model}; {REMEDY}.")
@@ -159,6 +165,21 @@ def load_estimator(model: ModelName, folder: Path) -> Any:
         raise
     except Exception as error:  # skops raises whatever the damage happens to break
         raise ModelError(f"{path} is damaged ({error}); {REMEDY}.") from error
+
+
+def _skops() -> Any:
+    """`skops.io`, whose import walks through all modules of scikit-learn: but for copies of other libraries.
+
+    One of them would bring torch.
+    """
+    listed = pkgutil.iter_modules
+
+    def own_modules(path: Any = None, prefix: str = "") -> Any:
+        return (found for found in listed(path, prefix) if found.name != "sklearn.externals")
+
+    with patch.object(pkgutil, "iter_modules", own_modules):
+        import skops.io
+    return skops.io
 
 
 def _named_classes(path: Path) -> set[str]:
@@ -307,7 +328,10 @@ def _hist_gradient_boosting(
 ) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    vectors, codes, weight = train
+    # Equal weights are passed as none: scikit-learn would take slow paths for them.
+    (vectors, codes, weight), held_out = (
+        (x, y, None if _all_equal(w) else w) for x, y, w in (train, validation)
+    )
     notes: tuple[str, ...] = ()
     leaf = min(settings.min_samples_leaf, max(1, int(len(codes) * LARGEST_LEAF)))
     if leaf < settings.min_samples_leaf:
@@ -326,11 +350,34 @@ def _hist_gradient_boosting(
         n_iter_no_change=settings.patience,
         random_state=plan.seed,
     )
-    held_out = dict(zip(("X_val", "y_val", "sample_weight_val"), validation, strict=True)) if stops else {}
-    model.fit(vectors, codes, weight, **held_out)
+    more = dict(zip(("X_val", "y_val", "sample_weight_val"), held_out, strict=True)) if stops else {}
+    with _bins_of_weighted_rows():
+        model.fit(vectors, codes, weight, **more)
     rounds = int(model.n_iter_)
     best = _cut_to_best_round(model) if stops else rounds - 1
     return Fitted(model, present, best, rounds, notes)
+
+
+@contextmanager
+def _bins_of_weighted_rows() -> Iterator[None]:
+    """Let scikit-learn bin weighted rows at the same thresholds, a column's 254 in one pass, not in 254."""
+    from sklearn.ensemble._hist_gradient_boosting import binning
+
+    asked = threading.local()
+
+    def weighted_percentile(column: np.ndarray, weight: np.ndarray, rank: float, average: bool = True) -> Any:
+        # The column comes sorted and without rows of no weight, once for each rank.
+        if getattr(asked, "column", None) is not column:
+            asked.column, asked.cumulated = column, np.cumsum(weight)
+        cumulated, last = asked.cumulated, len(column) - 1
+        wanted = rank / 100 * cumulated[-1]
+        place = min(np.searchsorted(cumulated, wanted), last)
+        if cumulated[place] - wanted > np.finfo(column.dtype).eps:
+            return column[place]
+        return (column[place] + column[min(place + 1, last)]) / 2
+
+    with patch.object(binning, "_weighted_percentile", weighted_percentile):
+        yield
 
 
 def _cut_to_best_round(model: Any) -> int:
@@ -350,7 +397,7 @@ def _easy_ensemble(
     from sklearn.tree import DecisionTreeClassifier
 
     vectors, codes, weight = train
-    if not np.allclose(weight, weight[0], rtol=1e-9, atol=0):
+    if not _all_equal(weight):
         raise ModelError(
             "easy_ensemble takes no weights of rows, and these rows weigh differently; set "
             "train.synthetic_weight of the recipe to 1, or choose balanced_random_forest or rusboost."

@@ -130,9 +130,11 @@ def _majority(vectors: np.ndarray, real: np.ndarray, codes: np.ndarray, k: int, 
 def fitted_opinion(vectors: np.ndarray, codes: np.ndarray, classes: int, others: np.ndarray) -> Opinion:
     """The opinion on `others` of a classifier fitted on vectors, float32 (n, d), of two classes or more."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     model = LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=300, tol=1e-3)
-    model.fit(vectors, codes)
+    with threadpool_limits(1, user_api="blas"):  # more threads wait for each other on products this small
+        model.fit(vectors, codes)
     probabilities = np.zeros((len(others), classes))
     if len(others):
         probabilities[:, model.classes_] = model.predict_proba(others)
