@@ -11,6 +11,7 @@ def main() -> None:
     from evenly.classifiers.classifier import read_manifest
     from evenly.evaluation.decisions import write_rules
     from evenly.evaluation.evaluate import evaluate, load_models, model_folders
+    from evenly.evaluation.examples import ExampleRows
     from evenly.evaluation.outputs import write_evaluation
     from evenly.evaluation.remarks import summary
     from evenly.evaluation.robustness import robustness
@@ -69,6 +70,14 @@ def main() -> None:
         stages={name: read_json(f"metrics/{name}.json") for name in ("split", "filter", "resample")},
         robustness=points,
         quality=quality,
+        rows=ExampleRows(
+            train,
+            balanced,
+            read_samples("data/filtered/rejected.parquet", train.schema),
+            np.load("data/features/train.npy", allow_pickle=False),
+            np.load("data/features/test.npy", allow_pickle=False),
+            vectors=lambda some: load_featurizer("data/features/featurizer", vector_cache()).transform(some),
+        ),
     )
     rules = [result.rule for result in evaluation.rules]
     final = model_folders("models")[evaluation.final.name]

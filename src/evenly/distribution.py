@@ -15,6 +15,7 @@ from evenly.figures import (
     ORANGE,
     VERMILION,
     house_style,
+    hover,
     new_figure,
     save_figure,
     shortened,
@@ -39,6 +40,7 @@ _TITLES = {
     "kept": "with generated rows that were kept",
     "augment": "with transforms",
     "resample": "after resampling",
+    "balanced": "trained on",
 }
 #: The first step is blue and the last one orange, whatever lies between.
 _BETWEEN = (GREEN, VERMILION)
@@ -108,6 +110,8 @@ def _draw(stages: Mapping[str, Distribution], order: list[str], path: Path, unit
         for y, (n, m) in enumerate(zip(values[0], values[-1], strict=True)):
             text = f"{n:,}" if n == m else f"{n:,} → {m:,}"
             end = max(each[y] for each in values)
+            if n or m:
+                hover(axes, (0, y - 0.4, end, y + 0.4), f"{order[y]}: {text}")
             axes.annotate(
                 text, (end, y), (3, 0), textcoords="offset points", va="center", fontsize=7, color=MUTED
             )

@@ -6,8 +6,11 @@ on the Agg canvas, without pyplot, and the style holds in `house_style`, `new_fi
 
 from __future__ import annotations
 
+import json
+import struct
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +35,8 @@ PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 INK, MUTED, FAINT = "#1f2430", "#6b7280", "#d9dce1"
 #: Pixels per inch of every PNG.
 DPI = 110
+#: Of the text chunk with the words of a picture; and the pixels that a part with words has at least.
+_WORDS, _SMALLEST = b"Hover\0", 12.0
 
 # Families that hold Chinese, Japanese and Korean glyphs, as the common systems name them.
 _CJK_FAMILIES = (
@@ -82,6 +87,32 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         # Without a font for a script its letters are drawn as boxes; a warning for each of them helps nobody.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        if marks := _marks(figure):
+            temporary.write_bytes(_with_words(temporary.read_bytes(), marks))
+
+
+def hover(axes: Axes, box: tuple[float, float, float, float], words: str) -> None:
+    """Give a part of a picture words that a page shows under the pointer.
+
+    The part is left, bottom, right and top in data; a point has no size. The words travel in the
+    PNG file itself, so that a page has them wherever the picture comes from.
+    """
+    from matplotlib.patches import Rectangle
+
+    left, bottom, right, top = box
+    part = Rectangle((left, bottom), right - left, top - bottom, visible=False, gid=words, in_layout=False)
+    axes.add_artist(part)
+
+
+def hover_marks(png: bytes) -> tuple[tuple[int, int] | None, list[list[Any]]]:
+    """Size of a PNG file, and its parts with words: left, top, width, height (all in pixels), words."""
+    size, marks = None, []
+    for kind, content in _chunks(png):
+        if kind == b"IHDR":
+            size = struct.unpack(">II", content[:8])
+        elif kind == b"tEXt" and content.startswith(_WORDS):
+            marks = json.loads(content[len(_WORDS) :])
+    return size, marks
 
 
 def shortened(names: Sequence[str], width: int = 22) -> list[str]:
@@ -101,6 +132,33 @@ def name_rows(axes: Axes, rows: Sequence[tuple[str, int]]) -> None:
     )
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
+
+
+def _marks(figure: Figure) -> list[list[Any]]:
+    height, marks = round(figure.bbox.height), []
+    for part in figure.findobj(lambda artist: artist.get_gid() is not None):
+        x, y, width, tall = (float(v) for v in part.get_window_extent().bounds)
+        # A point, or a bar of nothing, is given something to be pointed at.
+        more, higher = max(0.0, _SMALLEST - width), max(0.0, _SMALLEST - tall)
+        box = (x - more / 2, height - y - tall - higher / 2, width + more, tall + higher)
+        marks.append([*map(round, box), part.get_gid()])
+    return marks
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at + 8 <= len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += length + 12
+
+
+def _with_words(png: bytes, marks: list[list[Any]]) -> bytes:
+    """The same PNG file with the marks in a text chunk behind its first chunk, which has 33 bytes."""
+    chunk = b"tEXt" + _WORDS + json.dumps(marks, separators=(",", ":")).encode()
+    return (
+        png[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+    )
 
 
 def _cut(name: str, width: int) -> str:

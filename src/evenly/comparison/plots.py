@@ -9,6 +9,7 @@ import numpy as np
 
 from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, Standing
 from evenly.comparison.techniques import BASELINE, MEASURES
+from evenly.comparison.verdicts import p_phrase
 from evenly.figures import (
     BLUE,
     GREEN,
@@ -16,11 +17,12 @@ from evenly.figures import (
     MUTED,
     VERMILION,
     house_style,
+    hover,
     new_figure,
     save_figure,
     shortened,
 )
-from evenly.wording import decimal
+from evenly.wording import decimal, signed_decimal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +74,11 @@ def _leaderboard(board: Leaderboard, path: Path) -> None:
         axes.plot(scores, np.full(len(scores), place), "|", color=colour, alpha=0.45, markersize=8)
         axes.hlines(place, standing.low, standing.high, color=colour, linewidth=1.6)
         axes.plot(standing.mean, place, "o", color=colour, markersize=5.5)
+        ends = (min(standing.low, scores.min()), place - 0.3, max(standing.high, scores.max()), place + 0.3)
+        words = (
+            f"{standing.title}: {decimal(standing.mean)}, {decimal(standing.low)} to {decimal(standing.high)}"
+        )
+        hover(axes, ends, words)
     _guides(axes, board)
     _names(axes, [s.title for s in rows])
     metric = MEASURES[board.metric]
@@ -120,6 +127,9 @@ def _gains(board: Leaderboard, path: Path) -> None:
         for place, gain in enumerate(gains):
             if gain is not None:
                 _gain(ax, place, gain)
+                ends = f"{decimal(gain.low)} to {decimal(gain.high)}, p {p_phrase(gain.holm_p)}"
+                words = f"{rows[place].title}: {signed_decimal(gain.mean)}, {ends}"
+                hover(ax, (gain.low, place - 0.3, gain.high, place + 0.3), words)
         ax.set_title(f"against {shortened([reference], 30)[0]}")
         ax.set_xlabel(f"gain in {MEASURES[board.metric].label}, 95%", loc="right")
     _names(axes[0], [s.title for s in rows])
@@ -155,6 +165,8 @@ def _classes(board: Leaderboard, path: Path) -> None:
     for (row, column), value in np.ndenumerate(values):
         shade = "white" if abs(value) > 0.6 * limit else INK
         axes.text(column, row, decimal(float(value), 2), ha="center", va="center", fontsize=7, color=shade)
+        words = f"{gaining[row][0]}, {columns[row][column].name}: {signed_decimal(float(value))}"
+        hover(axes, (column - 0.5, row - 0.5, column + 0.5, row + 0.5), words)
     rows = [f"{gain.train_rows:.0f}" for gain in columns[0]]
     labels = shortened([gain.name for gain in columns[0]], 18)
     turned = any(len(label) > 5 for label in labels)

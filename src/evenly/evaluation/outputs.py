@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evenly.evaluation.examples import ExampleRows
 from evenly.evaluation.groups import group_metrics, write_groups
 from evenly.evaluation.intervals import intervals_json, rounded
 from evenly.evaluation.plots import write_plots
@@ -34,6 +35,7 @@ def write_evaluation(
     stages: Mapping[str, Mapping[str, Any]],
     quality: Quality | None = None,
     robustness: Sequence[RobustnessPoint] = (),
+    rows: ExampleRows | None = None,
 ) -> None:
     """Write `metrics/evaluate.json`, `plots/evaluate/` and `reports/` under the root of a project.
 
@@ -44,7 +46,7 @@ def write_evaluation(
         where that was tried.
     root
         Of the project.
-    title, facts, stages
+    title, facts, stages, rows
         What the report says besides; see `evenly.evaluation.report.report_context`.
     """
     root = Path(root)
@@ -76,6 +78,7 @@ def write_evaluation(
         stages=stages,
         quality=quality,
         damaged=bool(robustness),
+        rows=rows,
     )
     write_text(page_html(context), reports / "report.html")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evenly.distribution import write_class_distribution
 from evenly.evaluation.bounds import exact_interval
 from evenly.evaluation.calibration import ReliabilityBin, reliability_table
 from evenly.evaluation.decisions import RULES
@@ -21,12 +22,14 @@ from evenly.figures import (
     SKY,
     VERMILION,
     house_style,
+    hover,
     name_rows,
     new_figure,
     save_figure,
     shortened,
 )
 from evenly.files import write_csv
+from evenly.wording import counted
 
 #: More classes than this are not drawn one by one.
 MANY_CLASSES = 40
@@ -47,6 +50,11 @@ def write_plots(evaluation: Evaluation, folder: str | Path) -> None:
         _precision_recall(evaluation, folder)
         _decision_rules(evaluation, folder)
         _by_origin(evaluation, folder)
+        per_class = evaluation.per_class
+        steps = {"train": {c.name: c.train_rows for c in per_class}}
+        if any(c.balanced_rows != c.train_rows for c in per_class):
+            steps["balanced"] = {c.name: c.balanced_rows for c in per_class}
+        write_class_distribution(steps, folder)
 
 
 def confusion_matrix(evaluation: Evaluation) -> np.ndarray:
@@ -80,6 +88,11 @@ def _confusion(evaluation: Evaluation, folder: Path) -> None:
         for a, p in np.argwhere(counts):
             shade = "white" if share[a, p] > 0.55 else INK
             axes.text(p, a, str(counts[a, p]), ha="center", va="center", fontsize=7.5, color=shade)
+    if k <= MANY_CLASSES:
+        for a, p in np.argwhere(counts):
+            words = f"{classes[a]} taken for {classes[p]}" if a != p else f"{classes[a]} found"
+            words += f": {counted(int(counts[a, p]), 'row')}, {share[a, p]:.0%} of the class"
+            hover(axes, (p - 0.5, a - 0.5, p + 0.5, a + 0.5), words)
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, shrink=0.6)
     bar.outline.set_visible(False)
     bar.set_label("share of the actual class", color=MUTED, fontsize=8)
@@ -105,6 +118,10 @@ def _per_class(evaluation: Evaluation, folder: Path) -> None:
     axes.barh(places, values, height=0.66, color=BLUE)
     for place, value in enumerate(values):
         axes.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=7.5, color=INK)
+    for place, result in enumerate(drawn):
+        scores = f"F1 {result.f1:.3f}, recall {result.recall:.3f}, precision {result.precision:.3f}"
+        words = f"{result.name}: {scores}; {result.train_rows} training and {result.test_rows} test rows"
+        hover(axes, (0, place - 0.33, result.f1 or 0.0, place + 0.33), words)
     name_rows(axes, [(result.name, result.train_rows) for result in drawn])
     axes.set_xlim(0, 1.08)
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -134,6 +151,9 @@ def _reliability(evaluation: Evaluation, folder: Path) -> None:
     rows = np.array([b.rows for b in table])
     axes.vlines(confidence, *exact_interval(accuracy * rows, rows), color=SKY, linewidth=1.2, zorder=1)
     axes.plot(confidence, accuracy, "o-", color=BLUE, label="as predicted, 95% intervals", zorder=3)
+    for b in table:
+        words = f"confidence {b.confidence:.3f}, accuracy {b.accuracy:.3f}, {counted(b.rows, 'row')}"
+        hover(axes, (b.confidence, b.accuracy, b.confidence, b.accuracy), words)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_aspect("equal")
@@ -159,6 +179,11 @@ def _confidence(evaluation: Evaluation, folder: Path) -> None:
     figure, axes = new_figure(6.4, 3.6, rows=2, sharex=True)
     for ax, count, colour, label in zip(axes, counts, (BLUE, VERMILION), ("right", "wrong"), strict=True):
         ax.bar(middles, count, width=0.92 / _CONFIDENCE_BINS, color=colour)
+        for low, high, n in zip(edges, edges[1:], count.tolist(), strict=False):
+            if n:
+                hover(
+                    ax, (low, 0, high, n), f"{counted(n, 'row')} {label}, confidence {low:.2f} to {high:.2f}"
+                )
         ax.set_ylabel("rows")
         ax.set_title(f"Predicted {label}: {count.sum()} rows")
         ax.locator_params(axis="y", integer=True, nbins=4)
@@ -192,6 +217,10 @@ def _precision_recall(evaluation: Evaluation, folder: Path) -> None:
     for k, colour in zip(weakest, PALETTE[1:], strict=False):
         name = shortened([evaluation.classes[k]])[0]
         axes.plot(grid, curves[k], color=colour, linewidth=1.1, label=f"{name}  {area[k]:.3f}", zorder=2)
+    for k in weakest:
+        for at in range(0, len(grid), 5):
+            x, y = grid[at], curves[k][at]
+            hover(axes, (x, y, x, y), f"{evaluation.classes[k]}: precision {y:.3f} at recall {x:.2f}")
     whole = float(np.mean(list(area.values())))
     axes.plot(grid, mean, color=BLUE, linewidth=2.4, label=f"mean of all classes  {whole:.3f}", zorder=3)
     axes.set_xlim(0, 1.01)
@@ -228,6 +257,11 @@ def _decision_rules(evaluation: Evaluation, folder: Path) -> None:
         ax.axvline(value[0], color=FAINT, linewidth=1.2, zorder=0)
         ax.hlines(places, low, high, color=BLUE, linewidth=1.6)
         ax.plot(value, places, "o", color=BLUE)
+        for place, result in enumerate(evaluation.rules):
+            words = (
+                f"{RULES[result.rule.name]}: {value[place]:.3f}, 95% {low[place]:.3f} to {high[place]:.3f}"
+            )
+            hover(ax, (low[place], place - 0.2, high[place], place + 0.2), words)
         ax.set_title(HEADLINE[name].label)
         ax.set_xlabel("higher is better" if HEADLINE[name].higher_is_better else "lower is better")
         ax.tick_params(axis="y", length=0)
@@ -256,6 +290,9 @@ def _by_origin(evaluation: Evaluation, folder: Path) -> None:
         ax.locator_params(axis="x", nbins=5)
         for place, value in enumerate(values):
             ax.text(value, place, f" {value:.3f}", va="center", fontsize=7.5, color=INK)
+            rows = counted(origins[place].rows, "row")
+            words = f"{origins[place].origin}: {title.lower()} {value:.3f} on {rows}"
+            hover(ax, (0, place - 0.3, value, place + 0.3), words)
     axes[0].set_xlim(0, 1.2)
     axes[0].set_yticks(places, [f"{o.origin}  ({o.rows})" for o in origins])
     axes[0].set_ylim(len(places) - 0.4, -0.6)

@@ -20,21 +20,80 @@ _LARGE_GAP = 0.1
 _FEW_HOLDERS = 3
 
 
-def summary(evaluation: Evaluation) -> str:
-    """Give the result in two sentences."""
+def headline(evaluation: Evaluation) -> str:
+    """Give the result in one sentence."""
     f1 = evaluation.final.test["macro_f1"]
-    worst, rare = evaluation.worst_class, ""
+    return (
+        f"Macro F1 {f1.value:.3f} (95% {f1.low:.3f} to {f1.high:.3f}) on {len(evaluation.test)} test rows of "
+        f"{len(evaluation.classes)} classes."
+    )
+
+
+def summary(evaluation: Evaluation) -> str:
+    """Give the result in a few sentences."""
+    rare = ""
     if "rare_f1" in evaluation.final.test:
         found = {name: evaluation.final.test[f"rare_{name}"].value for name in ("f1", "recall", "precision")}
         rare = (
             f" The rare class {evaluation.rare}: F1 {found['f1']:.3f}, recall {found['recall']:.3f}, "
             f"precision {found['precision']:.3f}."
         )
+    return f"{headline(evaluation)} {_worst(evaluation)}{rare}{free_gain(evaluation)}"
+
+
+def _worst(evaluation: Evaluation) -> str:
+    worst = evaluation.worst_class
     return (
-        f"Macro F1 {f1.value:.3f} (95% {f1.low:.3f} to {f1.high:.3f}) on {len(evaluation.test)} test rows of "
-        f"{len(evaluation.classes)} classes. The class found least is {worst.name}: "
-        f"recall {worst.recall:.3f} on {counted(worst.test_rows, 'test row')}, "
-        f"with {counted(worst.train_rows, 'real training row')}.{rare}{free_gain(evaluation)}"
+        f"The class found least is {worst.name}: recall {worst.recall:.3f} on "
+        f"{counted(worst.test_rows, 'test row')}, with {counted(worst.train_rows, 'real training row')}."
+    )
+
+
+def taken(evaluation: Evaluation) -> Iterator[str]:
+    """Say what to take from this run, and why: the rule, the rare class, the model, and what is left open."""
+    chosen = next(one for one in evaluation.rules if one.rule.name == evaluation.chosen_rule)
+    label = HEADLINE[evaluation.chosen_by].label
+    rule = RULES[chosen.rule.name]
+    if evaluation.chosen_by in chosen.gain:
+        helps = chosen.gain[evaluation.chosen_by].excludes_zero
+        yield (
+            f"Decide by “{rule}”: it has the best {label} on validation rows, needs no other "
+            "model, and evenly predict uses it. On test rows: "
+            + rule_sentence(chosen, evaluation.chosen_by)
+            + ("" if helps else " It costs nothing, and these rows do not show that it helps.")
+        )
+    else:
+        yield f"Take the most probable class: no other rule has a better {label} on validation rows."
+    rare = next(one for one in evaluation.per_class if one.name == evaluation.rare)
+    if "rare_f1" in chosen.metrics:
+        plain = evaluation.rules[0].metrics
+        shares = [
+            f"{word} {plain[name].value:.3f}"
+            + (f" → {chosen.metrics[name].value:.3f}" if chosen.gain else "")
+            for word, name in (("F1", "rare_f1"), ("recall", "rare_recall"), ("precision", "rare_precision"))
+        ]
+        by = f" by “{rule}”" if chosen.gain else ""
+        yield (
+            f"The rare class is {rare.name}, with {counted(rare.train_rows, 'real training row')}: "
+            f"{', '.join(shares)}{by}, on {counted(rare.test_rows, 'test row')}."
+        )
+    if evaluation.worst_class.name != evaluation.rare:
+        yield _worst(evaluation)
+    if len(evaluation.models) > 1 and "macro_f1" in evaluation.difference:
+        gain = evaluation.difference["macro_f1"]
+        verb = "differs" if gain.excludes_zero else "does not differ"
+        yield (
+            f"The final model is that of {evaluation.final.name}: its macro F1 {verb} from that of "
+            f"{evaluation.models[0].name} ({gain.value:+.3f}, 95% {gain.low:+.3f} to {gain.high:+.3f})."
+        )
+    made = [o for o in evaluation.final.origins if o.origin != "real"]
+    rows = sum(o.rows for o in evaluation.final.origins)
+    origins = first_names((f"{o.origin} {o.rows:,}" for o in made), 5)
+    yield (
+        f"The model was fitted on {counted(rows, 'row')}, "
+        + (f"{sum(o.rows for o in made):,} of them not real ({origins})." if made else "all of them real.")
+        + " Whether a technique is worth it, one run cannot say: evenly sweep compares it over seeds with "
+        "no balancing and with rules like these."
     )
 
 

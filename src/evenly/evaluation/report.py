@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evenly.evaluation.decisions import RULES
+from evenly.evaluation.earlier import STAGES
+from evenly.evaluation.examples import ExampleRows, made_blocks, mistakes_blocks
 from evenly.evaluation.groups import groups_section
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.metrics import HEADLINE, OF_RULES
 from evenly.evaluation.plots import confusion_matrix
-from evenly.evaluation.remarks import operating_sentence, remarks, rule_sentence, summary
+from evenly.evaluation.remarks import headline, operating_sentence, remarks, rule_sentence, taken
 from evenly.evaluation.results import ClassResult, Evaluation
 from evenly.pages import figure, section
 from evenly.quality.compare import Quality
 from evenly.quality.outputs import quality_section
-from evenly.wording import counted
 
+#: First of all: of the most probable class, and of the rule that validation rows choose.
+_DECIDING = ("macro_f1", "rare_f1", "rare_recall", "rare_precision")
 _TILES = (
     "macro_f1",
     "balanced_accuracy",
@@ -31,12 +34,8 @@ _TILES = (
     "calibration_error",
 )
 _MISTAKES = 10
-#: Of longer lists in an earlier stage's report, only the length is shown.
-_LISTED = 10
 #: With more classes than this, the confusion matrix takes the whole width.
 _NARROW_CLASSES = 12
-#: Parts of earlier reports that the table of classes and the head of the report show already.
-_SHOWN_ELSEWHERE = {("split", "classes"), ("split", "dataset"), ("split", "modality")}
 _PRIORS = {"validation": "as in validation", "train": "as in train", "uniform": "equal classes"}
 _FIGURES = {
     "confusion": ("Confusion matrix", "Rows of each true class by the class predicted for them."),
@@ -65,6 +64,7 @@ def report_context(
     stages: Mapping[str, Mapping[str, Any]],
     quality: Quality | None = None,
     damaged: bool = False,
+    rows: ExampleRows | None = None,
 ) -> dict[str, Any]:
     """Arrange an evaluation as the context of `evenly.pages.page_html`.
 
@@ -82,29 +82,53 @@ def report_context(
         Of the synthetic rows, drawn in the same folder; None where there are none.
     damaged
         Whether the folder has the picture of the models on damaged test rows.
+    rows
+        That examples are taken from; None for none.
     """
     plots = Path(plots)
     wide = {"confusion"} if len(evaluation.classes) > _NARROW_CLASSES else set()
     pictures = [figure(plots / f"{name}.png", *words, wide=name in wide) for name, words in _FIGURES.items()]
     return {
         "title": title,
-        "summary": summary(evaluation),
+        "summary": headline(evaluation),
         "facts": list(facts.items()),
         "sections": [
+            _decision(evaluation, plots),
             _headline(evaluation),
             _rules(evaluation, plots),
             *_rounds(evaluation),
             section("Pictures", {"figures": pictures}),
             *([] if evaluation.groups is None else [groups_section(evaluation.groups, plots)]),
-            _mistakes(evaluation),
-            _training_rows(evaluation, plots),
+            _classes(evaluation),
+            _mistakes(evaluation, rows),
+            _training_rows(evaluation, plots, rows),
             *([] if quality is None else [quality_section(quality, plots)]),
             *([_damaged(plots)] if damaged else []),
             *_earlier_stages(stages),
-            _classes(evaluation),
             section("How to read this", {"remarks": list(remarks(evaluation))}),
         ],
     }
+
+
+def _decision(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
+    """What to take and why: the chosen rule beside the most probable class, the rare class, the rows."""
+    plain = evaluation.rules[0]
+    chosen = next(one for one in evaluation.rules if one.rule.name == evaluation.chosen_rule)
+    tiles = []
+    for name in (name for name in _DECIDING if name in chosen.metrics):
+        note = f"95% {_estimate(chosen.metrics[name])['note']}"
+        if chosen is not plain:
+            note += f"; {plain.metrics[name].value:.3f} by the most probable class"
+        label = HEADLINE[name].label
+        tiles.append({"label": label, "value": f"{chosen.metrics[name].value:.3f}", "note": note})
+    picture = figure(plots / "class_distribution.png", "Training rows by class", wide=True)
+    return section(
+        "What to take, and why",
+        {"remarks": list(taken(evaluation))},
+        {"numbers": tiles},
+        {"text": f"Decided by “{RULES[chosen.rule.name]}”, on test rows."},
+        {"figures": [picture]},
+    )
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
@@ -183,23 +207,25 @@ def _rounds(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     yield section(f"{final.name} against {first.name}", {"text": text}, {"table": rows, "columns": columns})
 
 
-def _mistakes(evaluation: Evaluation) -> dict[str, Any]:
+def _mistakes(evaluation: Evaluation, examples: ExampleRows | None) -> dict[str, Any]:
     counts = confusion_matrix(evaluation)
     totals = counts.sum(axis=1)
     np.fill_diagonal(counts, 0)
     pairs = sorted(np.argwhere(counts).tolist(), key=lambda pair: (-counts[pair[0], pair[1]], pair))
     names = evaluation.classes
     if not pairs:
-        return section("Most frequent mistakes", {"text": "No test row was taken for another class."})
+        return section("Mistakes", {"text": "No test row was taken for another class."})
     rows = [
         [names[a], names[p], int(counts[a, p]), f"{counts[a, p] / totals[a]:.0%}"]
         for a, p in pairs[:_MISTAKES]
     ]
     columns = ["Actual", "Predicted", "Rows", "Share of the actual class"]
-    return section("Most frequent mistakes", {"table": rows, "columns": columns})
+    frequent = {"table": rows, "columns": columns, "caption": "The most frequent mistakes."}
+    shown = [] if examples is None else mistakes_blocks(evaluation, examples)
+    return section("Mistakes", frequent, *shown)
 
 
-def _training_rows(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
+def _training_rows(evaluation: Evaluation, plots: Path, examples: ExampleRows | None) -> dict[str, Any]:
     origins = evaluation.final.origins
     picture = figure(plots / "by_origin.png", "Fit by origin of training rows")
     return section(
@@ -210,51 +236,14 @@ def _training_rows(evaluation: Evaluation, plots: Path) -> dict[str, Any]:
             "caption": "How well the final model fits the rows it was trained on.",
         },
         {"figures": [picture]} if len(origins) > 1 else {},
+        *([] if examples is None else made_blocks(examples)),
     )
 
 
 def _earlier_stages(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Show what earlier stages found, dropped or did otherwise than set; nothing where there is nothing."""
-    blocks: list[dict[str, Any]] = []
-    for stage, report in stages.items():
-        parts = {key: value for key, value in report.items() if (stage, key) not in _SHOWN_ELSEWHERE}
-        if warnings := parts.pop("warnings", None):
-            blocks.append({"remarks": warnings})
-        grids = {key: value for key, value in parts.items() if _is_grid(value)}
-        rows = [[key, line] for key, value in parts.items() if key not in grids and (line := _line(value))]
-        if rows:
-            blocks.append({"table": rows, "columns": [stage, ""]})
-        for key, grid in grids.items():
-            blocks.extend(_grid(f"{stage}: {key}", grid))
-    if blocks:
-        yield section("What earlier stages reported", *blocks)
-
-
-def _is_grid(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Mapping) for v in value.values())
-
-
-def _grid(title: str, value: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Make a table of a dict of alike dicts, without the rows and columns that say nothing."""
-    cells = {name: {key: _line(cell) for key, cell in row.items()} for name, row in value.items()}
-    columns = list(dict.fromkeys(key for row in cells.values() for key, cell in row.items() if cell))
-    rows = [[name, *map(row.get, columns)] for name, row in cells.items() if any(row.values())]
-    if rows:
-        yield {"table": rows, "columns": [title, *columns]}
-
-
-def _line(value: Any) -> str | None:
-    """Write a value of a report on one line; None where it is zero, empty, or nothing but that."""
-    if isinstance(value, Mapping):
-        parts = [(key, _line(inner)) for key, inner in value.items()]
-        return ", ".join(f"{key}: {inner}" for key, inner in parts if inner) or None
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) <= _LISTED and not any(isinstance(item, Mapping | list) for item in value):
-            return ", ".join(map(str, value))
-        return counted(len(value), "entry", "entries") if value else None
-    if value in (None, "", 0, False, "none"):
-        return None
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if sentences := [line for name, report in stages.items() for line in STAGES[name](report)]:
+        yield section("What earlier stages reported", {"remarks": sentences})
 
 
 def _damaged(plots: Path) -> dict[str, Any]:
