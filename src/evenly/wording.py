@@ -33,11 +33,57 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def near_names(name: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """Give the names that a mistyped one may stand for, the nearest first; most often there is none.
+
+    They differ in one letter of five or so, in letters that have changed places, or in case and hyphens. They
+    begin alike, unless the first letter is missing or misplaced. Names that are numbered or lettered
+    (`class_1`, `class b`) do not stand for each other.
+    """
+    wanted, counter = _folded(name), _COUNTERS.findall(_folded(name))
+    alike: list[tuple[float, str]] = []
+    for one in known:
+        other = _folded(str(one))
+        score = difflib.SequenceMatcher(None, wanted, other).ratio()
+        swapped = sorted(wanted) == sorted(other)
+        begins = wanted[:1] == other[:1] or wanted == other[1:] or swapped
+        if score < (0.7 if swapped else 0.8) or not begins:
+            continue
+        others = _COUNTERS.findall(other)
+        if not counter or not others or counter == others:
+            alike.append((-score, one))
+    return [one for _, one in sorted(alike, key=lambda pair: pair[0])[:most]]
+
+
+# What tells the members of a series apart: numbers, and letters that stand alone.
+_COUNTERS = re.compile(r"\d+|(?<![^\W_])[^\W\d_](?![^\W_])")
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "_")
+
+
 def nearest_names(name: str, known: Iterable[str], most: int = 1) -> str:
     """Give the hint for a mistyped name: `did you mean 'smote'?`, or the names there are."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=most)
+    near = near_names(name, known, most)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {first_names(known, 20)}."
+
+
+def clock(seconds: float) -> str:
+    """Give time that has passed, in whole seconds that are over: `45 s`, `11 min 05 s`, `1 h 02 min 03 s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min {rest:02} s"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def duration(seconds: float) -> str:
+    """Give time that something will take, as exactly as it is known: `45 s`, `12 min`, `1.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def decimal(value: float, digits: int = 3) -> str:

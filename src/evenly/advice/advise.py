@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 from evenly.advice.costs import Cost
 from evenly.advice.rules import BALANCED_RATIO, LEAVE, TRY, Rule
 from evenly.advice.shape import DataShape
+from evenly.console import listing, output_console, points
 from evenly.params.recipes import Recipe
+from evenly.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 #: Techniques that advice names first.
 FIRST = 3
@@ -112,26 +112,24 @@ def print_advice(
     """Print what the data are like, what runs have `seen`, what to try at which cost, and what to leave;
     `design` says how to split better.
     """
-    from rich.console import Console
     from rich.markup import escape
 
-    console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = console or output_console()
     console.print(f"\n[bold]{escape(title)}[/bold] · {escape(_described(shape))}\n")
     if seen:
         console.print("[bold]What runs have shown[/bold]")
-        for sentence in seen:
-            console.print(f"• {escape(sentence)}")
+        console.print(points(seen))
         console.print()
     if design:
         console.print(f"{escape(design)}\n")
     if advice.first:
         console.print(f"[bold]Try {'next' if seen else 'first'}[/bold]")
-        table = _grid()
+        rows = []
         for place, one in enumerate(advice.first, start=1):
             cost = _cost(costs.get(one.technique))
-            table.add_row(f"{place}", f"[bold]{escape(one.technique)}[/bold] · {escape(cost)}")
-            table.add_row("", f"{escape(one.because)} [dim]{escape(one.rule.source)}[/dim]\n")
-        console.print(table)
+            rows.append((f"{place}", f"[bold]{escape(one.technique)}[/bold] · {escape(cost)}"))
+            rows.append(("", f"{escape(one.because)} [dim]{escape(one.rule.source)}[/dim]\n"))
+        console.print(listing(rows, first_style="bold"))
     else:
         console.print(
             "What the rules would have you try has been run. `evenly sweep all --dry-run` lists the rest.\n"
@@ -141,11 +139,11 @@ def print_advice(
         console.print(f"{escape(one.because)} [dim]{escape(one.rule.source)}[/dim]\n")
     if advice.leave:
         console.print("[bold]Leave for now[/bold]")
-        table = _grid()
+        rows = []
         for warned in advice.leave:
-            table.add_row("•", f"[bold]{escape(warned.names)}[/bold]")
-            table.add_row("", f"{escape(warned.because)} [dim]{escape(warned.rule.source)}[/dim]")
-        console.print(table)
+            rows.append(("•", f"[bold]{escape(warned.names)}[/bold]"))
+            rows.append(("", f"{escape(warned.because)} [dim]{escape(warned.rule.source)}[/dim]"))
+        console.print(listing(rows))
         console.print()
     if advice.command:
         console.print(
@@ -174,7 +172,7 @@ def _cost(cost: Cost | None) -> str:
     if cost is None or cost.seconds is None:
         time = "time unknown before the first run"
     else:
-        time = f"about {_duration(cost.seconds)} a run ({cost.basis})"
+        time = f"about {duration(cost.seconds)} a run ({cost.basis})"
     if cost is None or not cost.tokens:
         return time
     money = "at an unknown price" if cost.money is None else f"for {cost.money:.2f}"
@@ -187,19 +185,4 @@ def _in_all(advice: Advice, costs: Mapping[str, Cost]) -> str:
     if len(known) < len(advice.first) or any(seconds is None for seconds in known):
         return ""
     total = 5 * sum(seconds for seconds in known if seconds is not None)
-    return f"   about {_duration(total)}, one run after the other"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _grid() -> Table:
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right", style="bold")
-    table.add_column()
-    return table
+    return f"   about {duration(total)}, one run after the other"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from evenly.cli.terminal import progress_bar
 from evenly.console import output_console, results_table
@@ -37,14 +38,20 @@ _KEY = re.compile(
 
 
 def datasets() -> None:
-    """List the data sets of datasets.yaml, and which of them are here."""
+    """List the data sets of datasets.yaml: those that are here, those to fetch, those to bring."""
     table = results_table(None, "name")
-    for column in ("modality", "here", "rows", "licence"):
-        table.add_column(column)
-    for name, entry in read_entries().items():
-        here, rows = _presence(entry, name)
-        table.add_row(name, entry.modality, here, "" if rows is None else f"{rows:,}", entry.licence)
+    table.add_words("modality", "here")
+    table.add_numbers("rows")
+    table.add_prose("licence")
+    found = [(name, entry, *_presence(entry, name)) for name, entry in read_entries().items()]
+    for name, entry, here, rows in sorted(found, key=lambda one: _PRESENCES.index(one[2])):
+        count = "" if rows is None else f"{rows:,}"
+        table.add_row(escape(name), entry.modality, here, count, escape(entry.licence))
     output_console().print(table)
+
+
+#: Whether a data set is here, in the order of the list: what one must bring is last.
+_PRESENCES = ("yes", "built in", "unreadable", "fetch it", "add it")
 
 
 def _presence(entry: DatasetEntry, name: str) -> tuple[str, int | None]:

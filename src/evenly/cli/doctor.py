@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from evenly.console import listing, output_console
 from evenly.doctor import Finding, worst
 from evenly.doctor.examine import examine
 
@@ -47,21 +46,22 @@ def doctor(
 
 
 def _panel(found: list[Finding]) -> None:
-    """One framed table, the fix of each finding dim behind it."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(overflow="fold")
+    """One framed list, the fix of each finding behind it."""
+    rows = []
     for finding in found:
         mark, colour = _MARKS[finding.status]
         says = Text(finding.says)
         if finding.fix:
             says.append(f" – {finding.fix}", style="dim" if finding.status == "ok" else colour)
-        table.add_row(Text(mark, style=f"bold {colour}"), finding.area, says)
-    colour = _MARKS[worst(found)][1]
-    Console().print(
-        Panel(table, title="evenly doctor", subtitle=_verdict(found), border_style=colour, padding=(1, 2))
+        rows.append((Text(mark, style=colour), Text(f"{finding.area} "), says))
+    frame = Panel(
+        listing(rows, first_style="bold"),
+        title="evenly doctor",
+        subtitle=_verdict(found),
+        border_style=_MARKS[worst(found)][1],
+        padding=(1, 2),
     )
+    output_console().print(frame)
 
 
 def _verdict(found: list[Finding]) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from evenly.console import output_console, results_table
+from evenly.console import listing, output_console, results_table
 from evenly.errors import DataError, ParameterError
 from evenly.llm.engine.batch import run_batches
 from evenly.llm.engine.endpoint import journal_folder, keys_from
@@ -60,8 +61,8 @@ def estimate(
             typer.echo(f"[{message['role']}]\n{message['content']}\n")
     settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
     judge = planned_judge(plan, settings, train, os.environ)
-    for line in plan_estimate(plan, train, prompts, settings, journal_folder(os.environ), judge).lines():
-        typer.echo(line)
+    found = plan_estimate(plan, train, prompts, settings, journal_folder(os.environ), judge)
+    output_console().print(listing((f"{name:<11}", escape(says)) for name, says in found.parts()))
 
 
 @app.command()
@@ -128,16 +129,13 @@ def list_journals() -> None:
     if not summaries:
         typer.echo(f"There is no journal in {folder}.")
         return
-    table = results_table(None, "model")
-    table.add_column("endpoint")
-    for name in ("answers", "failures", "calls", "tokens", "unseen", "MiB"):
-        table.add_column(name, justify="right")
-    table.add_column("last answer")
+    table = results_table(None, "model", "answers", "tokens", "failures", "calls", "unseen", "MiB")
+    table.add_words("last answer", "endpoint")
     for one in summaries:
         last = "" if one.last is None else datetime.fromtimestamp(one.last).strftime("%Y-%m-%d %H:%M")
-        numbers = (one.answers, one.failures, one.calls, one.prompt_tokens + one.completion_tokens)
+        numbers = (one.answers, one.prompt_tokens + one.completion_tokens, one.failures, one.calls)
         cells = [f"{number:,}" for number in (*numbers, one.uncertain_calls)]
-        table.add_row(one.model, one.base_url, *cells, f"{one.bytes / 2**20:.1f}", last)
+        table.add_row(escape(one.model), *cells, f"{one.bytes / 2**20:.1f}", last, escape(one.base_url))
     output_console().print(table)
 
 

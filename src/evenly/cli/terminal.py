@@ -11,9 +11,9 @@ from typing import Annotated, Protocol, TypeVar
 
 import typer
 from rich.live import Live
-from rich.table import Table
 from tqdm import tqdm
 
+from evenly.console import ResultsTable, output_console
 from evenly.errors import ParameterError
 
 E = TypeVar("E")
@@ -62,7 +62,7 @@ def check_metric(metric: str, choices: Collection[str]) -> None:
 class EventTable(Protocol[E_in]):
     """What a command shows of its events: a table that rich draws, and where there is no terminal, lines."""
 
-    def __rich__(self) -> Table: ...
+    def __rich__(self) -> ResultsTable: ...
 
     def update(self, event: E_in, /) -> None:
         """Take in what has happened."""
@@ -75,7 +75,7 @@ class EventTable(Protocol[E_in]):
 @contextmanager
 def live_table(table: EventTable[E]) -> Iterator[Callable[[E], None]]:
     """Give a function that takes every event, for the table on a terminal and for a line elsewhere."""
-    live = Live(table, refresh_per_second=4) if sys.stdout.isatty() else None
+    live = Live(table, console=output_console(), refresh_per_second=4) if sys.stdout.isatty() else None
 
     def watch(event: E) -> None:
         table.update(event)

@@ -10,15 +10,14 @@ from evenly.comparison.findings import Across, Comparison, Gain, Leaderboard, St
 from evenly.comparison.recommendation import free_gain, recommendation, recommendations
 from evenly.comparison.techniques import ARGMAX, MEASURES, RULE_NAMES, WORST_GROUP
 from evenly.comparison.verdicts import verdicts, verdicts_over_data_sets
-from evenly.console import output_console, results_table
+from evenly.console import ResultsTable, output_console, points, results_table
 from evenly.wording import decimal, markdown_table, signed_decimal
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
-#: Characters of a technique's name in a line of a terminal.
-_NAME_WIDTH = 36
+#: Where to find the columns that a narrow terminal leaves out.
+_ELSEWHERE = "the report has them all"
 #: Columns of the CSV besides those of the gains.
 _PLAIN = ("mean", "low", "high", "rank", "validation")
 _COSTS = ("gap", "making_seconds", "fit_seconds", "added_rows", "tokens", "money", "gain_per_money")
@@ -240,36 +239,36 @@ def print_comparison(comparison: Comparison, console: Console | None = None, *, 
         console.print()
         console.print(_leaderboard(board))
         if rules:
-            table = results_table("Every rule (* chosen on validation rows)", *rule_columns(board))
+            technique, rule, *numbers = rule_columns(board)
+            table = ResultsTable("Every rule (* chosen on validation rows)", _ELSEWHERE)
+            table.add_names(technique, rule)
+            table.add_numbers(*numbers)
             for row in rule_rows(board):
                 table.add_row(*(_bold(escape(cell or "")) for cell in row))
             console.print(table)
-        for verdict in verdicts(board):
-            console.print(f"• {escape(verdict)}")
+        console.print(points(verdicts(board)))
     across = comparison.across
     if across is not None:
-        table = results_table("Over data sets", *map(escape, across_columns(across)))
+        technique, *numbers = map(escape, across_columns(across))
+        table = results_table("Over data sets", technique, *numbers)
         for row in across_rows(across):
             table.add_row(*(escape(cell or "") for cell in row))
         console.print()
         console.print(table)
-        for verdict in verdicts_over_data_sets(across):
-            console.print(f"• {escape(verdict)}")
+        console.print(points(verdicts_over_data_sets(across)))
     for failure in comparison.failures:
         console.print(f"[red]failed[/red] {escape(failure.name)}: {escape(failure.reason)}")
     console.print()
 
 
-def _leaderboard(board: Leaderboard) -> Table:
+def _leaderboard(board: Leaderboard) -> ResultsTable:
     from rich.markup import escape
 
     columns = leaderboard_columns(board)
     technique, *numbers = columns
-    table = results_table(escape(board.field.title))
-    # Only names of techniques, which may bring settings along, are broken: numbers are not.
-    table.add_column(technique, overflow="fold", max_width=_NAME_WIDTH)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = ResultsTable(escape(board.field.title), _ELSEWHERE)
+    table.add_names(technique)
+    table.add_numbers(*numbers)
     for row in column_rows(columns, board):
         table.add_row(*(_bold(escape(cell or "")) for cell in row))
     return table

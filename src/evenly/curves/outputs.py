@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from evenly.console import results_table
+from evenly.console import ResultsTable, output_console, points
 from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences, spread_text
 from evenly.curves.sources import SourceName
 from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
@@ -18,7 +17,6 @@ from evenly.wording import counted, decimal, markdown_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import Console
-    from rich.table import Table
 
 _COLOURS: dict[SourceName, tuple[str, str]] = {
     "run": (VERMILION, "o"),
@@ -134,24 +132,24 @@ def _which(curve: Curve) -> list[str]:
 
 def print_curves(curves: Curves, heading: str, brief: bool = False, console: Console | None = None) -> None:
     """Print a table for each classifier, seeds (not if `brief`), means and deviations by step."""
-    from rich.console import Console
     from rich.markup import escape
 
-    console = console or Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    console = console or output_console()
     console.print(f"\n[bold]{METRIC_LABELS[curves.metric]} over synthetic volume[/bold]\n{escape(heading)}\n")
     steps = sorted({step for curve in curves.curves for step in curve.steps})
     for variant in curves.variants:
         columns = [f"+{step:,}" if step else "none" for step in steps]
-        table = results_table(escape(variant.title), "rows added", "seed", *columns)
+        table = ResultsTable(escape(variant.title), "table.csv has them all")
+        table.add_names("rows added", "seed")
+        table.add_numbers(*columns)
         for curve in curves.of(variant):
             _add(table, curve, steps, brief)
         console.print(table)
-    for sentence in sentences(curves):
-        console.print(f"• {escape(sentence)}")
+    console.print(points(sentences(curves)))
     console.print()
 
 
-def _add(table: Table, curve: Curve, steps: list[int], brief: bool) -> None:
+def _add(table: ResultsTable, curve: Curve, steps: list[int], brief: bool) -> None:
     source = SOURCE_LABELS[curve.source]
     if brief:
         spreads = {step: spread_text(curve, place) for place, step in enumerate(curve.steps)}
@@ -161,7 +159,7 @@ def _add(table: Table, curve: Curve, steps: list[int], brief: bool) -> None:
     for number, (name, values) in enumerate(rows):
         by_step = dict(zip(curve.steps, values, strict=True))
         cells = (decimal(by_step[step]) if step in by_step else "" for step in steps)
-        style = "bold" if name == "mean" else None
+        style = "bold" if name == "mean" else ""
         table.add_row(
             "" if number else source, name, *cells, style=style, end_section=number == len(rows) - 1
         )

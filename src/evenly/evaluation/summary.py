@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenly.console import results_table
+from evenly.console import ResultsTable, output_console, results_table
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.groups import group_sentence
@@ -16,7 +16,6 @@ from evenly.files import read_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 def print_summary(metrics_path: str | Path, console: Console | None = None) -> None:
@@ -24,14 +23,13 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
 
     A `DataError` where there is no `metrics/evaluate.json`.
     """
-    from rich.console import Console
     from rich.markup import escape
 
     path = Path(metrics_path)
     if not path.exists():
         raise DataError(f"{path} does not exist; run `dvc repro` first.")
     found = read_json(path)
-    console = console or Console()
+    console = console or output_console()
     test = found["test"]
     rare = f"; rare: class {escape(str(test['rare_class']))}" if "rare_class" in test else ""
     console.print()
@@ -43,14 +41,14 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
     for point, values in found.get("operating_points", {}).items():
         of, wanted = point.split("_", 1)
         sentence = operating_sentence(f"class {test['rare_class']}", of, float(wanted), values)
-        console.print(escape(sentence) + "\n", highlight=False)
+        console.print(escape(sentence) + "\n")
     console.print(_rules_table(found["decision_rules"]))
     console.print(
         "[dim]The same scores, decided otherwise; no rule has seen test rows. Bold: the interval of the gain "
         "excludes zero.[/dim]\n"
     )
     if "groups" in found:
-        console.print(escape(group_sentence(found["groups"])) + "\n", highlight=False)
+        console.print(escape(group_sentence(found["groups"])) + "\n")
     if "difference" in found:
         gain, interval = _gain(found["difference"])
         console.print(f"Second round of training: macro F1 {gain} against the first, 95% {interval}.\n")
@@ -60,7 +58,7 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
     console.print("Compare  dvc exp run -S balancing=smote, then dvc metrics diff", soft_wrap=True)
 
 
-def _metrics_table(found: Mapping[str, Any]) -> Table:
+def _metrics_table(found: Mapping[str, Any]) -> ResultsTable:
     table = results_table("Metrics", "Metric", "Test", "95% interval", "Validation", "Train, real rows")
     test = found["test"]
     for name in SHORT:
@@ -75,7 +73,7 @@ def _metrics_table(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _rules_table(rules: Mapping[str, Mapping[str, Any]]) -> Table:
+def _rules_table(rules: Mapping[str, Mapping[str, Any]]) -> ResultsTable:
     table = results_table("Decision rules", "Rule", "Macro F1", "Gain", "95% interval", "Log loss")
     # JSON has sorted the keys; the table has the order of the rules, what the model says by itself first.
     for name, label in RULES.items():

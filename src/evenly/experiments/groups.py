@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from evenly.errors import ParameterError, RecipeError
 from evenly.experiments.experiments import Experiment, Technique, Workshop, read_technique
+from evenly.wording import near_names
 
 #: Recipes that change the loss or its weights, make no row and cost no more than `none`.
 RIVALS = ("class_weights", "logit_adjustment")
@@ -65,7 +65,7 @@ def techniques_of(name: str, recipes: Mapping[str, Any]) -> list[Technique]:
     technique = read_technique(name)
     if technique.recipe not in recipes:
         known = [*group_names(), *recipes]
-        near = difflib.get_close_matches(technique.recipe, known, n=1)
+        near = near_names(technique.recipe, known)
         hint = f"did you mean {near[0]!r}?" if near else f"groups are {', '.join(group_names())}."
         raise RecipeError(f"{technique.recipe!r} is no group and no recipe of params.yaml; {hint}")
     return [technique]

@@ -17,16 +17,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from evenly.console import results_table
+from evenly.console import ResultsTable
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import FOLDER, record_cost
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from evenly.wording import clock
 
 Status = Literal["cached", "started", "running", "done", "failed"]
 _POLL_S = 0.2
@@ -222,29 +220,25 @@ class SweepTable:
         name = f"{experiment.dataset} {experiment.technique.label} seed {experiment.seed}"
         return f"[{self._settled}/{sum(self._total.values())}] {name}: {result}"
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> ResultsTable:
         from rich.markup import escape
 
         total = sum(self._total.values())
-        elapsed = time.monotonic() - self._began
-        table = results_table(
-            f"{self._settled} of {total} runs, {elapsed / 60:.0f} min {elapsed % 60:02.0f} s"
-        )
+        elapsed = clock(time.monotonic() - self._began)
+        table = ResultsTable(f"{self._settled} of {total} runs, {elapsed}")
         several = len({dataset for dataset, _ in self._rows}) > 1
-        for name in (["data set"] if several else []) + ["technique"]:
-            table.add_column(name, no_wrap=True)
-        for name in ("done", "were there", "failed", "mean s"):
-            table.add_column(name, justify="right", min_width=len(name))
-        table.add_column("now", no_wrap=True)
+        table.add_names(*(["data set"] if several else []), "technique")
+        table.add_prose("now", one_line=True)
+        table.add_numbers("done", "were there", "failed", "mean s")
         for row in self._rows:
             counts = [self._counts[(*row, status)] for status in ("done", "cached", "failed")]
             now = [f"seed {seed} {stage}" for at, seed, stage in self._running.values() if at == row]
             seconds = self._seconds.get(row)
             cells = [*([escape(row[0])] if several else []), escape(row[1])]
-            cells += [str(count) if count else "" for count in counts]
-            cells.append(f"{sum(seconds) / len(seconds):.0f}" if seconds else "")
             whole = sum(counts) == self._total[row]
             state = ", ".join(now) or self._reasons.get(row) or ("[green]ready[/green]" if whole else "")
             cells.append(state if state.startswith("[green]") else escape(state))
+            cells += [str(count) if count else "" for count in counts]
+            cells.append(f"{sum(seconds) / len(seconds):.0f}" if seconds else "")
             table.add_row(*cells)
         return table

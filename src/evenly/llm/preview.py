@@ -49,17 +49,21 @@ class Estimate:
     measured: bool
     shares: str = ""
 
-    def lines(self) -> list[str]:
-        """For people."""
+    def parts(self) -> list[tuple[str, str]]:
+        """For people: what is estimated, and the estimate."""
         cost = "unknown" if self.cost is None else f"{self.cost:.2f}"
         basis = "corrected by the journal" if self.measured else "guessed from the texts"
         return [
-            f"calls       {self.calls} ({self.from_journal} more are in the journal)",
-            f"tokens      {self.prompt_tokens} prompt + {self.completion_tokens} completion ({basis})",
-            f"cost        {cost}",
-            f"minutes     {self.minutes:.1f}",
-            *([f"in it       {self.shares}"] if self.shares else []),
+            ("calls", f"{self.calls} ({self.from_journal} more are in the journal)"),
+            ("tokens", f"{self.prompt_tokens} prompt + {self.completion_tokens} completion ({basis})"),
+            ("cost", cost),
+            ("minutes", f"{self.minutes:.1f}"),
+            *([("in it", self.shares)] if self.shares else []),
         ]
+
+    def lines(self) -> list[str]:
+        """The parts, as lines of a log."""
+        return [f"{name:<12}{says}" for name, says in self.parts()]
 
 
 def planned_requests(plan: LlmPlan, train: SampleTable, prompts: Prompts) -> Iterator[ChatRequest]:

@@ -6,7 +6,6 @@ one sentence that names the file, the key, and what is allowed.
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evenly.errors import ParameterError
+from evenly.wording import near_names
 
 
 class Settings(BaseModel):
@@ -27,8 +27,6 @@ class Settings(BaseModel):
 #: How deep settings may nest, and how many values they may have when aliases are unfolded.
 _DEEPEST, _MOST_VALUES = 40, 100_000
 _TOO_DEEP = f"nests deeper than {_DEEPEST} levels; settings are a few levels of keys and values."
-#: How alike a key must be to one that exists to be taken for it.
-_NEAR = 0.7
 _MAPPING = "it should be a mapping of keys to values"
 #: What a validator says in words of Python, in those of YAML.
 _WORDS = {
@@ -172,7 +170,7 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
         known = _fields_at(kind, first)
         given = _written_keys(first.keys[:-1], values, False)[1]
         free = [name for name in known if not (isinstance(given, Mapping) and name in given)]
-        near = difflib.get_close_matches(first.keys[-1] if first.keys else "", free, n=1, cutoff=_NEAR)
+        near = near_names(first.keys[-1] if first.keys else "", free)
         hint = f"; allowed are {', '.join(known)}." if known else "."
         text = f"is not a known key; did you mean {near[0]!r}?" if near else f"is not a known key{hint}"
     elif first.kind in ("missing", "union_tag_not_found"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenly.comparison.findings import ALPHA
+from evenly.console import ResultsTable, output_console, points, results_table
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.metrics import HEADLINE
 from evenly.files import write_text
@@ -21,11 +21,10 @@ from evenly.tuning.search import Confirmed, Searched
 from evenly.tuning.space import Space, value_text
 from evenly.tuning.studies import Trial
 from evenly.tuning.workbench import Moment
-from evenly.wording import decimal, signed_decimal
+from evenly.wording import clock, decimal, signed_decimal
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -171,21 +170,13 @@ class TrialTable:
         what = f"  {self._changes(trial)}" if trial.number else ""
         return f"{name}: {self._metric} {decimal(trial.value)}{what}"
 
-    def __rich__(self) -> Table:
-        from rich import box
+    def __rich__(self) -> ResultsTable:
         from rich.markup import escape
-        from rich.table import Table
 
-        elapsed = time.monotonic() - self._began
         number = f"{len(self._trials)} trials, " if self._trials else ""
-        title = f"{self._title}: {number}{elapsed // 60:.0f} min {elapsed % 60:02.0f} s"
-        table = Table(
-            title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-        )
-        table.add_column("trial", no_wrap=True)
-        table.add_column(self._metric, justify="right", no_wrap=True)
-        table.add_column("gain", justify="right", no_wrap=True)
-        table.add_column("what is other than in the recipe", ratio=1)
+        title = f"{self._title}: {number}{clock(time.monotonic() - self._began)}"
+        table = results_table(escape(title), "trial", self._metric, "gain")
+        table.add_prose("what is other than in the recipe")
         for doing, trial in self._references.items():
             table.add_row(doing, decimal(trial.value or 0.0), self._gain(trial), "", style="dim")
         known = [trial for trial in self._trials if trial.value is not None]
@@ -218,33 +209,22 @@ class TrialTable:
 
 def print_space(space: Space, console: Console | None = None) -> None:
     """Print what varies, from what, and between what."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("setting", "now", "varies over"):
-        table.add_column(name, no_wrap=name == "setting")
+    table = results_table(None, "setting")
+    for name in ("now", "varies over"):
+        table.add_prose(name)
     for setting in space:
         now = "null" if setting.current is None else value_text(setting.current)
         table.add_row(escape(setting.key), escape(now), escape(setting.as_text))
-    (console or _console()).print(table)
+    (console or output_console()).print(table)
 
 
 def print_verdicts(sentences: list[str], console: Console | None = None) -> None:
     """Print what was found."""
-    from rich.markup import escape
-
-    console = console or _console()
+    console = console or output_console()
     console.print()
-    for sentence in sentences:
-        console.print(f"• {escape(sentence)}", highlight=False)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 160)
+    console.print(points(sentences))
 
 
 def entry_name(origin: Origin) -> str:

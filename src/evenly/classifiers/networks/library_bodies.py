@@ -5,7 +5,6 @@ Each turns standardised images (n, c, h, w) into features (n, d); the head is al
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from evenly.params.models import (
     TimmSettings,
     TorchvisionSettings,
 )
+from evenly.wording import near_names
 
 #: Mean and deviation of channels with values 0 to 1.
 Channels = tuple[tuple[float, ...], tuple[float, ...]]
@@ -241,7 +241,7 @@ def _library(name: str) -> ModuleType:
 
 
 def _unknown(name: str, names: list[str], key: str) -> str:
-    near = difflib.get_close_matches(name, names, n=3)
+    near = near_names(name, names, most=3)
     hint = f"; did you mean {', '.join(near)}?" if near else f"; there are {len(names)}, such as {names[0]}."
     return f"{key}: there is no {name!r}{hint}"
 
