@@ -58,7 +58,6 @@ def test_commands_are_imported_when_they_are_called() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "datasets.yaml" in done.stdout and done.stdout.splitlines()[-1] == "[]"
-    assert "Did you mean 'sweep'?" in CliRunner().invoke(app, ["swep"]).output
 
 
 def test_doctor_outside_of_a_project_says_so_and_fails(

@@ -4,14 +4,17 @@ tokens and money from the plan of the language model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenly.experiments.experiments import Experiment
+from evenly.datasets.load import load_splits
+from evenly.errors import DataError
+from evenly.experiments.experiments import Experiment, Workshop
 from evenly.experiments.ledger import measured_seconds
 from evenly.features.images import ENCODED_DIMENSION, becomes_vectors
-from evenly.params.datasets import DatasetEntry
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entry
 from evenly.params.models import MODELS
 from evenly.params.project import Params
 from evenly.planning import Plans, make_plans
@@ -51,7 +54,7 @@ def run_cost(
     chosen = params.model_copy(update={"balancing": experiment.technique.recipe})
     encoded = train.modality == "image" and becomes_vectors(train.images, params.features.image)
     plans = make_plans(train.counts, train.schema, chosen, entry, keys, encoded=encoded)
-    tokens, money = _asking(plans, train, params, root, journals)
+    tokens, money = _asking(plans, train, params, keys, root, journals)
     measured = measured_seconds(root, experiment)
     if measured is not None:
         seconds, like = measured
@@ -62,16 +65,52 @@ def run_cost(
     return Cost(_RUN_S + fit, "estimated", tokens, money)
 
 
+def planned_costs(
+    workshop: Workshop, experiments: Sequence[Experiment], keys: Mapping[str, str], journals: Path
+) -> list[tuple[Experiment, int, Cost]]:
+    """Estimate what experiments cost: the first of each technique on each data set, how many, cost of each.
+
+    Where a data set cannot be read, the basis of its costs says why.
+    """
+    splits: dict[str, tuple[DatasetEntry, SampleTable] | str] = {}
+    counts = Counter((one.dataset, one.technique) for one in experiments)
+    firsts = {(one.dataset, one.technique): one for one in reversed(experiments)}
+    found: list[tuple[Experiment, int, Cost]] = []
+    for key, number in counts.items():
+        one = firsts[key]
+        if one.dataset not in splits:
+            try:
+                entry = read_entry(one.dataset, workshop.root / DATASETS_FILE)
+                read = load_splits(entry, one.dataset, one.seed, [workshop.root])
+                splits[one.dataset] = entry, read.train
+            except DataError as error:
+                splits[one.dataset] = str(error)
+        data = splits[one.dataset]
+        if isinstance(data, str):
+            found.append((one, number, Cost(None, data)))
+            continue
+        entry, train = data
+        params = workshop.settings(one)
+        found.append((one, number, run_cost(one, train, params, entry, keys, workshop.root, journals)))
+    return found
+
+
 def _asking(
-    plans: Plans, train: SampleTable, params: Params, root: Path, journals: Path
+    plans: Plans, train: SampleTable, params: Params, keys: Mapping[str, str], root: Path, journals: Path
 ) -> tuple[int, float | None]:
-    """Tokens and money of the plan for a language model; nothing where there is none."""
-    if plans.llm is None or params.llm is None:
+    """Tokens and money of the plan for a language model, a judge of its rows among them; nothing without."""
+    if plans.llm is None:
         return 0, 0.0
+    from evenly.llm.judging import LlmJudge
     from evenly.llm.preview import plan_estimate
     from evenly.llm.writing.prompts import Prompts
 
-    estimate = plan_estimate(plans.llm, train, Prompts(root / "prompts"), params.llm, journals)
+    settings = plans.llm.model.applied_to(params.llm)
+    prompts, judge = Prompts(root / "prompts"), None
+    if params.filter.judge is not None:
+        column = plans.llm.label_column
+        judge = LlmJudge(settings, train, plans.llm.notes, prompts, keys, journals, label_column=column)
+    estimate = plan_estimate(plans.llm, train, prompts, settings, journals, judge, root / "metrics")
     return estimate.prompt_tokens + estimate.completion_tokens, estimate.cost
 
 

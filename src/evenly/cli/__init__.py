@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from evenly import __version__
 from evenly.errors import EvenlyError
+from evenly.wording import nearest_names
 
+#: Commands in the order of use, under the headings of `evenly --help`.
+SECTIONS = {
+    "Start": ("init", "doctor", "datasets", "fetch", "add", "import-rows"),
+    "Try techniques": ("advise", "sweep", "tune", "curve", "llm"),
+    "See what came out": ("summary", "compare", "diff", "board", "review"),
+    "Use it": ("predict", "export", "track"),
+}
 #: Command, where in this package it is, and what it does.
 COMMANDS = {
-    "datasets": ("data.datasets", "List the data sets of datasets.yaml, and which of them are here."),
+    "datasets": ("data.datasets", "List the data sets of datasets.yaml: those that are here first."),
     "fetch": ("data.fetch", "Download a data set of the catalogue into data/raw, and put it under DVC."),
     "add": ("data.add", "Copy your own data into data/raw, under DVC, with an entry in datasets.yaml."),
     "import-rows": (
@@ -40,12 +49,28 @@ COMMANDS = {
 }
 
 
-class _Commands(TyperGroup):
-    """The commands, listed from the table above, each imported when it is called."""
+class CommandGroup(TyperGroup):
+    """Commands of which a mistyped one is answered with the one that is near."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is called."""
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"There is no command {name!r}; {nearest_names(name, self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+class _Commands(CommandGroup):
+    """The commands, listed from the tables above, each imported when it is called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = {name: TyperCommand(name, help=words) for name, (_, words) in COMMANDS.items()}
+        self.commands = {
+            name: TyperCommand(name, help=COMMANDS[name][1], rich_help_panel=section)
+            for section, names in SECTIONS.items()
+            for name in names
+            if name in COMMANDS
+        }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the command that is called."""
@@ -56,11 +81,12 @@ class _Commands(TyperGroup):
 def imported_command(name: str) -> Any:
     """Give a command as click runs it."""
     module, _, attribute = COMMANDS[name][0].partition(".")
-    found = getattr(import_module(f"evenly.cli.{module}"), attribute)
+    home = import_module(f"evenly.cli.{module}")
+    found = getattr(home, attribute)
     if isinstance(found, typer.Typer):
         return typer.main.get_group(found)
     alone = typer.Typer(add_completion=False)
-    alone.command(name)(found)
+    alone.command(name, epilog=getattr(home, "EPILOGS", {}).get(name))(found)
     return typer.main.get_command(alone)
 
 
@@ -69,10 +95,24 @@ app = typer.Typer(
     cls=_Commands,
     help="Which class-balancing technique helps on your data, by how much, and at what price.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.callback()(lambda: None)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evenly {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _evenly(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options of `evenly` itself."""
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from evenly.advice.advise import print_advice
 from evenly.advice.costs import run_cost
 from evenly.advice.shape import data_shape
 from evenly.cli.comparing import METRIC
-from evenly.cli.terminal import check_metric, output_folder, progress_bar
+from evenly.cli.terminal import check_metric, dataset_names, output_folder, progress_bar
 from evenly.comparison.findings import Leaderboard
 from evenly.comparison.leaderboards import compare
 from evenly.comparison.recommendation import recommendation
@@ -22,11 +22,11 @@ from evenly.curves.grid import draw_curves, read_material, read_resplit
 from evenly.curves.outputs import print_curves, write_curves
 from evenly.curves.sources import CurveModel, CurveSettings, MetricName, SourceName, named_choices
 from evenly.datasets.load import load_splits
-from evenly.errors import DataError, ParameterError, RecipeError
+from evenly.errors import ParameterError, RecipeError
 from evenly.experiments.experiments import Experiment, Workshop, read_technique
 from evenly.experiments.groups import read_seeds
-from evenly.experiments.history import experiment_revisions, find_revisions
-from evenly.experiments.runs import Run, read_run
+from evenly.experiments.history import find_revisions
+from evenly.experiments.runs import finished_runs
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.params.datasets import read_entry
 from evenly.params.generation import require_endpoint
@@ -36,7 +36,10 @@ from evenly.params.project import read_params
 
 def advise(
     dataset: Annotated[
-        str | None, typer.Option(help="Entry of datasets.yaml; left out, that of params.yaml.")
+        str | None,
+        typer.Option(
+            help="Entry of datasets.yaml; left out, that of params.yaml.", autocompletion=dataset_names
+        ),
     ] = None,
     metric: Annotated[str, METRIC] = "macro_f1",
 ) -> None:
@@ -90,14 +93,8 @@ FEW_TEST_ROWS = 200
 
 def _board(root: Path, dataset: str, model: str, metric: str) -> Leaderboard | None:
     """Leaderboard of the finished experiments with this data set and model; None where there are none."""
-    runs: list[Run] = []
-    for revision in find_revisions(root, list(experiment_revisions(root))):
-        try:
-            run = read_run(revision)
-        except DataError:
-            continue  # of another version, or its files are elsewhere: no reason to withhold advice
-        if (run.dataset, run.model) == (dataset, model):
-            runs.append(run)
+    # One that is of another version, or whose files are elsewhere, is no reason to withhold advice.
+    runs = [run for run in finished_runs(root)[0] if (run.dataset, run.model) == (dataset, model)]
     boards = compare(runs, metric).leaderboards if runs else ()
     return boards[0] if boards else None
 

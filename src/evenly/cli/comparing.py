@@ -5,14 +5,26 @@ revision changes against another.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from evenly.cli.terminal import SETTINGS, check_metric, live_table, output_file, output_folder, resumable
+from evenly.advice.costs import planned_costs
+from evenly.cli.terminal import (
+    SETTINGS,
+    check_metric,
+    dataset_names,
+    live_table,
+    output_file,
+    output_folder,
+    resumable,
+    technique_names,
+)
 from evenly.comparison.changes import find_changes
 from evenly.comparison.changes_report import verdicts, write_changes
 from evenly.comparison.findings import Failure
@@ -21,14 +33,16 @@ from evenly.comparison.leaderboards import compare as compare_runs
 from evenly.comparison.report import write_comparison
 from evenly.comparison.tables import print_comparison
 from evenly.comparison.techniques import MEASURES
+from evenly.console import ResultsTable, output_console, points
 from evenly.errors import DataError
 from evenly.experiments.experiments import Workshop, read_setting
-from evenly.experiments.groups import Plan, plan_sweep, read_seeds
-from evenly.experiments.history import experiment_revisions, find_revisions
+from evenly.experiments.groups import Plan, group_contents, plan_sweep, read_seeds
+from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions
 from evenly.experiments.ledger import Sweep, estimate, read_sweep, record_sweep, sweep_id
-from evenly.experiments.runs import read_run
+from evenly.experiments.runs import Run, finished_runs, read_run
 from evenly.experiments.sweeping import SweepTable, run_experiments
-from evenly.llm.engine.endpoint import keys_from
+from evenly.llm.engine.endpoint import journal_folder, keys_from
+from evenly.wording import duration
 
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
 OUTPUT = typer.Option(
@@ -36,25 +50,42 @@ OUTPUT = typer.Option(
 )
 
 
+def _group_lines() -> str:
+    """What is in each group, as lines below the help."""
+    lines = ["[bold]Groups[/bold]"]
+    for name, words in group_contents().items():
+        lines += wrap(f"{name:<15}{words}", 76, subsequent_indent=" " * 15, drop_whitespace=True)
+    return "\n".join(lines)
+
+
+#: What stands below the help of a command.
+EPILOGS = {"sweep": _group_lines()}
+
+
 def sweep(
     groups: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="GROUP...",
-            help="classical, baseline, resampling, augmentation, loss_function, combined, rivals, ensembles, "
-            "spurious, llm, generative, all, recipes, and recipes with settings such as smote+loss=focal. "
-            "Default: classical rivals.",
+            help="Groups of recipes (they are explained below), recipes of params.yaml, and recipes with "
+            "settings such as smote+loss=focal. Default: classical rivals.",
+            autocompletion=technique_names,
         ),
     ] = None,
     seeds: Annotated[
         str, typer.Option(help="Such as 1..10 or 1,2,5: each varies split and training.")
     ] = "1..5",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and what it takes, and stop.")
+    ] = False,
     set_: SETTINGS = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="Entry of datasets.yaml; several for a comparison over data sets."),
+        typer.Option(
+            help="Entry of datasets.yaml; several for a comparison over data sets.",
+            autocompletion=dataset_names,
+        ),
     ] = None,
     metric: Annotated[str, METRIC] = "macro_f1",
     output: Annotated[Path, OUTPUT] = Path("reports"),
@@ -67,15 +98,17 @@ def sweep(
     names = groups or ["classical", "rivals"]
     check_metric(metric, MEASURES)
     settings = [read_setting(text) for text in set_ or []]
-    workshop = Workshop(root, keys_from(os.environ))
+    keys = keys_from(os.environ)
+    workshop = Workshop(root, keys)
     datasets = dataset or [str(workshop.params.get("dataset"))]
     plan = plan_sweep(workshop, names, datasets=datasets, seeds=read_seeds(seeds), settings=settings)
     experiments = plan.experiments
     for sentence in plan.left_out:
         typer.echo(sentence)
-    _print_plan(root, plan, jobs)
     if dry_run:
+        _print_costs(workshop, plan, jobs, keys)
         return
+    _print_plan(root, plan, jobs)
     typed = " ".join(names)
     this = Sweep(sweep_id(typed, experiments), typed, tuple(experiment.name for experiment in experiments))
     record_sweep(root, this)
@@ -93,7 +126,8 @@ def compare(
         typer.Argument(metavar="REV...", help="Experiments, branches, tags, commits, or workspace."),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(metavar="SWEEP", help="The id that a sweep has printed; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="SWEEP", help="The id that a sweep has printed, or last; repeatable."),
     ] = None,
     metric: Annotated[str, METRIC] = "macro_f1",
     output: Annotated[Path, OUTPUT] = Path("reports"),
@@ -104,19 +138,38 @@ def compare(
 ) -> None:
     """Compare runs: mean, interval, rank, paired tests against no balancing and the best cheap rival, costs.
 
-    Without arguments, the last sweep.
+    Without arguments, all runs there are: finished experiments, and the workspace where it is up to date.
     """
     root = Path()
     check_metric(metric, MEASURES)
     names = list(revisions or [])
     failures: dict[str, str] = {}
-    if group or not names:
-        finished = experiment_revisions(root)
-        for id_ in group or (None,):
-            sweep = read_sweep(root, id_)
-            names += [name for name in sweep.names if name in finished]
-            failures |= sweep.failures
+    if not names and not group:
+        _show(_all_runs(root), metric, output, (), worth, rules)
+        return
+    finished = experiment_revisions(root) if group else {}
+    for id_ in group or ():
+        sweep = read_sweep(root, None if id_ == "last" else id_)
+        names += [name for name in sweep.names if name in finished]
+        failures |= sweep.failures
     _compare(root, list(dict.fromkeys(names)), metric, output, failures, worth, rules)
+
+
+def _all_runs(root: Path) -> list[Run]:
+    """Read every run there is; say of those that are left out how many, and why the first is."""
+    runs, left_out = finished_runs(root)
+    workspace = Revision(root, "workspace", None)
+    if workspace.read("metrics/evaluate.json") is not None:
+        if changed_stages(root):
+            typer.echo(
+                "The workspace is left out: its results are of other settings; `dvc repro` renews them."
+            )
+        else:
+            runs.append(read_run(workspace))
+    if left_out:
+        more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        typer.echo(f"Left out{more}: {left_out[0]}")
+    return runs
 
 
 def _compare(
@@ -128,11 +181,20 @@ def _compare(
     worth: float = WORTH,
     rules: bool = False,
 ) -> None:
-    if not names:
-        reasons = " ".join(dict.fromkeys(failures.values()))
-        raise DataError(f"There is nothing to compare: no run has finished. {reasons}".strip())
     runs = [read_run(revision) for revision in find_revisions(root, list(names))]
     failed = [Failure(name, reason) for name, reason in failures.items() if name not in names]
+    _show(runs, metric, output, failed, worth, rules)
+
+
+def _show(
+    runs: Sequence[Run], metric: str, output: Path, failed: Sequence[Failure], worth: float, rules: bool
+) -> None:
+    if not runs:
+        reasons = " ".join(dict.fromkeys(failure.reason for failure in failed))
+        raise DataError(
+            "There is nothing to compare: no run has finished. "
+            + (reasons or "`dvc repro` makes one, `evenly sweep` many.")
+        )
     comparison = compare_runs(runs, metric, failed, worth)
     write_comparison(comparison, output)
     print_comparison(comparison, rules=rules)
@@ -146,7 +208,7 @@ def _print_plan(root: Path, plan: Plan, jobs: int) -> None:
     line = f"{len(plan.experiments)} runs, {len(plan.experiments) - len(missing)} of them finished already"
     if missing:
         expected = estimate(root, missing, jobs)
-        minutes = "unknown time" if expected.seconds is None else f"about {_duration(expected.seconds)}"
+        minutes = "unknown time" if expected.seconds is None else f"about {duration(expected.seconds)}"
         line += f"; {len(missing)} to run, {minutes} with {jobs} at once"
         if expected.unpriced:
             line += (
@@ -158,8 +220,41 @@ def _print_plan(root: Path, plan: Plan, jobs: int) -> None:
     typer.echo(line + ".")
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def _print_costs(workshop: Workshop, plan: Plan, jobs: int, keys: Mapping[str, str]) -> None:
+    """Tell what would be run, and what each technique would take by the estimate of `evenly advise`."""
+    finished = experiment_revisions(workshop.root)
+    missing = [experiment for experiment in plan.experiments if experiment.name not in finished]
+    known = len(plan.experiments) - len(missing)
+    typer.echo(f"{len(plan.experiments)} runs, {known} of them finished already.")
+    if not missing:
+        return
+    costs = planned_costs(workshop, missing, keys, journal_folder(os.environ))
+    table = ResultsTable(None)
+    several = len({experiment.dataset for experiment in missing}) > 1
+    table.add_names(*(["data set"] if several else []), "technique")
+    table.add_numbers("to run", "a run")
+    asking = any(cost.tokens for _, _, cost in costs)
+    table.add_numbers(*(["tokens a run", "money a run"] if asking else []))
+    table.add_prose("basis")
+    for one, number, cost in costs:
+        cells = [escape(one.dataset)] if several else []
+        cells += [escape(one.technique.label), str(number)]
+        cells.append("unknown" if cost.seconds is None else duration(cost.seconds))
+        if asking:
+            cells.append(f"{cost.tokens:,}" if cost.tokens else "")
+            cells.append("" if not cost.tokens else "unknown" if cost.money is None else f"{cost.money:.2f}")
+        table.add_row(*cells, escape(cost.basis))
+    output_console().print(table)
+    seconds = [number * cost.seconds for _, number, cost in costs if cost.seconds is not None]
+    line = f"{len(missing)} to run"
+    if seconds:
+        least = "at least " if len(seconds) < len(costs) else ""
+        line += f", {least}about {duration(sum(seconds) / jobs)} with {jobs} at once"
+    if asking:
+        line += f", {sum(number * cost.tokens for _, number, cost in costs):,} tokens"
+        money = [number * cost.money for _, number, cost in costs if cost.money is not None]
+        line += f" for about {sum(money):.2f}" if len(money) == len(costs) else " at an unknown price"
+    typer.echo(line + ".")
 
 
 def diff(
@@ -174,6 +269,5 @@ def diff(
     """Say what changes between two revisions: settings, scores with paired intervals, classes, plots."""
     changes = find_changes(*find_revisions(Path(), [base, revision]))
     write_changes(changes, output)
-    for sentence in verdicts(changes):
-        typer.echo(f"- {sentence}")
+    output_console().print(points(verdicts(changes)))
     typer.echo(f"Report   {output}")

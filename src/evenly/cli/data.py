@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from evenly.cli.terminal import progress_bar
+from evenly.cli.terminal import dataset_names, progress_bar
 from evenly.console import output_console, results_table
 from evenly.datasets.images import is_image
 from evenly.datasets.imported import check_origin, imported_rows, store
@@ -66,7 +66,11 @@ def _presence(entry: DatasetEntry, name: str) -> tuple[str, int | None]:
         return "unreadable", None
 
 
-def fetch(name: Annotated[str, typer.Argument(help="An entry of datasets.yaml that has a url.")]) -> None:
+def fetch(
+    name: Annotated[
+        str, typer.Argument(help="An entry of datasets.yaml that has a url.", autocompletion=dataset_names)
+    ],
+) -> None:
     """Download a data set of the catalogue into data/raw, verify it, and put it under DVC."""
     entry = read_entry(name)
     files = downloads(entry, name)

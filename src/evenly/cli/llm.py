@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from evenly.cli import CommandGroup
 from evenly.console import listing, output_console, results_table
 from evenly.errors import DataError, ParameterError
 from evenly.llm.engine.batch import run_batches
@@ -34,9 +35,13 @@ from evenly.plans import LlmPlan, read_plan
 from evenly.samples import has_no_samples, read_samples
 
 app = typer.Typer(
-    no_args_is_help=True, help="Language models: what a plan would cost, and the journal of answers."
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Language models: what a plan would cost, and the journal of answers.",
 )
-journal = typer.Typer(no_args_is_help=True, help="Answers that are paid for: list, share, or forget them.")
+journal = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Answers that are paid for: list, share, or forget them."
+)
 app.add_typer(journal, name="journal")
 
 PLAN = "data/plan/llm.json"

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from evenly.cli import CommandGroup
 from evenly.errors import DataError
 from evenly.samples import SampleTable, concatenate, has_no_samples, read_samples
 from evenly.screening.review import applicable, import_reviews, read_reviews
 
-app = typer.Typer(no_args_is_help=True, help="People's verdicts on generated samples.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="People's verdicts on generated samples.")
 
 SCREENED = ("data/filtered/kept.parquet", "data/filtered/rejected.parquet")
 SAMPLE = "reports/review_sample.csv"

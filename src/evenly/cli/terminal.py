@@ -14,7 +14,11 @@ from rich.live import Live
 from tqdm import tqdm
 
 from evenly.console import ResultsTable, output_console
-from evenly.errors import ParameterError
+from evenly.errors import EvenlyError, ParameterError
+from evenly.experiments.groups import group_names
+from evenly.params.base import read_yaml
+from evenly.params.datasets import DATASETS_FILE
+from evenly.params.project import PARAMS_FILE
 
 E = TypeVar("E")
 E_in = TypeVar("E_in", contravariant=True)
@@ -26,6 +30,31 @@ SETTINGS = Annotated[
 
 
 RUN = typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
+
+
+def dataset_names(incomplete: str) -> list[str]:
+    """Complete an entry of datasets.yaml."""
+    return _keys_of(DATASETS_FILE, incomplete)
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """Complete a recipe of params.yaml."""
+    return _keys_of(PARAMS_FILE, incomplete, "recipes")
+
+
+def technique_names(incomplete: str) -> list[str]:
+    """Complete a group of recipes, or a recipe."""
+    return [name for name in group_names() if name.startswith(incomplete)] + recipe_names(incomplete)
+
+
+def _keys_of(file: str, incomplete: str, section: str | None = None) -> list[str]:
+    """Keys of a YAML file, or of a section of it; none where it cannot be read, since nothing can be said."""
+    try:
+        values = read_yaml(file)
+    except EvenlyError:
+        return []
+    found = values.get(section) if section else values
+    return [key for key in found if str(key).startswith(incomplete)] if isinstance(found, dict) else []
 
 
 def output_file(context: typer.Context, param: typer.CallbackParam, value: Path) -> Path:

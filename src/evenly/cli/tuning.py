@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from evenly.cli.terminal import SETTINGS, check_metric, live_table, output_folder, resumable
+from evenly.cli.terminal import (
+    SETTINGS,
+    check_metric,
+    dataset_names,
+    live_table,
+    output_folder,
+    recipe_names,
+    resumable,
+)
 from evenly.errors import ParameterError
 from evenly.experiments.experiments import Technique, Workshop, read_setting
 from evenly.experiments.groups import read_seeds
@@ -42,7 +50,12 @@ TRIALS = 20
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="An entry of recipes in params.yaml.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="An entry of recipes in params.yaml.", autocompletion=recipe_names
+        ),
+    ],
     trials: Annotated[
         int | None,
         typer.Option(min=1, help=f"Of all calls together; default {TRIALS} where --minutes is not given."),
@@ -77,7 +90,9 @@ def tune(
         bool, typer.Option("--dry-run", help="Show what varies and what a search takes, and stop.")
     ] = False,
     set_: SETTINGS = None,
-    dataset: Annotated[str | None, typer.Option(help="Entry of datasets.yaml.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Entry of datasets.yaml.", autocompletion=dataset_names)
+    ] = None,
     output: Annotated[
         Path, typer.Option(callback=output_folder, help="Folder for the recipe and the table of trials.")
     ] = Path("reports"),

@@ -146,6 +146,11 @@ class Workshop:
         except DataError:  # a damaged image is for the split to name
             return False
 
+    def settings(self, experiment: Experiment) -> Params:
+        """Give params.yaml as it will be in an experiment's run, as settings."""
+        values = self.values(experiment.technique, experiment.dataset, experiment.seed)
+        return settings_from(Params, values, f"{PARAMS_FILE} with {experiment.technique.label}")
+
     def values(self, technique: Technique, dataset: str, seed: int) -> dict[str, Any]:
         """Give params.yaml as it will be in the run."""
         values = copy.deepcopy(self.params)

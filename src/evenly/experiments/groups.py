@@ -46,6 +46,20 @@ def group_names() -> list[str]:
     return [*GROUPS, "classical", *PRODUCERS, "all"]
 
 
+def group_contents() -> dict[str, str]:
+    """What is in each group, in words."""
+    of_recipes = {name: f"every recipe with a section `{key}`" for name, key in PRODUCERS.items()}
+    named = {name: ", ".join(GROUPS[name]) or "no balancing" for name in GROUPS}
+    rivals = f"no balancing, {named['rivals']}: they make no row and cost next to nothing"
+    return {
+        "classical": f"the groups {', '.join(CLASSICAL)}",
+        **named,
+        "rivals": rivals,
+        **of_recipes,
+        "all": "every recipe of params.yaml, and combined",
+    }
+
+
 def unbalanced(recipes: Mapping[str, Any]) -> str:
     """Name of the recipe that changes nothing, which the others are measured against."""
     return next((name for name, values in recipes.items() if not set(values or ()) - {"description"}), "none")

@@ -7,10 +7,11 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evenly.errors import DataError
-from evenly.experiments.history import Revision
+from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import MAKING, fit_seconds, stage_seconds
 from evenly.resamples import Resamples, read_resamples
 
@@ -110,6 +111,22 @@ def read_run(revision: Revision) -> Run:
         fit_seconds=fit_seconds(revision, second_round=bool(identity["recipe"].get("finetune"))),
         making_seconds=stage_seconds(revision, MAKING),
     )
+
+
+def finished_runs(root: Path) -> tuple[list[Run], list[str]]:
+    """Read every finished experiment, and say of each that cannot be read why.
+
+    Those of another version are among these, those whose files are elsewhere, and trials of a search, which
+    end before test rows are opened.
+    """
+    runs: list[Run] = []
+    left_out: list[str] = []
+    for name, commit in experiment_revisions(root).items():
+        try:
+            runs.append(read_run(Revision(root, name, commit)))
+        except DataError as error:
+            left_out.append(str(error))
+    return runs, left_out
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
