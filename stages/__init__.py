@@ -16,7 +16,11 @@ from pathlib import Path
 
 _BEGAN = time.perf_counter()
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+_SOURCES = Path(__file__).resolve().parent.parent / "src"
+if (
+    _SOURCES / "evenly"
+).is_dir():  # else the project was laid by `evenly init`, and the installed evenly runs
+    sys.path.insert(0, str(_SOURCES))
 
 
 def run(stage: Callable[[], None]) -> None:
@@ -25,9 +29,14 @@ def run(stage: Callable[[], None]) -> None:
     Where `EVENLY_LOGS` names a folder, what the stage cost is written there: a sweep asks for it, since DVC
     throws a temporary checkout away with all that is not an output.
     """
-    from evenly.errors import EvenlyError
+    from evenly.errors import DataError, EvenlyError
 
     try:
+        if Path(".evenly").is_dir():
+            from evenly.laying import code_fault
+
+            if fault := code_fault(Path(), Path(sys.argv[0]).stem):
+                raise DataError(f"{fault}.")
         stage()
         if folder := os.environ.get("EVENLY_LOGS"):
             _write_seconds(Path(folder), Path(sys.argv[0]).stem)

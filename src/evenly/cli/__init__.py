@@ -26,6 +26,7 @@ SECTIONS = {
 }
 #: Command, where in this package it is, and what it does.
 COMMANDS = {
+    "init": ("doctor.init", "Lay the pipeline's files into a repository of your own, or upgrade them."),
     "datasets": ("data.datasets", "List the data sets of datasets.yaml: those that are here first."),
     "fetch": ("data.fetch", "Download a data set of the catalogue into data/raw, and put it under DVC."),
     "add": ("data.add", "Copy your own data into data/raw, under DVC, with an entry in datasets.yaml."),

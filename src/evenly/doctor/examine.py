@@ -12,6 +12,7 @@ from evenly.doctor.project import (
     data_findings,
     dvc_findings,
     git_findings,
+    laid_findings,
     read_settings,
     remote_findings,
 )
@@ -25,8 +26,9 @@ def examine(root: Path, environment: Mapping[str, str], *, llm: bool = False) ->
     found = list(installation_findings(root, environment))
     if not (root / "dvc.yaml").is_file():
         says = f"{root.resolve()} holds no dvc.yaml"
-        nowhere = broken("project", says, "go to the root of the project, or clone it")
+        nowhere = broken("project", says, "go to the root of the project; `evenly init` lays a new one")
         return [*found, nowhere, *machine_findings(root, None)]
+    found += laid_findings(root)
     params, entry, settings = read_settings(root, environment)
     found += machine_findings(root, params.threads if params else None)
     found += [*git_findings(root), *dvc_findings(root), *remote_findings(root)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 #: Extras that users choose; `test` is for developers.
-_EXTRAS_FOR_NOBODY = ("test",)
+_EXTRAS_FOR_NOBODY = ("test", "docs")
 _GIB = 2**30
 #: Below these DVC's cache soon has no room for another run, or for any.
 _LITTLE, _NONE = 5 * _GIB, _GIB // 4
@@ -50,8 +51,13 @@ def _pyproject(root: Path) -> dict[str, Any]:
     except importlib.metadata.PackageNotFoundError:
         return {}
     python = "".join(installed.get_all("Requires-Python") or [])
-    needed = [line for line in installed.get_all("Requires-Dist") or [] if "extra ==" not in line]
-    return {"requires-python": python, "dependencies": needed}
+    lines = [line.partition(";") for line in installed.get_all("Requires-Dist") or []]
+    needed = [line for line, _, marker in lines if not marker]
+    extras = {
+        name: [line for line, _, marker in lines if re.search(rf"extra == ['\"]{name}['\"]", marker)]
+        for name in installed.get_all("Provides-Extra") or []
+    }
+    return {"requires-python": python, "dependencies": needed, "optional-dependencies": extras, "wheel": True}
 
 
 def _python(project: Mapping[str, Any]) -> Finding:
@@ -72,10 +78,11 @@ def _libraries(project: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning("libraries", "nothing says which libraries are needed", "pip install --editable .")
         return
     faults = [fault for requirement in needed if (fault := _unmet(requirement))]
+    again = "--upgrade evenly" if "wheel" in project else "--constraint constraints.txt --editable ."
     for fault in faults:
-        yield broken("libraries", fault, "pip install --constraint constraints.txt --editable .")
+        yield broken("libraries", fault, f"pip install {again}")
     if not faults:
-        yield ok("libraries", f"{len(needed)} libraries in versions that pyproject.toml allows")
+        yield ok("libraries", f"{len(needed)} libraries in versions that evenly allows")
 
 
 def _unmet(requirement: Requirement) -> str | None:

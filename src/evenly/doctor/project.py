@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from pathlib import Path
 
+from evenly import __version__
 from evenly.doctor import Finding, broken, ok, warning
 from evenly.errors import DataError, EvenlyError
 from evenly.experiments.experiments import Technique, Workshop
 from evenly.experiments.history import changed_stages
+from evenly.laying import CODE, code_fault, project_files
 from evenly.llm.engine.endpoint import keys_from
 from evenly.params.base import read_yaml
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries
@@ -53,6 +55,24 @@ def read_settings(
             if entries:  # else datasets.yaml has its own finding
                 found.append(broken("next run", error))
     return params, entries.get(params.dataset), found
+
+
+def laid_findings(root: Path) -> Iterator[Finding]:
+    """Look at whether a laid project knows the installed code, and at what an upgrade has left."""
+    if not (root / CODE).is_dir():
+        return  # a checkout
+    faults = [fault for file in sorted((root / CODE).iterdir()) if (fault := code_fault(root, file.name))]
+    rests = sorted(
+        str(file.relative_to(root)) for name in project_files() for file in root.glob(f"{name}.new")
+    )
+    if faults:
+        yield broken("laid files", faults[0])
+    elif rests:
+        yield warning(
+            "laid files", f"an upgrade has left {_first(rests)}", "merge into the file beside, then delete"
+        )
+    else:
+        yield ok("laid files", f"laid by `evenly init`, and of the code of evenly {__version__}")
 
 
 def git_findings(root: Path) -> Iterator[Finding]:
