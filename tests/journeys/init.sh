@@ -14,7 +14,7 @@ dvc exp run -S dataset=tickets
 evenly summary
 git add -A && git commit --quiet -m "First run"
 dvc exp run --queue -S balancing=random_oversampling
-dvc queue start && dvc queue logs "$(dvc queue status | awk '/Queued|Running|Success/ {print $1; exit}')" --follow || true
+dvc exp run --run-all
 evenly sweep none smote --seeds 1 --dataset tickets
 evenly compare
 evenly predict models/train "$DATA/tickets.csv" --output predictions.csv

@@ -1,0 +1,46 @@
+"""The ways of the README, typed from beginning to end on made data; the commands are in the scripts beside."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from travelling import ROOT, clean_environment, travel
+
+
+def write_table(path: Path, rows: int = 240) -> None:
+    """Numbers of three classes, one of them scarce."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draws = np.random.default_rng(0)
+    labels = draws.choice(["billing", "fault", "praise"], rows, p=[0.6, 0.3, 0.1])
+    centres = {"billing": 0.0, "fault": 2.0, "praise": 4.0}
+    lines = [f"{draws.normal(centres[one]):.3f},{draws.normal(-centres[one]):.3f},{one}" for one in labels]
+    path.write_text("\n".join(["length,mood,intent", *lines]) + "\n", encoding="utf-8")
+
+
+def test_the_wheel_carries_the_package_and_what_init_lays(installed: Path) -> None:
+    (wheel,) = (installed.parent / "wheel").glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    sources = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src/evenly").rglob("*")}
+    of_package = {name for name in sources if (ROOT / "src" / name).is_file() and "__pycache__" not in name}
+    assert not of_package - held
+    assert {f"evenly/project/{name}" for name in ("dvc.yaml", ".dvc/config", "stages/split.py")} <= held
+    assert not [name for name in held if name.startswith(("tests", "src", "docs")) or name.endswith(".pyc")]
+    where = subprocess.run(
+        [installed / "python", "-c", "import evenly; print(evenly.__file__)"],
+        cwd="/", env=clean_environment(installed), check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert Path(where.strip()).is_relative_to(installed.parent)
+
+
+def test_from_a_repository_of_ones_own(installed: Path, tmp_path: Path) -> None:
+    write_table(tmp_path / "tickets.csv")
+    told = travel("init.sh", tmp_path, installed)
+    root = tmp_path / "mine"
+    assert ".gitignore was there" in told and (root / "ours.py").read_text() == "print('ours')\n"
+    assert (root / ".gitignore").read_text().startswith("*.log\n")
+    assert "[2/2]" in told and "0 broken" not in told
+    assert (root / "predictions.csv").read_text().count("\n") == 241
+    assert (root / "handed_over" / "README.md").is_file() and (root / "reports/comparison.md").is_file()
