@@ -1,4 +1,4 @@
-"""The ways of the README, typed from beginning to end on made data; the commands are in the scripts beside."""
+"""The ways of the README, typed from beginning to end on made data; the scripts beside hold the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new environment with the built wheel, in which nothing of this checkout can be imported; a shell in it."""
+"""A new environment with the built wheel, in which nothing of this checkout is importable; a shell in it."""
 
 from __future__ import annotations
 
