@@ -61,7 +61,7 @@ def main() -> None:
             "data set": params.dataset,
             "modality": evaluation.test.modality,
             "recipe": params.balancing,
-            "model": plan.model,
+            "model": plan.settings.title,
             "loss": plan.loss,
             "sampler": plan.sampler,
             "seed": params.seed,

@@ -54,7 +54,7 @@ def main() -> None:
     write_json(seconds | {"train_rows": len(train), "environment": environment}, "logs/train.json")
     for note in summary.notes:
         print(note)
-    print(f"{plan.model} with {plan.loss} on {len(train)} rows: {headline(summary)}")
+    print(f"{plan.settings.title} with {plan.loss} on {len(train)} rows: {headline(summary)}")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,13 @@ from evenly.params.models import (
     LogisticRegressionSettings,
     ModelName,
     ModelSettings,
+    SklearnSettings,
     check_combination,
     check_training,
     default_model,
     resolved_training,
 )
+from evenly.params.named import made_estimator, takes_weights
 from evenly.params.project import Params
 from evenly.params.recipes import AugmentSettings, GenerateRecipe, LlmRecipe, Recipe
 from evenly.params.resampling import BalanceOn, ResampleSettings, Targets, Tier, made_sampler
@@ -388,10 +390,16 @@ def _train_plan(case: _Case) -> TrainPlan:
     sampler = recipe.train.sampler or training.sampler
     check_combination(model, modality, loss, sampler, losses)
     check_training(model, modality, training, recipe.train.settings)
-    if recipe.train.synthetic_weight != 1 and not MODELS[model].weighs_rows:
+    weighs_rows = MODELS[model].weighs_rows
+    if isinstance(settings, SklearnSettings):
+        weighs_rows = takes_weights(made_estimator(settings))
+    weighing = {f"the loss {loss}": loss != "cross_entropy", "a second round": recipe.finetune is not None}
+    weighing["train.synthetic_weight below 1"] = recipe.train.synthetic_weight != 1
+    if not weighs_rows and any(weighing.values()):
+        what = next(name for name, asked in weighing.items() if asked)
         raise RecipeError(
-            f"params.yaml: {case.where}.train.synthetic_weight is {recipe.train.synthetic_weight:g}, but "
-            f"{model} takes no weights of rows; set it to 1, or choose another model."
+            f"params.yaml: {case.where} asks for {what}, which counts rows by weights, and {settings.title} "
+            "takes none; leave it out, or choose another model."
         )
     vector_rows = recipe.resample is not None and recipe.resample.spec.interpolates
     vector_rows = vector_rows and (modality == "text" or case.encoded)

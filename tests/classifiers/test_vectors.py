@@ -471,7 +471,8 @@ def test_estimators_are_kept_and_read_without_torch_and_skops_trusts_what_it_did
     code = (
         "import sys\n"
         "from evenly.classifiers.estimators import load_estimator\n"
-        f"estimator = load_estimator('random_forest', Path({str(saved)!r}))\n"
+        "from evenly.params.models import RandomForestSettings\n"
+        f"estimator = load_estimator(RandomForestSettings(), Path({str(saved)!r}))\n"
         "assert 'torch' not in sys.modules\n"
         "from skops.io._trusted_types import SKLEARN_ESTIMATOR_TYPE_NAMES as trusted\n"
         "assert {'sklearn.svm._classes.LinearSVC', 'sklearn.impute._knn.KNNImputer'} <= set(trusted)\n"

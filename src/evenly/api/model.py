@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from evenly.wording import first_names
 _BATCH = 4096
 
 
-def load(folder: str | Path, rule: str = "chosen") -> Model:
+def load(folder: str | Path, rule: str = "chosen", *, trust: str | Collection[str] = ()) -> Model:
     """Load a trained model from its folder.
 
     Parameters
@@ -39,6 +39,10 @@ def load(folder: str | Path, rule: str = "chosen") -> Model:
         How to decide: by the rule that the evaluation has `chosen` on validation rows (where there are no
         rules, for the most probable class), for the most probable class (`argmax`), or by another rule that
         stands in rules.json beside the folder.
+    trust : str or collection of str
+        Packages, besides scikit-learn and those that params.yaml in the working folder names, of which the
+        model's class may be. A model of such a class runs that package's code: name one only where you trust
+        who made the model.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def load(folder: str | Path, rule: str = "chosen") -> Model:
     >>> model.predict(frame)  # doctest: +SKIP
     """
     kept = kept_folder(Path(folder))
-    classifier = load_classifier(kept)
+    classifier = load_classifier(kept, trust={trust} if isinstance(trust, str) else trust)
     found = None if rule == "argmax" else read_rule(rule, kept)
     if found is None and rule not in ("argmax", "chosen"):
         raise ParameterError(

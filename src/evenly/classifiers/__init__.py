@@ -7,6 +7,7 @@ the latter are made of.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +64,11 @@ def build_classifier(plan: TrainPlan, schema: Schema, featurizer: Featurizer | N
     return VectorClassifier(plan, schema, featurizer)
 
 
-def load_classifier(folder: str | Path, cache: Path | None = None) -> Classifier:
+def load_classifier(folder: str | Path, cache: Path | None = None, trust: Collection[str] = ()) -> Classifier:
     """Read a classifier that `save` wrote; the folder needs nothing beside it.
 
-    `cache` is the folder for vectors of an encoder, as in `evenly.features.load_featurizer`.
+    `cache` is the folder for vectors of an encoder, as in `evenly.features.load_featurizer`. `trust` names
+    packages of which an estimator may be besides scikit-learn and those that params.yaml here names.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def load_classifier(folder: str | Path, cache: Path | None = None) -> Classifier
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        return _loaded(manifest, folder, cache)
+        return _loaded(manifest, folder, cache, trust)
     except EvenlyError:
         raise
     except Exception as error:  # libraries raise whatever the damage happens to break
@@ -84,7 +86,7 @@ def load_classifier(folder: str | Path, cache: Path | None = None) -> Classifier
         raise ModelError(f"{folder} is damaged ({type(error).__name__}: {why}); {REMEDY}.") from error
 
 
-def _loaded(manifest: Manifest, folder: Path, cache: Path | None) -> Classifier:
+def _loaded(manifest: Manifest, folder: Path, cache: Path | None, trust: Collection[str]) -> Classifier:
     """Read the classifier that a manifest is of."""
     reads = MODELS[manifest.plan.model].reads
     if reads == "texts":
@@ -97,4 +99,4 @@ def _loaded(manifest: Manifest, folder: Path, cache: Path | None) -> Classifier:
         return ImageClassifier.load(manifest, folder)
     from evenly.classifiers.vectors import VectorClassifier
 
-    return VectorClassifier.load(manifest, folder, cache)
+    return VectorClassifier.load(manifest, folder, cache, trust)

@@ -10,7 +10,7 @@ import importlib.metadata
 import logging
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -91,6 +91,7 @@ class Classifier(ABC):
         self.schema = schema
         self._prior: np.ndarray | None = None
         self._cache: Path | None = None
+        self._trust: Collection[str] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -152,16 +153,20 @@ class Classifier(ABC):
                 "plan": self.plan.model_dump(mode="json"),
                 "schema": self.schema.to_json(),
                 "effective_prior": [float(share) for share in self.effective_prior],
-                "libraries": _library_versions(MODELS[self.plan.model].libraries),
+                "libraries": _library_versions(
+                    dict.fromkeys((*MODELS[self.plan.model].libraries, *self.plan.settings.libraries))
+                ),
                 "details": self._saved_parts(temporary),
             }
             write_sealed(content, temporary)
 
     @classmethod
-    def load(cls, manifest: Manifest, folder: Path, cache: Path | None = None) -> Self:
+    def load(
+        cls, manifest: Manifest, folder: Path, cache: Path | None = None, trust: Collection[str] = ()
+    ) -> Self:
         """Read what `save` wrote, if all parts are there, undamaged, and belong to this model."""
         classifier = cls(manifest.plan, manifest.schema)
-        classifier._cache = cache
+        classifier._cache, classifier._trust = cache, trust
         classifier._restore(manifest.details, folder)
         classifier._prior = manifest.effective_prior
         return classifier

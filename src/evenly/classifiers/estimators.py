@@ -9,7 +9,7 @@ import pkgutil
 import threading
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ import numpy as np
 from evenly.classifiers.classifier import REMEDY
 from evenly.errors import ModelError
 from evenly.params.models import (
+    AnyModelSettings,
     BalancedRandomForestSettings,
     CatBoostSettings,
     EasyEnsembleSettings,
@@ -30,7 +31,9 @@ from evenly.params.models import (
     ModelName,
     RandomForestSettings,
     RusBoostSettings,
+    SklearnSettings,
 )
+from evenly.params.named import OWN_PACKAGES, imported_class, made_estimator, named_packages, takes_weights
 from evenly.plans import TrainPlan
 
 logger = logging.getLogger(__name__)
@@ -76,6 +79,8 @@ CONSISTS_OF: dict[ModelName, tuple[str, ...]] = {
 }
 #: What every estimator keeps its numbers and settings in.
 _PLAIN = {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "NoneType", "str", "tuple")}
+#: Types of the standard library that estimators of others hold.
+_HARMLESS = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter"}
 _PLAIN |= {f"numpy.{name}" for name in ("ndarray", "bool", "float32", "float64", "int32", "int64", "uint64")}
 #: No tree splits unless each side can have this share of the training rows.
 LARGEST_LEAF = 1 / 3
@@ -127,16 +132,33 @@ def _all_equal(weight: np.ndarray) -> bool:
 
 
 def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
-    """Write an estimator into a folder; the same fit gives the same bytes."""
+    """Write an estimator into a folder; the same fit gives the same bytes.
+
+    Raises
+    ------
+    ModelError
+        When an estimator of others holds what cannot be written without pickle.
+    """
     if model == "catboost":
         estimator.save_model(str(folder / CATBOOST_FILE), format="cbm")
         return
-    content = _skops().dumps(estimator)
+    try:
+        content = _skops().dumps(estimator)
+    except Exception as error:
+        if model != "sklearn":
+            raise
+        raise ModelError(
+            f"A {type(estimator).__name__} cannot be saved without pickle ({error}); choose another model."
+        ) from error
     (folder / SKOPS_FILE).write_bytes(_canonical_skops(content))
 
 
-def load_estimator(model: ModelName, folder: Path) -> Any:
-    """Read an estimator that `save_estimator` wrote, if it names no types that such a model does not have."""
+def load_estimator(settings: AnyModelSettings, folder: Path, trust: Collection[str] = ()) -> Any:
+    """Read an estimator that `save_estimator` wrote, if it names no types that such a model does not have.
+
+    One of a class that others wrote is read if its package is one of `trust`, or named by params.yaml here.
+    """
+    model = settings.kind
     path = folder / (CATBOOST_FILE if model == "catboost" else SKOPS_FILE)
     if not path.exists():
         raise ModelError(f"{path} does not exist; {REMEDY}.")
@@ -148,6 +170,8 @@ def load_estimator(model: ModelName, folder: Path) -> Any:
             raise ModelError(f"{path} cannot be read by CatBoost ({error}); {REMEDY}.") from error
     skops = _skops()
     try:
+        if isinstance(settings, SklearnSettings):
+            return skops.load(path, trusted=_types_of_others(path, settings, {*trust, *named_packages()}))
         trusted = set(CONSISTS_OF[model])
         untrusted = set(skops.get_untrusted_types(file=path))
         unknown = sorted((_named_classes(path) - trusted - _PLAIN) | (untrusted - trusted))
@@ -180,6 +204,22 @@ def _skops() -> Any:
     with patch.object(pkgutil, "iter_modules", own_modules):
         import skops.io
     return skops.io
+
+
+def _types_of_others(path: Path, settings: SklearnSettings, packages: set[str]) -> list[str]:
+    """Types in a file that skops does not trust by itself, all of them classes of trusted packages."""
+    found: list[str] = _skops().get_untrusted_types(file=path)
+    for name in (*found, settings.estimator or ""):
+        package = name.partition(".")[0]
+        if package not in packages | OWN_PACKAGES and name not in _HARMLESS:
+            raise ModelError(
+                f"{path} holds a {name}, whose package is neither scikit-learn nor named in params.yaml here "
+                f"(models.sklearn.class), so it is not loaded. If you trust where the model is from: "
+                f"`evenly predict --trust {package}`, evenly.load(..., trust={package!r})."
+            )
+        if name in found and not isinstance(imported_class(name, str(path)), type):
+            raise ModelError(f"{path} names {name}, which is no class; it is not loaded.")
+    return found
 
 
 def _named_classes(path: Path) -> set[str]:
@@ -458,6 +498,29 @@ def _fit_balanced(model: Any, name: ModelName, *train: np.ndarray) -> Any:
     return model
 
 
+def _sklearn(
+    settings: SklearnSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
+) -> Fitted:
+    estimator, name = made_estimator(settings, plan.seed, plan.threads), settings.title
+    vectors, codes, weight = train
+    weights = {} if _all_equal(weight) else {"sample_weight": weight}
+    if weights and not takes_weights(estimator):
+        raise ModelError(f"{name} takes no weights of rows, and these rows weigh differently.")
+    try:
+        estimator.fit(vectors, codes, **weights)
+        probabilities = np.asarray(estimator.predict_proba(vectors[:_ENOUGH]))
+        known = list(estimator.classes_)
+    except Exception as error:  # whatever a class raises that others have written
+        why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ModelError(f"{name} cannot be fitted on these rows: {why}.") from error
+    k = len(present)
+    if known != list(range(k)) or probabilities.shape != (min(len(codes), _ENOUGH), k):
+        raise ModelError(f"{name} gives no probability for each of the {k} classes; choose another model.")
+    if not np.isfinite(probabilities).all() or not (probabilities.sum(axis=1) > 0).all():
+        raise ModelError(f"{name} gives probabilities that are no numbers; choose other options or features.")
+    return Fitted(estimator, present)
+
+
 def _catboost(
     settings: CatBoostSettings,
     plan: TrainPlan,
@@ -508,6 +571,7 @@ _FITS: dict[type, Callable[..., Fitted]] = {
     EasyEnsembleSettings: _easy_ensemble,
     BalancedRandomForestSettings: _balanced_random_forest,
     RusBoostSettings: _rusboost,
+    SklearnSettings: _sklearn,
 }
 
 

@@ -149,10 +149,11 @@ class VectorClassifier(Classifier):
             self._terms = load_term_weights(folder / TERMS)
             columns += self._terms.dimension
         present = np.asarray(details["present"], dtype=np.int64)
-        estimator = load_estimator(self.plan.model, folder)
+        estimator = load_estimator(self.plan.settings, folder, self._trust)
         known = len(estimator.classes_)
-        # CatBoost forgets how many there were, but not their names.
-        taken = len(estimator.feature_names_) if self.plan.model == "catboost" else estimator.n_features_in_
+        # CatBoost forgets how many there were, but not their names; classes of others may say nothing.
+        names = getattr(estimator, "feature_names_", ()) if self.plan.model == "catboost" else ()
+        taken = len(names) or getattr(estimator, "n_features_in_", columns)
         if taken != columns or list(estimator.classes_) != list(range(len(present))):
             raise ModelError(
                 f"{folder} is put together of several models: its estimator takes {taken} numbers "

@@ -90,6 +90,14 @@ def predict(
         Path,
         typer.Option(callback=output_file, help="The csv file to write."),
     ] = Path("predictions.csv"),
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PACKAGE",
+            help="Load a model of a class of this package, which neither evenly nor params.yaml here names; "
+            "repeatable. Only where you trust who made the model.",
+        ),
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=1, help=f"Rows scored at a time, rounded up to a multiple of {_BATCH_UNIT}.")
     ] = 4096,
@@ -104,7 +112,7 @@ def predict(
     if prior is not None and rule != CHOSEN:
         raise ParameterError("--prior is a rule of its own; give --prior or --rule, not both.")
     folder = kept_folder(model)
-    classifier = load_classifier(folder)
+    classifier = load_classifier(folder, trust=trust or ())
     classes = classifier.classes
     decision = _decision(rule, folder) if prior is None else _adjustment(prior, classifier)
     thresholds = _set_thresholds(folder) if sets else None

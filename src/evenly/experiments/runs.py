@@ -92,7 +92,7 @@ def read_run(revision: Revision) -> Run:
         committed=revision.committed,
         dataset=str(params["dataset"]),
         recipe=recipe,
-        model=str(plan.get("model", params["model"])),
+        model=_model(plan, params),
         loss=str(plan.get("loss", params["loss"])),
         seed=int(params["seed"]),
         settings=flattened(identity),
@@ -127,6 +127,12 @@ def finished_runs(root: Path) -> tuple[list[Run], list[str]]:
         except DataError as error:
             left_out.append(str(error))
     return runs, left_out
+
+
+def _model(plan: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """The model as resolved; of a class that params.yaml names, the name of the class."""
+    named = plan.get("settings", {}).get("class")
+    return named.rpartition(".")[2] if named else str(plan.get("model", params["model"]))
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, create_model, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    create_model,
+    model_validator,
+)
 
 from evenly.errors import RecipeError
 from evenly.params.base import Settings
@@ -64,6 +72,16 @@ class AnyModelSettings(Settings):
     def is_pretrained(self) -> bool:
         """Whether the model starts from weights that others have trained."""
         return bool(getattr(self, "pretrained", None))
+
+    @property
+    def title(self) -> str:
+        """What the model is called where people read it."""
+        return self.kind
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions whose versions a saved model names besides those of its specification."""
+        return ()
 
 
 class LogisticRegressionSettings(AnyModelSettings):
@@ -180,6 +198,45 @@ class CatBoostSettings(AnyModelSettings):
     patience: PositiveInt = 30
     depth: Annotated[int, Field(ge=1, le=16)] = 6
     l2: NonNegativeFloat = 3.0
+
+
+class SklearnSettings(AnyModelSettings):
+    """Any classifier with the interface of scikit-learn, on vectors.
+
+    Attributes
+    ----------
+    estimator
+        In YAML `class`: the dotted path of its class, such as `sklearn.neighbors.KNeighborsClassifier`,
+        `lightgbm.LGBMClassifier`, or one of a module in the project's folder.
+    options
+        Its arguments. A mapping of `class` and `options` among them is an estimator of its own.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    kind: Literal["sklearn"] = "sklearn"
+    estimator: str | None = Field(default=None, alias="class")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _a_dotted_path(self) -> SklearnSettings:
+        parts = (self.estimator or "a.b").split(".")
+        if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+            raise ValueError(
+                f"class is {self.estimator!r}; write a dotted path: sklearn.neighbors.KNeighborsClassifier"
+            )
+        return self
+
+    @property
+    def title(self) -> str:
+        """The name of the class."""
+        return self.estimator.rpartition(".")[2] if self.estimator else self.kind
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The distribution that brings the class, where one does."""
+        package = (self.estimator or "").partition(".")[0]
+        return tuple(dict.fromkeys(importlib.metadata.packages_distributions().get(package, ())))
 
 
 class NetworkSettings(AnyModelSettings):
@@ -464,6 +521,7 @@ _SPECS = (
         balances=True,
         weighs_rows=False,
     ),
+    ModelSpec(SklearnSettings, "vectors", _SCIKIT_LEARN),
     ModelSpec(BalancedRandomForestSettings, "vectors", _IMBALANCED_LEARN, balances=True),
     ModelSpec(RusBoostSettings, "vectors", _IMBALANCED_LEARN, balances=True),
     ModelSpec(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from evenly.params.augmentation import Policy
 from evenly.params.base import Settings, read_yaml, settings_from
@@ -41,6 +41,20 @@ class Params(Settings):
     losses: LossSettings
     evaluate: EvaluateSettings
     recipes: dict[str, Recipe]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_with_its_settings(cls, values: Any) -> Any:
+        """`model: {name: sklearn, class: …}` is a name and, in `models`, other settings."""
+        model = values.get("model") if isinstance(values, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("name"), str):
+            return values
+        name = model["name"]
+        models = values.get("models")
+        if not isinstance(models, dict) or not isinstance(models.get(name, {}), dict):
+            return values
+        own = {**models.get(name, {}), **{key: value for key, value in model.items() if key != "name"}}
+        return {**values, "model": name, "models": {**models, name: own}}
 
 
 def read_params(path: str | Path = PARAMS_FILE) -> Params:

@@ -5,7 +5,6 @@ The work is done in `evenly.resampling`: adding a method takes an entry in `RESA
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from pydantic import (
 
 from evenly.errors import RecipeError
 from evenly.params.base import Settings
+from evenly.params.named import imported_class
 from evenly.wording import nearest_names
 
 Tier = Literal["ultra_minority", "minority", "other"]
@@ -167,12 +167,8 @@ def library_spec(name: str, options: Mapping[str, Any]) -> ResamplerSpec:
 
 def library_sampler(name: str) -> Any:
     """The class of imbalanced-learn of this name, or the one that a dotted path leads to."""
-    module, _, last = name.rpartition(".")
-    if module:
-        try:
-            found = getattr(importlib.import_module(module), last, None)
-        except ImportError as error:
-            raise RecipeError(f"params.yaml: resample.class {name!r} cannot be imported: {error}.") from None
+    if "." in name:
+        found = imported_class(name, "params.yaml: resample.class")
         if not callable(getattr(found, "fit_resample", None)):
             raise RecipeError(f"params.yaml: resample.class {name!r} is no class with a fit_resample.")
         return found
