@@ -119,7 +119,8 @@ def _made(kind: Any, options: Mapping[str, Any], seed: int, threads: int, key: s
         own = {name: value for name, value in own.items() if name in parameters and name not in options}
         if own:
             estimator.set_params(**own)
-        getattr(estimator, "_validate_params", lambda: None)()
+        if hasattr(estimator, "_parameter_constraints"):
+            estimator._validate_params()
     except RecipeError:
         raise
     except Exception as error:  # whatever a class raises that others have written
