@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from evenly.comparison.verdicts import headline, verdicts
 from evenly.errors import DataError, ParameterError
 from evenly.experiments.history import experiment_revisions, find_revisions
 from evenly.experiments.ledger import read_sweep
-from evenly.experiments.runs import Run, read_run
+from evenly.experiments.runs import Run, finished_runs, read_run
 from evenly.wording import nearest_names
 
 
@@ -100,15 +101,18 @@ def compare(
         raise ParameterError(
             f"{root / 'dvc.yaml'} does not exist; give the folder of a project as `project`."
         )
-    finished = experiment_revisions(root)
     names = [revisions] if isinstance(revisions, str) else list(revisions or [])
     if group is not None:
+        finished = experiment_revisions(root)
         names += [name for name in read_sweep(root, group).names if name in finished]
-    elif not names:
-        names = list(finished)
-    if not names:
-        raise DataError(f"No experiment has finished in {root.resolve().name}; `evenly sweep` runs some.")
-    runs = [read_run(revision) for revision in find_revisions(root, list(dict.fromkeys(names)))]
+    if names or group is not None:
+        runs = [read_run(revision) for revision in find_revisions(root, list(dict.fromkeys(names)))]
+    else:
+        runs, left_out = finished_runs(root)
+        for sentence in left_out:
+            warnings.warn(sentence, UserWarning, stacklevel=2)
+    if not runs:
+        raise DataError(f"No run has finished in {root.resolve().name}; `evenly sweep` makes some.")
     return as_frames(compare_runs(runs, metric, worth=worth), runs)
 
 
