@@ -156,20 +156,25 @@ def compare(
 
 
 def _all_runs(root: Path) -> list[Run]:
-    """Read every run there is; say of those that are left out how many, and why the first is."""
+    """Read every run there is; say which are left out, and why."""
     runs, left_out = finished_runs(root)
     workspace = Revision(root, "workspace", None)
     if workspace.read("metrics/evaluate.json") is not None:
-        if changed_stages(root):
-            typer.echo(
-                "The workspace is left out: its results are of other settings; `dvc repro` renews them."
-            )
-        else:
+        try:
+            if changed_stages(root):
+                raise DataError("The workspace's results are not of its settings; `dvc repro` renews them.")
             runs.append(read_run(workspace))
-    if left_out:
-        more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-        typer.echo(f"Left out{more}: {left_out[0]}")
+        except DataError as error:
+            left_out.insert(0, str(error))
+    for sentence in left_out[:_MOST_LEFT_OUT]:
+        typer.echo(f"Left out: {sentence}")
+    if len(left_out) > _MOST_LEFT_OUT:
+        typer.echo(f"Left out: {len(left_out) - _MOST_LEFT_OUT} more.")
     return runs
+
+
+#: Runs of which `compare` says why they are left out.
+_MOST_LEFT_OUT = 3
 
 
 def _compare(
