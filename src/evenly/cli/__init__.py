@@ -38,6 +38,7 @@ COMMANDS = {
     "summary": ("model.summary", "Show the metrics and the decision rules of the last run."),
     "sweep": ("comparing.sweep", "Run techniques over seeds as DVC experiments, and compare them."),
     "compare": ("comparing.compare", "Compare runs: intervals, ranks, paired tests, costs."),
+    "board": ("comparing.board", "Show runs, reports and the progress of a sweep in a browser."),
     "tune": ("tuning.tune", "Search for better settings of a recipe on validation rows."),
     "track": ("export.track", "Send a finished run to MLflow or Weights & Biases."),
     "doctor": ("doctor.doctor", "Examine the installation and the project, with a fix for each finding."),

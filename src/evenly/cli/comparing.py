@@ -40,7 +40,7 @@ from evenly.experiments.groups import Plan, group_contents, plan_sweep, read_see
 from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions
 from evenly.experiments.ledger import Sweep, estimate, read_sweep, record_sweep, sweep_id
 from evenly.experiments.runs import Run, finished_runs, read_run
-from evenly.experiments.sweeping import SweepTable, run_experiments
+from evenly.experiments.sweeping import SweepTable, recorded_progress, run_experiments
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.wording import duration
 
@@ -112,7 +112,11 @@ def sweep(
     typed = " ".join(names)
     this = Sweep(sweep_id(typed, experiments), typed, tuple(experiment.name for experiment in experiments))
     record_sweep(root, this)
-    with resumable(), live_table(SweepTable(experiments)) as watch:
+    with (
+        resumable(),
+        live_table(SweepTable(experiments)) as shown,
+        recorded_progress(root, this.id, shown) as watch,
+    ):
         failures = run_experiments(root, experiments, jobs=jobs, watch=watch)
     record_sweep(root, replace(this, failures=failures))
     typer.echo(f"\nSweep {this.id}: `evenly compare --group {this.id}` shows it again.")
@@ -175,6 +179,18 @@ def _all_runs(root: Path) -> list[Run]:
 
 #: Runs of which `compare` says why they are left out.
 _MOST_LEFT_OUT = 3
+
+
+def board(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine; 0 takes a free one.")] = 7575,
+) -> None:
+    """Show runs, reports, the comparison and the progress of a sweep in a browser, on this machine only.
+
+    The page loads itself anew while a sweep runs. Nothing can be changed from it. Ctrl-C ends it.
+    """
+    from evenly.experiments.board import serve
+
+    serve(Path(), port, say=typer.echo)
 
 
 def _compare(

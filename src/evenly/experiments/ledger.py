@@ -6,6 +6,7 @@ Nothing here decides whether a run is finished: DVC's experiments do.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,6 +77,34 @@ def read_sweep(root: Path, id_: str | None) -> Sweep:
         )
     content = read_cache(root / FOLDER / f"{id_}.sweep.json")
     return Sweep(id_, content["asked"], tuple(content["experiments"]), dict(content.get("failures", {})))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a sweep is getting on: the stage of each run in progress, why runs failed, whether it is there."""
+
+    running: dict[str, str]
+    failures: dict[str, str]
+    alive: bool
+
+
+def progress_file(root: Path, sweep: str) -> Path:
+    """Where a sweep that is running keeps its progress."""
+    return root / FOLDER / f"{sweep}.progress.json"
+
+
+def read_progress(root: Path, sweep: Sweep) -> Progress:
+    """How a sweep is getting on; one that was killed has nothing running."""
+    path = progress_file(root, sweep.id)
+    try:
+        with path.with_suffix(".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        pass
+    except BlockingIOError:
+        content = read_cache(path)
+        return Progress(content.get("running", {}), content.get("failures", {}), True)
+    return Progress({}, sweep.failures, False)
 
 
 def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: float, logs: Path) -> None:

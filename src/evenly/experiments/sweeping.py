@@ -7,6 +7,7 @@ fails is an outcome with a reason, and the others go on.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +25,8 @@ from evenly.console import ResultsTable
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, experiment_revisions
-from evenly.experiments.ledger import FOLDER, record_cost
+from evenly.experiments.ledger import FOLDER, progress_file, record_cost
+from evenly.files import write_json
 from evenly.wording import clock
 
 Status = Literal["cached", "started", "running", "done", "failed"]
@@ -99,6 +102,33 @@ def run_experiments(
         for run in running:  # closing the supervisor's input ends it with all that it has started
             run.process.communicate()
     return failures
+
+
+@contextmanager
+def recorded_progress(
+    root: Path, sweep: str, watch: Callable[[Event], None]
+) -> Iterator[Callable[[Event], None]]:
+    """Give a function that hands events on to `watch`, and keeps for `read_progress` what is running, and
+    what has failed; a lock says that this process is there.
+    """
+    path, running, failures = progress_file(root, sweep), dict[str, str](), dict[str, str]()
+
+    def note(event: Event) -> None:
+        name = event.experiment.name
+        running.pop(name, None)
+        if event.status in ("started", "running"):
+            running[name] = event.stage
+        if event.status == "failed":
+            failures[name] = event.reason
+        if event.status != "cached":
+            write_json({"running": running, "failures": failures}, path)
+        watch(event)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        write_json({"running": {}, "failures": {}}, path)
+        yield note
 
 
 def _next(

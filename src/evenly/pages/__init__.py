@@ -31,7 +31,6 @@ def page_html(context: Mapping[str, Any]) -> str:
             facts            pairs of a name and a value, shown under the title
             sections         each with a `title` and `blocks`
             refresh          seconds after which the page loads itself anew; left out or 0 for never
-            home             address of the page that lists this one; left out for none
 
         A block is a dict with one of these keys:
 
@@ -58,12 +57,8 @@ def page_html(context: Mapping[str, Any]) -> str:
     templates.filters["is_words"] = lambda cell: (
         isinstance(cell, Mapping) and bool(cell.get("words") or cell.get("image"))
     )
-    house = {
-        "style": Markup(_part("page.css")),
-        "script": Markup(_part("tablesort.min.js") + _part("page.js")),
-    }
-    policy = {name: _checksum(text) for name, text in house.items()}
-    whole = {"refresh": 0, "home": None, **house, "policy": policy, **context}
+    house = {"style": Markup(_part("page.css")), "script": Markup(_script())}
+    whole = {"refresh": 0, **house, "policy": policy(_checksum(_part("page.css"))), **context}
     return templates.get_template("page.html.jinja").render(whole) + "\n"
 
 
@@ -85,13 +80,25 @@ def data_address(image: bytes) -> str:
     return f"data:image/{kinds.get(image[:2], 'png')};base64,{base64.b64encode(image).decode('ascii')}"
 
 
+def policy(style: str = "'unsafe-inline'") -> str:
+    """What a browser may do with a page of this house: run its one script, show its styles, load nothing."""
+    return (
+        f"default-src 'none'; img-src data:; style-src {style}; script-src {_checksum(_script())}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
 @cache
 def _part(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
+def _script() -> str:
+    return _part("tablesort.min.js") + _part("page.js")
+
+
 def _checksum(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 def _sort_keys(rows: Sequence[Sequence[Any]]) -> list[list[float | str] | None]:
