@@ -20,6 +20,8 @@ from evenly.wording import counted
 MISTAKES, NEIGHBOURS = 8, 3
 #: Made rows of an origin, and rejected ones of a rule, that are shown.
 _MADE, _REJECTED = 6, 2
+#: Features of a row, the first ones.
+_FEATURES = 10
 #: Bytes that the examples of each section may add to a page; letters of a row; bytes and pixels of a picture.
 _ROOM, _LETTERS, _SMALL, _SIDE = 800_000, 320, 1200, 72
 
@@ -241,8 +243,10 @@ def _payloads(samples: SampleTable) -> list[dict[str, Any]]:
     if samples.modality == "text":
         return [_words("(a vector without a text)" if text is None else text) for text in samples.texts]
     if samples.modality == "table":
+        more = len(samples.schema.features) - _FEATURES
+        rest = f" and {more} more" if more > 0 else ""
         return [
-            _words(", ".join(f"{name} {_value(value)}" for name, value in row.items()))
+            _words(", ".join(f"{name} {_value(row[name])}" for name in list(row)[:_FEATURES]) + rest)
             for row in feature_rows(samples)
         ]
     pictures = [None if image is None else _thumbnail(image) for image in samples.images]

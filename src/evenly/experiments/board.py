@@ -186,7 +186,7 @@ class Board:
             sections.append(section("Reports here", {"table": links, "columns": ["File", "What it shows"]}))
         runs = [name for name in reversed(finished) if name not in swept][:_MOST_RUNS]
         if runs:
-            rows = [self._row(name, finished[name]) for name in runs]
+            rows = [self._row(name, finished[name], "finished") for name in runs]
             more = len(finished.keys() - swept) - len(runs)
             caption = (
                 f"The newest first; {more} older ones are not listed." if more > 0 else "The newest first."
@@ -212,26 +212,25 @@ class Board:
             "failed": len(failed),
         }
         counts["waiting" if progress.alive else "not run"] = len(sweep.names) - sum(counts.values())
-        rows = []
+        running, failing, ready, waiting = [], [], [], []
         for name in sweep.names:
             if name in finished:
-                rows.append([*self._row(name, finished[name]), "finished"])
-                continue
-            state = (
-                f"failed: {failed[name]}" if name in failed else "waiting" if progress.alive else "not run"
-            )
-            if name in progress.running:
-                state = f"running {progress.running[name]}".strip()
-            rows.append([name, None, None, None, None, {"text": state, "words": True}])
+                ready.append(self._row(name, finished[name], "finished"))
+            elif name in progress.running:
+                running.append(_unfinished(name, f"running {progress.running[name]}".strip()))
+            elif name in failed:
+                failing.append(_unfinished(name, f"failed: {failed[name]}"))
+            else:
+                waiting.append(_unfinished(name, "waiting" if progress.alive else "not run"))
         tiles = [{"label": word, "value": f"{number:,}"} for word, number in counts.items()]
         caption = f"evenly sweep {sweep.groups}: {len(sweep.names)} runs"
         return section(
             f"Sweep {sweep.id}",
             {"numbers": tiles},
-            {"table": rows, "columns": [*_COLUMNS, "State"], "caption": caption},
+            {"table": [*running, *failing, *ready, *waiting], "columns": _COLUMNS, "caption": caption},
         )
 
-    def _row(self, name: str, commit: str) -> list[Any]:
+    def _row(self, name: str, commit: str, state: str) -> list[Any]:
         """The cells of a finished run; they do not change, and are read once."""
         if commit not in self._known:
             revision = Revision(self.root, name, commit)
@@ -248,12 +247,17 @@ class Board:
         score = known.get("macro_f1")
         return [
             {"text": name, "link": f"/run/{quote(name, safe='')}"},
-            *(known[key] for key in ("dataset", "balancing", "seed")),
+            state,
             None if score is None else f"{score:.3f}",
+            *(known[key] for key in ("dataset", "balancing", "seed")),
         ]
 
 
-_COLUMNS = ["Run", "Data set", "Recipe", "Seed", "Macro F1"]
+def _unfinished(name: str, state: str) -> list[Any]:
+    return [name, {"text": state, "words": True}, None, None, None, None]
+
+
+_COLUMNS = ["Run", "State", "Macro F1", "Data set", "Recipe", "Seed"]
 #: Files of `reports/` that people open first, in this order.
 _MEANINGS = {
     "comparison.html": "the last comparison of techniques",
