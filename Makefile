@@ -9,12 +9,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run compare test lint bench clean check-lock pull base report
+.PHONY: help run compare test lint bench docs wheel clean check-lock pull base report
 
 help:
 	@echo "make run      install, run the pipeline on the embedded data set, show the result"
 	@echo "make compare  the eight classical experiments over five seeds, and which of them helps"
 	@echo "make test     install with the test extras; ruff, mypy, pytest"
+	@echo "make docs     the site of docs/ in site/, every link checked"
+	@echo "make wheel    what others install, in dist/"
 	@echo "make bench    benchmarks, as ratios against the named rivals"
 	@echo "make report BASE=main  what this branch changes: reports/diff.md, as pull requests get it"
 	@echo "make check-lock, pull, base BASE=main  what comes before a report: docs/review.md"
@@ -38,6 +40,10 @@ $(VENV)/.installed-s3: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[s3]'
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 run: $(VENV)/.installed
 	$(BIN)/dvc repro
 	@$(BIN)/evenly summary
@@ -53,6 +59,12 @@ lint: $(VENV)/.installed-test
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench

@@ -20,8 +20,8 @@ def commands(workflow: Path) -> list[list[str]]:
     return [shlex.split(line) for run in runs for line in run.splitlines()]
 
 
-def test_there_are_tests_and_a_report() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["report", "test"]
+def test_there_are_documentation_tests_and_a_report() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["docs", "report", "test"]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
