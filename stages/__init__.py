@@ -1,9 +1,8 @@
 """One short script per stage, run as `python -m stages.NAME` from the root of a checkout.
 
 Importing this package puts the `src/` folder of its own checkout first on the path. Without that, a queued
-experiment,
-which DVC runs in a temporary checkout, would import the editable install of the live workspace: code that
-may have changed since, whose result would be stored under the queued version.
+experiment, which DVC runs in a temporary checkout, would import the editable install of the live workspace:
+code that may have changed since, whose result would be stored under the queued version.
 """
 
 from __future__ import annotations
@@ -45,6 +44,11 @@ def run(stage: Callable[[], None]) -> None:
             f"{stage.__module__ if stage.__module__ != '__main__' else sys.argv[0]}: {error}", file=sys.stderr
         )
         sys.exit(1)
+
+
+def source_roots() -> list[Path]:
+    """Where raw data are looked for: what DVC brings into no temporary checkout is in the workspace."""
+    return [Path(), Path(os.environ.get("DVC_ROOT", ""))]
 
 
 def vector_cache() -> Path:

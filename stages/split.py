@@ -1,12 +1,9 @@
 """Split: raw data to train, validation and test sample tables, and a report of what was found on the way."""
 
-from stages import run
+from stages import run, source_roots
 
 
 def main() -> None:
-    import os
-    from pathlib import Path
-
     from evenly.datasets.load import load_splits
     from evenly.files import write_json
     from evenly.params.datasets import read_entry
@@ -14,9 +11,7 @@ def main() -> None:
     from evenly.samples import write_samples
 
     params = read_params()
-    # A queued experiment runs in a temporary checkout; data that DVC does not track are in the workspace.
-    roots = [Path(), Path(os.environ.get("DVC_ROOT", ""))]
-    splits = load_splits(read_entry(params.dataset), params.dataset, params.seed, roots)
+    splits = load_splits(read_entry(params.dataset), params.dataset, params.seed, source_roots())
 
     write_samples(splits.train, "data/split/train.parquet")
     write_samples(splits.validation, "data/split/val.parquet")

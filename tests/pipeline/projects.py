@@ -75,7 +75,7 @@ def make_project(folder: Path) -> Project:
         text=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
-        if name == "dvc.lock" or not (ROOT / name).is_file():
+        if name in ("dvc.lock", "scores.json") or not (ROOT / name).is_file():
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

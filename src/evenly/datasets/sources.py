@@ -90,6 +90,13 @@ def is_tracked(path: str) -> bool:
     return pure.is_relative_to(RAW_FOLDER) and ".." not in pure.parts
 
 
+def source_identity(entry: DatasetEntry, name: str, roots: Sequence[Path]) -> dict[str, str]:
+    """Path and SHA-256 of the data of an entry, where DVC tracks them; else its declared `sha256` is all."""
+    if entry.builtin or not is_tracked(entry.path or RAW_FOLDER):
+        return {}
+    return {"path": entry.path or "", "sha256": checksum(find_source(entry, name, roots))}
+
+
 @contextmanager
 def open_tree(path: Path, title: str, links_out: bool = False) -> Iterator[FileTree]:
     """The files at `path`, readable while the block runs; links that lead out of a folder only if asked."""

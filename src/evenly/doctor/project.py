@@ -213,6 +213,7 @@ def _ignored(root: Path) -> Iterator[Finding]:
         for stage in stages.values()
         for key in ("outs", "metrics", "plots")
         for out in stage.get(key, ())
+        if isinstance(out, str) or next(iter(out.values())).get("cache", True)
     ]
     # With a slash, since git cannot know that an output which is not there yet is a folder.
     ignored = _git(root, "check-ignore", "--no-index", "--", *outs, *(f"{out}/" for out in outs))

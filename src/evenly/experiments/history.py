@@ -15,9 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evenly.errors import DataError
+from evenly.datasets.sources import RAW_FOLDER, source_identity
+from evenly.errors import DataError, EvenlyError
 from evenly.files import read_json
+from evenly.params.datasets import DATASETS_FILE, read_entry
+from evenly.params.project import PARAMS_FILE, read_params
 
+#: The stage that notes which raw data a run is made of.
+_SOURCE = "source"
 _EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)")
 _FIELDS = "%(refname)%09%(objectname)%09%(committerdate:unix)"
 
@@ -192,14 +197,30 @@ def find_revisions(root: Path, names: list[str]) -> list[Revision]:
 
 
 def changed_stages(root: Path) -> list[str]:
-    """Names of the stages and `.dvc` files of the workspace that DVC would run or commit again."""
+    """Names of the stages and `.dvc` files of the workspace that DVC would run or commit again.
+
+    What other data sets have changed below data/raw is left out: it changes no result.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], cwd=root, capture_output=True, encoding="utf-8"
     )
     lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
     if done.returncode:
         raise DataError(f"dvc status failed: {lines[0].removeprefix('ERROR: ').rstrip('.')}.")
-    return sorted(json.loads(done.stdout.strip().splitlines()[-1]))
+    changed = sorted(json.loads(done.stdout.strip().splitlines()[-1]))
+    raw = [name for name in changed if name == _SOURCE or name.startswith(f"{RAW_FOLDER}/")]
+    return [name for name in changed if name not in raw] if raw and _same_source(root) else changed
+
+
+def _same_source(root: Path) -> bool:
+    """Whether the raw data of the data set in use are those that its stage has noted."""
+    try:
+        name = read_params(root / PARAMS_FILE).dataset
+        found = source_identity(read_entry(name, root / DATASETS_FILE), name, [root])
+    except EvenlyError:
+        return False
+    noted = root / "data" / "source.json"
+    return noted.is_file() and read_json(noted) == found
 
 
 def read_cache(path: Path) -> dict[str, Any]:
