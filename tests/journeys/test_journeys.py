@@ -44,3 +44,42 @@ def test_from_a_repository_of_ones_own(installed: Path, tmp_path: Path) -> None:
     assert "[2/2]" in told and "0 broken" not in told
     assert (root / "predictions.csv").read_text().count("\n") == 241
     assert (root / "handed_over" / "README.md").is_file() and (root / "reports/comparison.md").is_file()
+
+
+def test_from_a_clone_to_a_review(installed: Path, tmp_path: Path) -> None:
+    told = travel("clone.sh", tmp_path, installed)
+    assert "Macro F1" in told and "adasyn" in told
+    travel("review.sh", tmp_path, installed)
+    report = (tmp_path / "evenly" / "reports" / "diff.md").read_text(encoding="utf-8")
+    assert "balancing" in report and "random_oversampling" in report and "Macro F1" in report
+
+
+def test_with_a_csv_of_ones_own(installed: Path, tmp_path: Path) -> None:
+    words = {"billing": "invoice money card", "fault": "broken screen crash", "praise": "thanks great love"}
+    draws = np.random.default_rng(0)
+    lines = []
+    for label in draws.choice(list(words), 150, p=[0.6, 0.3, 0.1]):
+        text = draws.choice(
+            [*words[label].split(), *["the", "a", "my", "your", "please", "again", "today", "now"]], 9
+        )
+        lines.append(f"{' '.join(text)} {len(lines)},{label}")
+    (tmp_path / "tickets.csv").write_text("\n".join(["body,intent", *lines]) + "\n")
+    told = travel("own_csv.sh", tmp_path, installed)
+    assert "[2/2]" in told and "random_oversampling" in told
+    assert (tmp_path / "evenly" / "reports" / "comparison.html").stat().st_size > 0
+
+
+def test_with_images_of_ones_own(installed: Path, tmp_path: Path) -> None:
+    import cv2
+
+    draws = np.random.default_rng(0)
+    for label, count in (("plain", 40), ("striped", 30), ("spotted", 12)):
+        (tmp_path / "leaves" / label).mkdir(parents=True)
+        for k in range(count):
+            picture = draws.integers(0, 60, (12, 12), dtype=np.uint8)
+            picture[:: 3 if label == "striped" else 12] += 150
+            if label == "spotted":
+                cv2.circle(picture, (6, 6), 3, 230, -1)
+            cv2.imwrite(str(tmp_path / "leaves" / label / f"{k}.png"), picture)
+    travel("own_images.sh", tmp_path, installed)
+    assert (tmp_path / "evenly" / "predictions.csv").read_text().count("\n") == 13

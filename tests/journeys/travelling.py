@@ -13,10 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 
 
-def travel(script: str, place: Path, commands: Path, **more: str) -> str:
+def travel(script: str, place: Path, commands: Path) -> str:
     """Run a script as a shell would that stops at the first failure, and give what it printed."""
     place.mkdir(exist_ok=True)
-    environment = clean_environment(commands) | {"DATA": str(place)} | more
+    home = commands.parent
+    environment = clean_environment(commands) | {"DATA": str(place), "URL": str(home / "source")}
+    environment |= {"MAKEFLAGS": f"VENV={home}"}
     command = ["bash", "-euo", "pipefail", str(HERE / script)]
     done = subprocess.run(
         command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -36,7 +38,9 @@ def make_environment(place: Path) -> None:
             shutil.copy2(ROOT / name, place / "source" / name)
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place / "wheel")]
     subprocess.run(build, cwd=place / "source", check=True, capture_output=True)
-    shutil.rmtree(place / "source")
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "evenly"]):
+        subprocess.run([*git, *words], cwd=place / "source", check=True, capture_output=True)
     venv.create(place, symlinks=True)
     (wheel,) = (place / "wheel").glob("evenly-*.whl")
     install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
@@ -49,6 +53,9 @@ def make_environment(place: Path) -> None:
     dvc = place / "bin" / "dvc"
     dvc.write_text(f"#!{place / 'bin' / 'python'}\nfrom dvc.cli import main\nraise SystemExit(main())\n")
     dvc.chmod(0o755)
+    # What `make run` would install is there: newer than all that a clone brings.
+    (place / ".installed").touch()
+    os.utime(place / ".installed", (2**32, 2**32))
 
 
 def clean_environment(commands: Path) -> dict[str, str]:

@@ -1,0 +1,9 @@
+# A branch that changes a setting, and what its reviewer reads.
+cd evenly
+git restore . && dvc checkout --quiet
+git switch --quiet --create more-rows
+sed -i 's/^balancing: none/balancing: random_oversampling/' params.yaml
+dvc repro
+git add -A && git commit --quiet -m "Copies of scarce rows"
+make check-lock
+make report BASE=main
