@@ -102,7 +102,7 @@ def lay(root: Path) -> Laid:
         _refuse_hidden(root, [*files, *_SEEN])
     else:
         root.mkdir(parents=True, exist_ok=True)
-        _git(root, "init", "--quiet")
+        _git(root, "init", "--quiet", "--initial-branch", "main")
     contents[LAID] = _laid_json(files)
     _write_all(root, contents)
     return laid
@@ -330,6 +330,10 @@ def _repository(root: Path) -> Path | None:
     near = next(folder for folder in (root.resolve(), *root.resolve().parents) if folder.is_dir())
     found = _git(near, "rev-parse", "--show-toplevel").strip()
     if not found:
+        if unreadable := next((path for path in (near, *near.parents) if (path / ".git").exists()), None):
+            raise DataError(
+                f"git cannot read the repository {unreadable}; mend what `git status` says there."
+            )
         return None
     if Path(found).resolve() != root.resolve():
         raise DataError(

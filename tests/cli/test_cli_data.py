@@ -289,7 +289,7 @@ def test_the_program_prints_one_sentence_and_exits_1(tmp_path):
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == "evenly: datasets.yaml does not exist; run this in the root of an evenly project.\n"
+    assert done.stderr.startswith("evenly: datasets.yaml does not exist; run this in the root of an evenly")
 
 
 def test_the_command_line_imports_nothing_heavy():

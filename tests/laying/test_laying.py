@@ -20,6 +20,7 @@ from evenly.laying import CODE, LAID, project_files
 from evenly.params.datasets import read_entries
 from evenly.params.project import read_params
 
+ROOT = Path(__file__).resolve().parents[2]
 PATHS = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
@@ -81,12 +82,31 @@ def test_an_empty_folder_becomes_a_repository_with_a_sound_project(root: Path) -
 
 def test_every_stage_depends_on_its_code_and_on_no_source_that_is_not_here(root: Path) -> None:
     init()
-    stages = YAML(typ="safe").load(root / "dvc.yaml")["stages"]
-    for name, stage in stages.items():
-        assert f"{CODE}/{name}" in stage["deps"]
-        assert not [one for one in stage["deps"] if str(one).startswith("src/")]
-        assert (root / "stages" / f"{name}.py").is_file() and (root / CODE / name).read_text()
-    assert len(list((root / CODE).iterdir())) == len(stages)
+    ours = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    for name, stage in YAML(typ="safe").load(root / "dvc.yaml")["stages"].items():
+        sources = [dep.removeprefix("src/") for dep in ours[name]["deps"] if dep.startswith("src/")]
+        others = [dep for dep in ours[name]["deps"] if not dep.startswith("src/")]
+        assert sorted(stage["deps"]) == sorted([*others, *([f"{CODE}/{name}"] if sources else [])])
+        code = (root / CODE / name).read_text() if sources else ""
+        assert [line.split("  ")[1] for line in code.splitlines()] == sources
+        assert (root / "stages" / f"{name}.py").is_file()
+        assert stage == {**ours[name], "deps": stage["deps"]}
+
+
+def test_all_that_git_keeps_of_the_pipeline_is_laid() -> None:
+    parts = (
+        ".dvc",
+        ".dvcignore",
+        ".gitignore",
+        "data",
+        "datasets.yaml",
+        "dvc.yaml",
+        "params.yaml",
+        "prompts",
+        "stages",
+    )
+    kept = set(git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--", *parts).splitlines())
+    assert {name for name in kept if not name.endswith(".dvc")} <= set(project_files())
 
 
 def test_a_folder_that_is_not_there_is_made_and_the_next_commands_go_there(root: Path) -> None:
@@ -174,6 +194,11 @@ def test_only_the_root_of_a_repository_will_do_and_only_once(root: Path) -> None
     assert "is damaged" in refused("--upgrade")
 
 
+def test_a_repository_that_git_cannot_read_is_not_made_anew(root: Path) -> None:
+    (root / ".git").write_text("gitdir: nowhere\n")
+    assert "git cannot read the repository" in refused() and not (root / "dvc.yaml").exists()
+
+
 def test_a_checkout_of_evenly_is_told_so(root: Path) -> None:
     (root / "src/evenly").mkdir(parents=True)
     (root / "src/evenly/__init__.py").touch()
@@ -232,7 +257,7 @@ def test_an_upgrade_waits_for_what_an_earlier_one_has_left(root: Path) -> None:
 def test_a_stage_refuses_code_that_dvc_does_not_know(root: Path) -> None:
     init()
     (root / CODE / "split").write_text("0" * 64 + "  evenly/datasets\n")
-    environment = {**os.environ, **PATHS, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {**os.environ, **PATHS, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "stages.split"]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -29,7 +29,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", 
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="The root of a repository; one is made where none is.")
+        Path, typer.Argument(metavar="FOLDER", help="The root of a repository; one is made where none is.")
     ] = Path(),
     upgrading: Annotated[
         bool, typer.Option("--upgrade", help="Bring the laid files to the installed version.")
@@ -37,8 +37,8 @@ def init(
 ) -> None:
     """Lay the pipeline's files into a repository of your own: dvc.yaml, settings, stages, prompts.
 
-    Nothing that is there is replaced. --upgrade says what changed, replaces files that nobody has changed,
-    and puts the new one beside the others as `.new`.
+    Nothing that is there is replaced. --upgrade replaces files that nobody has changed, lays the new ones
+    beside the others as `.new`, and says what changed.
     """
     if upgrading:
         _print_upgrade(upgrade(folder), folder)

@@ -55,7 +55,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise ParameterError(f"{path} does not exist; run this in the root of an evenly project.") from None
+        raise ParameterError(
+            f"{path} does not exist; run this in the root of an evenly project; `evenly init` lays one."
+        ) from None
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where else ""
