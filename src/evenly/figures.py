@@ -86,7 +86,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     with house_style(), atomic_write(path) as temporary, warnings.catch_warnings():
         # Without a font for a script its letters are drawn as boxes; a warning for each of them helps nobody.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        # Unlike `savefig` this draws once, since size and resolution are those of the figure.
+        figure.canvas.print_png(temporary, metadata={"Software": None})  # type: ignore[attr-defined]
         if marks := _marks(figure):
             temporary.write_bytes(_with_words(temporary.read_bytes(), marks))
 

@@ -84,12 +84,12 @@ class _BinnedGaps:
 
     def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Share of the weight, mean gap and its sampling variance, by bin, (…, bins) each."""
-        gap, ones = self.gap, np.ones(len(self.gap))
-        weight, squares = self.sums(weights, ones), self.sums(weights**2, ones)
+        gap, ones, squared = self.gap, np.ones(len(self.gap)), weights**2
+        weight, squares = self.sums(weights, ones), self.sums(squared, ones)
         some = weight > 0
         inside = np.where(some, weight, 1)
         mean = self.sums(weights, gap) / inside
-        raw = self.sums(weights**2, gap**2) - 2 * mean * self.sums(weights**2, gap) + mean**2 * squares
+        raw = self.sums(squared, gap**2) - 2 * mean * self.sums(squared, gap) + mean**2 * squares
         rows = weight**2 / np.where(squares > 0, squares, 1)
         # With a single row the variance within the bin is unknown: its gap may be nothing but chance.
         variance = np.where(

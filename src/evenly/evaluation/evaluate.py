@@ -388,14 +388,17 @@ def _rules(
     fitting = {**fitting, "costs": (costs := _taken(fitting["costs"], by_id))}
     # A single row leaves nothing to make a rule from.
     held_out = out_of_fold(y, validation_scores[by_id], **fitting) if len(y) > 1 else {}
+    there = {name: Predictions(y, *held, costs=costs, **judged) for name, held in held_out.items()}
+    on_resamples = resampled(list(there.values()), validation_units, OF_RULES, weights)
+    of_validation = dict(zip(there, on_resamples, strict=True))
+    of_test = resampled(ruled, units, OF_RULES, row_weights)
     results, shared = [], dict[Scored, np.ndarray]()
-    for rule, one, value, drawn in zip(rules, ruled, values, draws, strict=True):
+    for rule, one, value, drawn, resamples_of in zip(rules, ruled, values, draws, of_test, strict=True):
         on_validation = {}
-        parts = {"test": resampled(one, units, OF_RULES, row_weights)}
-        if rule.name in held_out:
-            there = Predictions(y, *held_out[rule.name], costs=costs, **judged)
-            on_validation = _known_values(there, weights, OF_RULES)
-            parts["validation"] = resampled(there, validation_units, OF_RULES, weights)
+        parts = {"test": resamples_of}
+        if rule.name in there:
+            on_validation = _known_values(there[rule.name], weights, OF_RULES)
+            parts["validation"] = of_validation[rule.name]
         gain = paired_differences(value, drawn, values[0], draws[0]) if rule.name != "argmax" else {}
         intervals = metric_intervals(value, drawn, one.weighted(row_weights))
         results.append(RuleResult(rule, intervals, gain, on_validation))

@@ -97,24 +97,25 @@ def bootstrap_draws(
 
 
 def resampled(
-    predictions: Predictions,
+    predictions: Sequence[Predictions],
     names: Sequence[str],
     metrics: Sequence[str],
     row_weights: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Metrics of predictions on the shared resamples of their rows, by name, float32 (RESAMPLES,).
+) -> list[dict[str, np.ndarray]]:
+    """Metrics of each predictions on the shared resamples of their rows, by name, float32 (RESAMPLES,).
 
     `names` are those of the rows in order, or of their groups; `row_weights`, (n,), is what each counts
     besides.
     """
-    collected: dict[str, list[np.ndarray]] = {}
-    for weights in shared_weights(names):
+    collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
+    for weights in shared_weights(names) if predictions else ():
         if row_weights is not None:
             weights *= row_weights.astype(np.float32)
-        for name, values in predictions.values(weights, metrics).items():
-            collected.setdefault(name, []).append(values.astype(np.float32))
-    joined = {name: np.concatenate(parts) for name, parts in collected.items()}
-    return {name: values for name, values in joined.items() if not np.isnan(values).any()}
+        for into, one in zip(collected, predictions, strict=True):
+            for name, values in one.values(weights, metrics).items():
+                into.setdefault(name, []).append(values.astype(np.float32))
+    joined = [{name: np.concatenate(parts) for name, parts in into.items()} for into in collected]
+    return [{name: values for name, values in one.items() if not np.isnan(values).any()} for one in joined]
 
 
 def metric_intervals(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evenly.features import Featurizer
+from evenly.features.neighbours import nearest_neighbours
 from evenly.quality.features import Seen, Space, fit_space
 from evenly.quality.measures import (
     balanced_accuracy_across,
@@ -139,7 +140,7 @@ class _Comparison:
         fitted = rows_within(self.real.codes, _MOST, seed)
         self.fitted = space.see(self.real.take(fitted))
         self.copies = copy_detector(self.vectors, _COPIES, FALSE_ALARMS, seed)
-        self.spacing = float(_nearest(self.reference.vectors, self.vectors).mean())
+        self.spacing = float(nearest_neighbours(self.reference.vectors, self.vectors, 1)[0].mean())
 
     def of(self, name: str, rows: SampleTable) -> ProducerQuality:
         """What a producer's rows score."""
@@ -181,10 +182,12 @@ class _Comparison:
     def _copies(self, made: Seen) -> dict[str, float]:
         """Share of copies of training rows, and the distance to these against that of held-out rows."""
         found: dict[str, float] = {}
+        nearest, places = nearest_neighbours(made.vectors, self.vectors, 1)
         if self.copies is not None:
-            found["copied"] = float((self.copies.ratios(made.vectors)[0] < self.copies.limit).mean())
+            ratios = self.copies.ratios(made.vectors, (nearest[:, 0], places[:, 0]))[0]
+            found["copied"] = float((ratios < self.copies.limit).mean())
         if self.spacing > 0:
-            found["nearest_ratio"] = float(_nearest(made.vectors, self.vectors).mean()) / self.spacing
+            found["nearest_ratio"] = float(nearest.mean()) / self.spacing
         return found
 
     def _usefulness(self, made: Seen, held_out: Seen) -> dict[str, float]:
@@ -200,12 +203,6 @@ class _Comparison:
             "trts": balanced_accuracy_across(real.compact, real.codes, made.compact, made.codes),
         }
         return {name: value for name, value in scores.items() if value is not None}
-
-
-def _nearest(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
-    from evenly.features.neighbours import nearest_neighbours
-
-    return nearest_neighbours(queries, points, 1)[0][:, 0]
 
 
 def _matched(codes: np.ndarray, others: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

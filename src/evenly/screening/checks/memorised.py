@@ -55,17 +55,22 @@ class CopyDetector:
     limit: float  # a row is a copy where `ratios` is below this
     real_rows_struck: float  # share of real rows, each left out in turn, that would be taken for copies
 
-    def ratios(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ratios(
+        self, vectors: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Distance to the nearest real row over that to the k-th nearest of the reference.
 
         And the position of the real row that is nearest, as far as is known. The ratio, float64 (q,), is 0
-        for a row on a real one, exact below `limit`, and elsewhere no less than it.
+        for a row on a real one, exact below `limit`, and elsewhere no less than it. `known` are the distances
+        and positions of the nearest real rows, where they have been searched already.
         """
         from evenly.features.neighbours import nearest_neighbours, nearest_within
 
         found, places = nearest_neighbours(vectors, self.real[self.reference], self.k)
         first, last, nearest = found[:, 0], found[:, -1], self.reference[places[:, 0]]
-        if len(self.reference) < len(self.real):
+        if known is not None:
+            first, nearest = known
+        elif len(self.reference) < len(self.real):
             nearer, others = nearest_within(vectors, self.real, np.float32(self.limit) * last)
             nearest = np.where(nearer < first, others, nearest)
             first = np.minimum(first, nearer)
