@@ -1,7 +1,7 @@
 """Train the model on with hard examples, and keep the better of the two, as data/plan/finetune.json asks."""
 
 from evenly.plans import FinetunePlan, read_plan
-from stages import run
+from stages import run, vector_cache
 
 TRAINED, TRAIN = "models/train", "data/balanced/train.parquet"
 HARD, VALIDATION = "data/hard/hard.parquet", "data/split/val.parquet"
@@ -40,7 +40,7 @@ def main() -> None:
     start = time.perf_counter(), time.process_time()
     live = training_log(METRICS, plan.training.most_epochs, show=print)
     with live if writes else nullcontext(no_log) as log:
-        tuned = finetune(TRAINED, plan, train, hard, validation, log, checkpoints)
+        tuned = finetune(TRAINED, plan, train, hard, validation, log, checkpoints, vector_cache())
     seconds = {"wall_s": time.perf_counter() - start[0], "cpu_s": time.process_time() - start[1]}
     if not writes:
         return

@@ -83,6 +83,7 @@ def finetune(
     validation: SampleTable,
     log: Log = no_log,
     checkpoints: Path | None = None,
+    vectors: Path | None = None,
 ) -> Finetuned:
     """Train a fitted model on with hard rows among original ones, and keep the better model.
 
@@ -103,6 +104,8 @@ def finetune(
         Chooses when to stop, and which model is kept.
     log, checkpoints
         As for `Classifier.fit`.
+    vectors
+        The folder for vectors of an encoder, as for `load_classifier`.
     """
     folder = Path(folder)
     if not len(hard):
@@ -112,9 +115,9 @@ def finetune(
     mixture = Mixture(len(originals), plan.ratio, plan.originals == "anew")
     trained = read_manifest(folder).plan
     weight = origin_weights(rows, trained.synthetic_weight)
-    before = load_classifier(folder)
+    before = load_classifier(folder, vectors)
     after: Classifier
-    model = load_classifier(folder)
+    model = load_classifier(folder, vectors)
     if MODELS[trained.model].is_network:
         from evenly.classifiers.networkclassifier import NetworkClassifier
 
@@ -125,7 +128,7 @@ def finetune(
         summary = model.fit_further(second, rows, validation, mixture, log, weight, checkpoints)
         after = model
     else:
-        after, summary = _refitted(trained, folder, rows, validation, mixture, weight, log)
+        after, summary = _refitted(trained, folder, vectors, rows, validation, mixture, weight, log)
     numbers: dict[str, Any] = {"hard_rows": len(hard), "originals_an_epoch": mixture.drawn(len(rows))}
     if not len(validation):
         return _decided(after, summary, plan, None, numbers)
@@ -158,6 +161,7 @@ def write_finetuned(tuned: Finetuned, folder: str | Path) -> None:
 def _refitted(
     trained: TrainPlan,
     folder: Path,
+    vectors: Path | None,
     rows: SampleTable,
     validation: SampleTable,
     mixture: Mixture,
@@ -168,7 +172,9 @@ def _refitted(
     shares = mixture.shares(len(rows))
     weights = shares * (1.0 if weight is None else weight)
     own = folder / FEATURIZER
-    classifier = build_classifier(trained, rows.schema, load_featurizer(own) if own.is_dir() else None)
+    classifier = build_classifier(
+        trained, rows.schema, load_featurizer(own, vectors) if own.is_dir() else None
+    )
     summary = classifier.fit(rows, validation, log, weights * (len(rows) / weights.sum()))
     return classifier, summary
 

@@ -79,9 +79,27 @@ def test_a_network_from_scratch_and_its_second_round_go_through_every_stage(desk
     assert run(desk, "balancing=tweets_hard", *small) == []
 
 
-def test_vectors_of_a_pretrained_encoder_are_made_once_and_a_second_round_trains_no_first_one(
-    desk: Project,
+NOTE_WHAT_IS_ENCODED = """
+_unnoted = _FrozenNetwork.vectors
+
+
+def _noted(self, texts, max_length):
+    with open({log!r}, "a", encoding="utf-8") as file:
+        file.writelines(f"{{text}}\\n" for text in texts)
+    return _unnoted(self, texts, max_length)
+
+
+_FrozenNetwork.vectors = _noted
+"""
+
+
+def test_an_encoder_reads_every_text_once_and_a_second_round_trains_no_first_one(
+    desk: Project, tmp_path: Path
 ) -> None:
+    log = tmp_path / "encoded.txt"
+    with (desk.root / "src/evenly/features/encoder.py").open("a", encoding="utf-8") as file:
+        file.write(NOTE_WHAT_IS_ENCODED.format(log=str(log)))
+    desk.commit("Note what is encoded")
     encoded = "features.text.method=encoder"
     first = run(desk, encoded, "balancing=none")
     assert {"featurize", "train"} <= set(first)
@@ -91,3 +109,7 @@ def test_vectors_of_a_pretrained_encoder_are_made_once_and_a_second_round_trains
     assert read_json(desk, "metrics/resample.json")["method"] == "smote"
     second = run(desk, encoded, "balancing=hard_examples")
     assert "train" not in second and {"mine_hard_examples", "finetune", "evaluate"} <= set(second)
+    predict = ("predict", "models/train", str(tmp_path / "desk.csv"), "--text", "message")
+    desk.evenly(*predict, "--output", str(tmp_path / "predicted.csv"))
+    texts = log.read_text(encoding="utf-8").splitlines()
+    assert len(texts) == len(set(texts)) == 150

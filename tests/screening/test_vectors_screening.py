@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evenly.features.images import decode_images, encode_images
+from evenly.features.neighbours import nearest_neighbours
 from evenly.samples import SampleTable, concatenate
 from evenly.screening.checks.memorised import copy_detector, copy_limit
 from evenly.screening.checks.realism import realism_scores
@@ -129,6 +130,9 @@ def test_many_real_rows_are_sampled_and_copies_of_all_of_them_still_found(
         assert (ratios < copies.limit).all()
         np.testing.assert_array_equal(nearest, np.arange(3000))
         assert (copies.ratios(fresh)[0] < copies.limit).mean() <= 0.01
+        searched = nearest_neighbours(near, real, 1)
+        known = copies.ratios(near, (searched[0][:, 0], searched[1][:, 0]))
+        np.testing.assert_array_equal(known, (ratios, nearest))
 
 
 def test_rows_that_repeat_each_other_tell_nothing_about_copies() -> None:

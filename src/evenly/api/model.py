@@ -13,7 +13,7 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from evenly.classifiers import load_classifier
-from evenly.classifiers.classifier import kept_folder
+from evenly.classifiers.classifier import kept_folder, vectors_at_hand
 from evenly.datasets.conforming import conforming_features, unseen_values
 from evenly.datasets.images import checked_images
 from evenly.datasets.rows import filled
@@ -61,7 +61,7 @@ def load(folder: str | Path, rule: str = "chosen", *, trust: str | Collection[st
     >>> model.predict(frame)  # doctest: +SKIP
     """
     kept = kept_folder(Path(folder))
-    classifier = load_classifier(kept, trust={trust} if isinstance(trust, str) else trust)
+    classifier = load_classifier(kept, vectors_at_hand(), trust={trust} if isinstance(trust, str) else trust)
     found = None if rule == "argmax" else read_rule(rule, kept)
     if found is None and rule not in ("argmax", "chosen"):
         raise ParameterError(

@@ -195,6 +195,12 @@ def kept_folder(folder: Path) -> Path:
     return folder.parent / "train" if not_kept else folder
 
 
+def vectors_at_hand(root: Path = Path()) -> Path | None:
+    """Where the project in `root` keeps vectors of encoders, for `load_classifier`; None without any."""
+    kept = root / ".cache" / "vectors"
+    return kept if kept.is_dir() else None
+
+
 def texts_of(samples: SampleTable, complaint: str) -> list[str]:
     """Texts of all rows; a `ModelError` that names the row without one, and goes on with `complaint`."""
     texts: list[Any] = samples.texts

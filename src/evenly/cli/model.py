@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from evenly.classifiers import Classifier, load_classifier
-from evenly.classifiers.classifier import kept_folder
+from evenly.classifiers.classifier import kept_folder, vectors_at_hand
 from evenly.cli.terminal import output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
@@ -112,7 +112,7 @@ def predict(
     if prior is not None and rule != CHOSEN:
         raise ParameterError("--prior is a rule of its own; give --prior or --rule, not both.")
     folder = kept_folder(model)
-    classifier = load_classifier(folder, trust=trust or ())
+    classifier = load_classifier(folder, vectors_at_hand(), trust=trust or ())
     classes = classifier.classes
     decision = _decision(rule, folder) if prior is None else _adjustment(prior, classifier)
     thresholds = _set_thresholds(folder) if sets else None

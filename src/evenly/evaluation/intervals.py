@@ -102,7 +102,7 @@ def resampled(
     metrics: Sequence[str],
     row_weights: np.ndarray | None = None,
 ) -> list[dict[str, np.ndarray]]:
-    """Metrics of each predictions on the shared resamples of their rows, by name, float32 (RESAMPLES,).
+    """Metrics of several predictions on the shared resamples of their rows, by name, float32 (RESAMPLES,).
 
     `names` are those of the rows in order, or of their groups; `row_weights`, (n,), is what each counts
     besides.

@@ -148,7 +148,7 @@ def predictions_by_seed(
     by_seed: list[Predictions] = []
     for i in range(len(bench.seeds)):
         revisions = find_experiments(bench.root, [trial.names[i] for trial in trials])
-        read = [validation_predictions(revision, cache) for revision in revisions]
+        read = [validation_predictions(revision, cache, bench.root) for revision in revisions]
         by_seed.append((read[0][0], np.stack([predicted for _, predicted in read])))
     return trials, by_seed
 

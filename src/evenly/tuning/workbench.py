@@ -60,13 +60,14 @@ def validation_share(revision: Revision) -> float:
     return split_share(_json(revision, "metrics/split.json"), "validation", "test")
 
 
-def validation_predictions(revision: Revision, cache: Path) -> tuple[np.ndarray, np.ndarray]:
+def validation_predictions(revision: Revision, cache: Path, root: Path) -> tuple[np.ndarray, np.ndarray]:
     """Classes of the validation rows, and those that the model of an experiment predicts."""
     kept = cache / f"{revision.name}.npz"
     if kept.is_file():
         with np.load(kept) as arrays:
             return arrays["y"], arrays["predicted"]
     from evenly.classifiers import load_classifier
+    from evenly.classifiers.classifier import vectors_at_hand
     from evenly.samples import read_samples
 
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +75,7 @@ def validation_predictions(revision: Revision, cache: Path) -> tuple[np.ndarray,
         revision.copy_folder(f"models/{kept_round(revision)}", model)
         table.write_bytes(revision.read("data/split/val.parquet") or b"")
         rows = read_samples(table)
-        probabilities = load_classifier(model).predict_proba(rows)
+        probabilities = load_classifier(model, vectors_at_hand(root)).predict_proba(rows)
     y, predicted = rows.codes.astype(np.int64), probabilities.argmax(axis=1).astype(np.int64)
     with atomic_write(kept) as temporary, temporary.open("wb") as file:
         np.savez(file, y=y, predicted=predicted)
