@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from evenly.comparison.changes import (
     ScoreChange,
     paired_scores,
 )
-from evenly.comparison.changes_report import changes_markdown, verdicts
+from evenly.comparison.changes_report import changes_markdown, changes_page, verdicts, write_changes
 from evenly.evaluation.intervals import Interval
+from evenly.pages import page_html
 from evenly.params.evaluation import EvaluateSettings
 
 SETTINGS = EvaluateSettings(bootstrap=500)
@@ -142,3 +145,46 @@ def test_a_diff_says_first_what_a_rule_brings_for_free(changes: Changes) -> None
     # A rule that is no better on validation rows is no gain, whatever test rows say.
     rules["tuned_thresholds"] = rule(0.8, 0.2)
     assert not any("Free" in sentence for sentence in verdicts(replace(changes, here=here)))
+
+
+def test_the_page_says_what_the_markdown_says(changes: Changes, tmp_path: Path) -> None:
+    write_changes(changes, tmp_path / "diff.md")
+    assert {path.name for path in tmp_path.iterdir()} == {"diff.md", "diff.html", "diff"}
+    page = (tmp_path / "diff.html").read_text(encoding="utf-8")
+    for words in (
+        "Macro F1 rises (+.060",
+        "Other metrics that are worse: Log loss.",
+        "evaluate/quality, workspace",
+    ):
+        assert words in page
+    assert '<td class="worse" data-sort="0.1">+.100<small>.050 to .150</small></td>' in page
+    assert '<td class="better" data-sort="0.4">+.400<small>.100 to .700</small></td>' in page
+    assert page.count("<figure") == 1
+
+
+def test_a_class_that_is_called_like_a_loss_is_better_when_it_rises(changes: Changes) -> None:
+    odd = ClassChange(ScoreChange("nll", 0.2, 0.6, Interval(0.4, 0.1, 0.7)), 5, 100)
+    page = page_html(changes_page(replace(changes, classes=(odd,))))
+    assert '<td class="better" data-sort="0.4">+.400' in page
+
+
+def test_names_of_runs_classes_and_settings_are_words_of_the_page(changes: Changes) -> None:
+    name = "</script><img src=x onerror=alert(1)>"
+    hostile = replace(
+        changes,
+        here=replace(changes.here, name=name, recipe=name, dataset=name),
+        classes=(ClassChange(ScoreChange(name, 0.2, 0.6, None), 5, 100),),
+        settings={name: (None, name)},
+        sources=(name,),
+        stages=(name,),
+    )
+    page = page_html(changes_page(hostile))
+    assert page.count("</script>") == 1 and not re.search(r"<[^>]*onerror", page)
+
+
+def test_a_page_holds_no_more_pictures_than_it_has_room_for(changes: Changes) -> None:
+    pictures = tuple(Picture(f"plots/a{i}.png", b"\x89PNG" * 50_000, b"\x89PNG" * 50_000) for i in range(9))
+    page = page_html(changes_page(replace(changes, pictures=pictures)))
+    assert len(page) < 3_000_000
+    assert 0 < page.count("<figure") < 18
+    assert "Some more are in the folder beside this page." in page

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from comparison_projects import MakeRun
 from rich.console import Console
 
 from evenly.comparison.leaderboards import compare
-from evenly.comparison.recommendation import Effort, Recommendation, effort, efforts, recommendation
+from evenly.comparison.recommendation import (
+    Effort,
+    Recommendation,
+    effort,
+    efforts,
+    rare_class,
+    recommendation,
+)
 from evenly.comparison.report import write_comparison
 from evenly.comparison.tables import print_comparison
 from evenly.comparison.techniques import fields
@@ -171,3 +179,21 @@ def test_a_recommendation_that_test_rows_contradict_says_so(make_run: MakeRun) -
     sentence = advised(runs).sentence
     assert "Recommended: smote." in sentence and "falls behind no balancing" in sentence
     assert "Beware: test rows contradict the validation rows" in sentence
+
+
+def test_the_rare_class_is_told_without_balancing_and_by_what_is_taken(make_run: MakeRun) -> None:
+    def scored(recipe: str, seed: int, f1: float, recall: float) -> Run:
+        run = make_run(recipe, seed, f1, settings=DOES[recipe])
+        rare = {"rare_f1": f1, "rare_recall": recall, "rare_class": "fraud"}
+        return replace(run, scores={"test": {**run.scores["test"], **rare}})
+
+    runs = [scored("none", seed, 0.5 + seed / 100, 0.4) for seed in (1, 2, 3)]
+    runs += [scored("smote", seed, 0.7 + seed / 100, 0.6) for seed in (1, 2, 3)]
+    board = compare(runs).leaderboards[0]
+    found = rare_class(board, "smote")
+    assert found is not None
+    assert found.startswith("The rare class, fraud, from no balancing to")
+    assert found.endswith("mean over seeds on test rows: F1 .520 → .720, recall .400 → .600.")
+    alone = rare_class(board, "none")
+    assert alone is not None and "without balancing" in alone and alone.endswith("F1 .520, recall .400.")
+    assert rare_class(compare(sweep(make_run, {"none": 0.8})).leaderboards[0], "none") is None

@@ -284,11 +284,14 @@ def diff(
         str, typer.Argument(metavar="REV", help="The same, or workspace: what lies here now.")
     ] = "workspace",
     output: Annotated[
-        Path, typer.Option(callback=output_file, help="The Markdown file; its pictures go beside it.")
+        Path,
+        typer.Option(callback=output_file, help="The Markdown file; a page and the pictures go beside it."),
     ] = Path("reports/diff.md"),
 ) -> None:
     """Say what changes between two revisions: settings, scores with paired intervals, classes, plots."""
+    if output.suffix in ("", ".html"):  # names of the pictures' folder and of the page
+        output = output.with_suffix(".md")
     changes = find_changes(*find_revisions(Path(), [base, revision]))
     write_changes(changes, output)
     output_console().print(points(verdicts(changes)))
-    typer.echo(f"Report   {output}")
+    typer.echo(f"Report   {output.with_suffix('.html')}\nMarkdown {output}")

@@ -166,6 +166,28 @@ def free_gain(board: Leaderboard) -> str | None:
     )
 
 
+def rare_class(board: Leaderboard, name: str) -> str | None:
+    """Say how the class with the fewest training rows does without balancing and by a technique; None where
+    runs do not tell.
+    """
+    techniques = {technique.title: technique for technique in board.field.read_out(board.metric)}
+    sides = [board.field.baseline, techniques.get(name)]
+    classes = {str(run.scores.get("test", {}).get("rare_class")) for run in board.field.runs}
+    means: list[list[float]] = []
+    for metric in ("rare_f1", "rare_recall"):
+        values = [list(side.values(metric).values()) for side in sides if side is not None]
+        if len(values) < 2 or not all(values):
+            return None
+        means.append([float(np.mean(scores)) for scores in values])
+    words = [
+        f"{word} {decimal(before)}" + ("" if name == BASELINE else f" → {decimal(after)}")
+        for word, (before, after) in zip(("F1", "recall"), means, strict=True)
+    ]
+    which = f"class, {classes.pop()}" if len(classes) == 1 else "class of each seed"
+    by = "without balancing" if name == BASELINE else f"from no balancing to {named(name)}"
+    return f"The rare {which}, {by}, mean over seeds on test rows: {', '.join(words)}."
+
+
 def recommendations(comparison: Comparison) -> list[str]:
     """Say for each leaderboard what to take; a sentence names its data set and model where there are more."""
     boards = comparison.leaderboards
@@ -173,7 +195,8 @@ def recommendations(comparison: Comparison) -> list[str]:
     for board in boards:
         start = f"{board.field.title}. " if len(boards) > 1 else ""
         advised = recommendation(board)
-        sentences = [advised.sentence if advised else None, free_gain(board)]
+        taken = advised.name if advised else BASELINE
+        sentences = [advised.sentence if advised else None, free_gain(board), rare_class(board, taken)]
         found += [start + sentence for sentence in sentences if sentence]
     return found
 

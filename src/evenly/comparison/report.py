@@ -89,7 +89,7 @@ def _page(comparison: Comparison, folder: Path, pictures: Mapping[str, Sequence[
     ]
     sections: list[dict[str, Any]] = []
     if advised := recommendations(comparison):
-        sections.append({"title": "What to take", "blocks": [{"remarks": advised}]})
+        sections.append({"title": "What to take, and why", "blocks": [{"remarks": advised}]})
     if comparison.across is not None:
         sections.append(_across(comparison, folder, pictures.get("", ())))
     for board in boards:

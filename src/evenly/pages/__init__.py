@@ -12,8 +12,8 @@ from typing import Any
 
 from evenly.figures import hover_marks
 
-#: A number as cells show it, perhaps with a sign or a mark before it and a unit after it.
-_NUMBER = re.compile(r"[×<]?([+−-]?)((?:\d[\d,]*)?\.?\d+)(?: ?(?:%|s|min|h))?\*?")
+#: A number as cells show it, perhaps with a sign or a mark before it, a unit after it, and more in brackets.
+_NUMBER = re.compile(r"[×<]?([+−-]?)((?:\d[\d,]*)?\.?\d+)(?: ?(?:%|s|min|h))?\*?(?: \([^()]*\))?")
 
 
 def page_html(context: Mapping[str, Any]) -> str:
