@@ -81,6 +81,8 @@ def plan_for() -> PlanMaker:
             "random_forest": {"trees": 10},
             "hist_gradient_boosting": {"rounds": 30},
             "catboost": {"rounds": 20},
+            "lightgbm": {"rounds": 20},
+            "xgboost": {"rounds": 20},
             "easy_ensemble": {"subsets": 3, "rounds": 10},
             "balanced_random_forest": {"trees": 10},
             "rusboost": {"rounds": 10},

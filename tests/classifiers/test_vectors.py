@@ -32,7 +32,10 @@ VECTOR_MODELS: list[ModelName] = [
     "random_forest",
     "hist_gradient_boosting",
     "catboost",
+    "lightgbm",
+    "xgboost",
 ]
+EXTRAS = ("catboost", "lightgbm", "xgboost")
 #: They draw as many rows of every class by themselves.
 BALANCED_MODELS: list[ModelName] = ["easy_ensemble", "balanced_random_forest", "rusboost"]
 PlanMaker = Callable[..., TrainPlan]
@@ -40,10 +43,10 @@ Wine = tuple[SampleTable, SampleTable]
 
 
 @pytest.fixture(autouse=True)
-def _catboost_where_installed(request: pytest.FixtureRequest) -> None:
+def _extras_where_installed(request: pytest.FixtureRequest) -> None:
     callspec = getattr(request.node, "callspec", None)
-    if callspec and callspec.params.get("model") == "catboost":
-        pytest.importorskip("catboost")
+    if callspec and callspec.params.get("model") in EXTRAS and "missing" not in request.node.name:
+        pytest.importorskip(callspec.params["model"])
 
 
 def folder_bytes(folder: Path) -> dict[str, bytes]:
@@ -97,8 +100,7 @@ if __name__ == "__main__":
 def test_two_processes_write_the_same_bytes(
     wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, tmp_path: Path
 ) -> None:
-    catboost = importlib.util.find_spec("catboost") is not None
-    models = [m for m in (*VECTOR_MODELS, *BALANCED_MODELS) if m != "catboost" or catboost]
+    models = [m for m in (*VECTOR_MODELS, *BALANCED_MODELS) if m not in EXTRAS or importlib.util.find_spec(m)]
     write_samples(wine[0], tmp_path / "train.parquet")
     write_samples(wine[1], tmp_path / "val.parquet")
     wine_featurizer.save(tmp_path / "featurizer")
@@ -244,7 +246,7 @@ def test_boosting_on_few_rows_shrinks_its_leaves_instead_of_predicting_one_class
     assert not classifier.fit(train, validation).notes
 
 
-@pytest.mark.parametrize("model", ["hist_gradient_boosting", "catboost"])
+@pytest.mark.parametrize("model", ["hist_gradient_boosting", *EXTRAS])
 def test_boosting_keeps_the_round_with_the_best_validation_loss(
     wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, model: ModelName
 ) -> None:
@@ -405,12 +407,17 @@ def test_another_library_version_is_a_warning(saved: Path, caplog: pytest.LogCap
     assert "scikit-learn 0.1, now" in caplog.text
 
 
-def test_a_missing_catboost_is_one_sentence(
-    wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("model", EXTRAS)
+def test_a_missing_extra_is_one_sentence(
+    wine: Wine,
+    wine_featurizer: Featurizer,
+    plan_for: PlanMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    model: ModelName,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "catboost", None)
-    classifier = build_classifier(plan_for("catboost"), wine[0].schema, wine_featurizer)
-    with pytest.raises(ModelError, match=r"pip install 'evenly\[catboost\]'"):
+    monkeypatch.setitem(sys.modules, model, None)
+    classifier = build_classifier(plan_for(model), wine[0].schema, wine_featurizer)
+    with pytest.raises(ModelError, match=rf"pip install 'evenly\[{model}\]'"):
         classifier.fit(*wine)
 
 

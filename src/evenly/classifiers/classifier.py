@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from evenly.errors import ModelError
 from evenly.files import atomic_folder, files_beside, read_json, read_sealed, sealed, write_json
 from evenly.params.base import settings_from
-from evenly.params.models import MODELS
+from evenly.params.models import MODELS, installed_version
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
 
@@ -31,7 +31,8 @@ MANIFEST = "model.json"
 FEATURIZER = "featurizer"
 REMEDY = "copy the model anew from where it is whole, or train the model again with `dvc repro`"
 #: Extras that bring what some models need.
-_EXTRAS = {"catboost": "catboost", "torchvision": "vision", "timm": "vision"}
+_EXTRAS = {name: name for name in ("catboost", "lightgbm", "xgboost")}
+_EXTRAS |= {"torchvision": "vision", "timm": "vision"}
 
 
 class Log(Protocol):
@@ -263,7 +264,7 @@ def _library_versions(names: Iterable[str]) -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in names:
         try:
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = installed_version(name)
         except importlib.metadata.PackageNotFoundError:
             package = f"evenly[{_EXTRAS[name]}]" if name in _EXTRAS else name
             raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
@@ -27,11 +28,13 @@ from evenly.params.models import (
     CatBoostSettings,
     EasyEnsembleSettings,
     HistGradientBoostingSettings,
+    LightGbmSettings,
     LogisticRegressionSettings,
     ModelName,
     RandomForestSettings,
     RusBoostSettings,
     SklearnSettings,
+    XgBoostSettings,
 )
 from evenly.params.named import OWN_PACKAGES, imported_class, made_estimator, named_packages, takes_weights
 from evenly.plans import TrainPlan
@@ -39,7 +42,12 @@ from evenly.plans import TrainPlan
 logger = logging.getLogger(__name__)
 
 SKOPS_FILE = "estimator.skops"
-CATBOOST_FILE = "estimator.cbm"
+#: Files of the libraries that have a format of their own.
+OWN_FILES: dict[ModelName, str] = {
+    "catboost": "estimator.cbm",
+    "lightgbm": "estimator.txt",
+    "xgboost": "estimator.json",
+}
 #: What CatBoost writes into a model that differs from run to run.
 CATBOOST_VOLATILE = ("train_finish_time", "model_guid")
 _BOOSTING = "sklearn.ensemble._hist_gradient_boosting."
@@ -127,6 +135,11 @@ def fit_estimator(
     return _FITS[type(plan.settings)](plan.settings, plan, *numbered, present)
 
 
+def _unweighted(rows: Weighted) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """Rows, without weights where all weigh the same."""
+    return rows[0], rows[1], None if _all_equal(rows[2]) else rows[2]
+
+
 def _all_equal(weight: np.ndarray) -> bool:
     return bool(np.allclose(weight, weight[:1], rtol=1e-9, atol=0))
 
@@ -139,8 +152,8 @@ def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
     ModelError
         When an estimator of others holds what cannot be written without pickle.
     """
-    if model == "catboost":
-        estimator.save_model(str(folder / CATBOOST_FILE), format="cbm")
+    if model in OWN_FILES:
+        estimator.save_model(str(folder / OWN_FILES[model]))
         return
     try:
         content = _skops().dumps(estimator)
@@ -159,15 +172,16 @@ def load_estimator(settings: AnyModelSettings, folder: Path, trust: Collection[s
     One of a class that others wrote is read if its package is one of `trust`, or named by params.yaml here.
     """
     model = settings.kind
-    path = folder / (CATBOOST_FILE if model == "catboost" else SKOPS_FILE)
+    path = folder / OWN_FILES.get(model, SKOPS_FILE)
     if not path.exists():
         raise ModelError(f"{path} does not exist; {REMEDY}.")
-    if model == "catboost":
-        estimator = _catboost_library().CatBoostClassifier()
+    if model in OWN_FILES:
+        library = _library(model)
         try:
-            return estimator.load_model(str(path), format="cbm")
+            return _READERS[model](library, str(path))
         except Exception as error:  # its own error class is only known where it is installed
-            raise ModelError(f"{path} cannot be read by CatBoost ({error}); {REMEDY}.") from error
+            first = " ".join(str(error).split())[:200]
+            raise ModelError(f"{path} cannot be read by {model} ({first}); {REMEDY}.") from error
     skops = _skops()
     try:
         if isinstance(settings, SklearnSettings):
@@ -369,16 +383,8 @@ def _hist_gradient_boosting(
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     # Equal weights are passed as none: scikit-learn would take slow paths for them.
-    (vectors, codes, weight), held_out = (
-        (x, y, None if _all_equal(w) else w) for x, y, w in (train, validation)
-    )
-    notes: tuple[str, ...] = ()
-    leaf = min(settings.min_samples_leaf, max(1, int(len(codes) * LARGEST_LEAF)))
-    if leaf < settings.min_samples_leaf:
-        notes = (
-            f"min_samples_leaf is {leaf} instead of {settings.min_samples_leaf}: with {len(codes)} training "
-            "rows no tree could split otherwise.",
-        )
+    (vectors, codes, weight), held_out = _unweighted(train), _unweighted(validation)
+    leaf, notes = _possible_leaf(settings.min_samples_leaf, len(codes))
     stops = len(validation[1]) > 0
     model = HistGradientBoostingClassifier(
         learning_rate=settings.learning_rate,
@@ -418,6 +424,15 @@ def _bins_of_weighted_rows() -> Iterator[None]:
 
     with patch.object(binning, "_weighted_percentile", weighted_percentile):
         yield
+
+
+def _possible_leaf(wanted: int, rows: int) -> tuple[int, tuple[str, ...]]:
+    """Smallest leaf with which so many rows can be split at all, and a note where that is not the wanted."""
+    leaf = min(wanted, max(1, int(rows * LARGEST_LEAF)))
+    if leaf == wanted:
+        return leaf, ()
+    why = f"with {rows} training rows no tree could split otherwise"
+    return leaf, (f"min_samples_leaf is {leaf} instead of {wanted}: {why}.",)
 
 
 def _cut_to_best_round(model: Any) -> int:
@@ -528,7 +543,7 @@ def _catboost(
     validation: Weighted,
     present: np.ndarray,
 ) -> Fitted:
-    library = _catboost_library()
+    library = _library("catboost")
     stops = len(validation[1]) > 0
     model = library.CatBoostClassifier(
         iterations=settings.rounds,
@@ -554,20 +569,106 @@ def _catboost(
     return Fitted(model, present, best, rounds)
 
 
-def _catboost_library() -> Any:
+class Boosters:
+    """LightGBM's trees with the interface of scikit-learn: what its own class cannot be read back as."""
+
+    def __init__(self, trees: Any) -> None:
+        self.trees = trees
+        self.n_features_in_ = int(trees.num_feature())
+        self.classes_ = np.arange(max(2, trees.num_model_per_iteration()))
+
+    def predict_proba(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 (n, k)."""
+        found = np.asarray(self.trees.predict(vectors))
+        return np.column_stack([1 - found, found]) if found.ndim == 1 else found
+
+    def save_model(self, path: str) -> None:
+        """Write the library's text."""
+        self.trees.save_model(path)
+
+
+def _lightgbm(
+    settings: LightGbmSettings, plan: TrainPlan, train: Weighted, validation: Weighted, present: np.ndarray
+) -> Fitted:
+    library = _library("lightgbm")
+    (vectors, codes, weight), held_out = _unweighted(train), _unweighted(validation)
+    leaf, notes = _possible_leaf(settings.min_samples_leaf, len(codes))
+    classes = {"objective": "multiclass", "num_class": len(present)}
+    options = {
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.max_leaf_nodes,
+        "min_data_in_leaf": leaf,
+        "lambda_l2": settings.l2,
+        "seed": plan.seed,
+        "num_threads": plan.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+        **({"objective": "binary"} if len(present) == 2 else classes),
+    }
+    rows = library.Dataset(vectors, codes, weight=weight)
+    stops = len(validation[1]) > 0
+    watched = [library.Dataset(held_out[0], held_out[1], weight=held_out[2], reference=rows)] if stops else []
+    rounds: list[int] = []
+    callbacks = [lambda state: rounds.append(state.iteration)]
+    callbacks += [library.early_stopping(settings.patience, verbose=False)] if stops else []
+    trees = library.train(options, rows, settings.rounds, valid_sets=watched, callbacks=callbacks)
+    best = trees.best_iteration if stops else trees.num_trees() // trees.num_model_per_iteration()
+    kept = library.Booster(model_str=trees.model_to_string(num_iteration=best))
+    return Fitted(Boosters(kept), present, max(0, best - 1), len(rounds), notes)
+
+
+def _xgboost(
+    settings: XgBoostSettings, plan: TrainPlan, train: Weighted, validation: Weighted, present: np.ndarray
+) -> Fitted:
+    library = _library("xgboost")
+    (vectors, codes, weight), held_out = _unweighted(train), _unweighted(validation)
+    stops = len(validation[1]) > 0
+    model = library.XGBClassifier(
+        n_estimators=settings.rounds,
+        learning_rate=settings.learning_rate,
+        max_depth=settings.max_depth,
+        reg_lambda=settings.l2,
+        random_state=plan.seed,
+        n_jobs=plan.threads,
+        early_stopping_rounds=settings.patience if stops else None,
+        eval_metric="logloss" if len(present) == 2 else "mlogloss",
+    )
+    more = {"eval_set": [held_out[:2]], "sample_weight_eval_set": [held_out[2]]} if stops else {}
+    model.fit(vectors, codes, sample_weight=weight, verbose=False, **more)
+    rounds = int(model.get_booster().num_boosted_rounds())
+    return Fitted(model, present, int(model.best_iteration) if stops else rounds - 1, rounds)
+
+
+def _library(model: ModelName) -> Any:
+    """The library that a model is of, imported."""
     try:
-        import catboost
-    except ImportError:
+        return importlib.import_module(model)
+    except (ImportError, OSError):  # the latter where a library of the system is missing
         raise ModelError(
-            "The model catboost is not installed; run `pip install 'evenly[catboost]'` or choose another."
+            f"The model {model} is not installed; run `pip install 'evenly[{model}]'` or choose another."
         ) from None
-    return catboost
+
+
+_READERS: dict[ModelName, Callable[[Any, str], Any]] = {
+    "catboost": lambda library, path: library.CatBoostClassifier().load_model(path),
+    "lightgbm": lambda library, path: Boosters(library.Booster(model_file=path)),
+    "xgboost": lambda library, path: _loaded_xgboost(library, path),
+}
+
+
+def _loaded_xgboost(library: Any, path: str) -> Any:
+    model = library.XGBClassifier()
+    model.load_model(path)
+    return model
 
 
 _FITS: dict[type, Callable[..., Fitted]] = {
     RandomForestSettings: _random_forest,
     HistGradientBoostingSettings: _hist_gradient_boosting,
     CatBoostSettings: _catboost,
+    LightGbmSettings: _lightgbm,
+    XgBoostSettings: _xgboost,
     EasyEnsembleSettings: _easy_ensemble,
     BalancedRandomForestSettings: _balanced_random_forest,
     RusBoostSettings: _rusboost,

@@ -239,6 +239,32 @@ class SklearnSettings(AnyModelSettings):
         return tuple(dict.fromkeys(importlib.metadata.packages_distributions().get(package, ())))
 
 
+class LightGbmSettings(AnyModelSettings):
+    """LightGBM, stopped when the validation loss has not improved for `patience` rounds.
+
+    `min_samples_leaf` shrinks as that of `hist_gradient_boosting` does.
+    """
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    learning_rate: PositiveFloat = 0.1
+    rounds: PositiveInt = 500
+    patience: PositiveInt = 30
+    max_leaf_nodes: Annotated[int, Field(ge=2)] = 31
+    min_samples_leaf: PositiveInt = 20
+    l2: NonNegativeFloat = 0.0
+
+
+class XgBoostSettings(AnyModelSettings):
+    """XGBoost, stopped when the validation loss has not improved for `patience` rounds."""
+
+    kind: Literal["xgboost"] = "xgboost"
+    learning_rate: PositiveFloat = 0.1
+    rounds: PositiveInt = 500
+    patience: PositiveInt = 30
+    max_depth: PositiveInt = 6
+    l2: NonNegativeFloat = 1.0
+
+
 class NetworkSettings(AnyModelSettings):
     """What all networks have.
 
@@ -387,6 +413,16 @@ class TransformerSettings(NetworkSettings):
         return TEXT_FINE_TUNING if self.pretrained else TEXT_FROM_SCRATCH
 
 
+def installed_version(distribution: str) -> str:
+    """Version of a library, whose build for processors alone may have a name of its own."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        if distribution != "xgboost":
+            raise
+        return importlib.metadata.version("xgboost-cpu")
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model: all that a room must know of it beyond its settings, whose `kind` is its name.
@@ -430,7 +466,7 @@ class ModelSpec:
     def is_installed(self) -> bool:
         """Whether its libraries are."""
         try:
-            return all(importlib.metadata.version(name) for name in self.libraries)
+            return all(installed_version(name) for name in self.libraries)
         except importlib.metadata.PackageNotFoundError:
             return False
 
@@ -512,6 +548,22 @@ _SPECS = (
         strong=True,
         regularised={"depth": 4, "l2": 30.0},
         in_curves=True,
+        seconds=_boosting_seconds,
+    ),
+    ModelSpec(
+        LightGbmSettings,
+        "vectors",
+        ("numpy", "lightgbm"),
+        strong=True,
+        regularised={"max_leaf_nodes": 7, "l2": 10.0},
+        seconds=_boosting_seconds,
+    ),
+    ModelSpec(
+        XgBoostSettings,
+        "vectors",
+        ("numpy", "xgboost"),
+        strong=True,
+        regularised={"max_depth": 4, "l2": 30.0},
         seconds=_boosting_seconds,
     ),
     ModelSpec(
