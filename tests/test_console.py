@@ -65,7 +65,7 @@ def test_names_are_whole_on_one_line_and_columns_on_the_right_go_first(
     assert shown == ["Technique", *NUMBERS][: len(shown)] and len(shown) >= 2
     left_out = [name for name in NUMBERS if name not in shown]
     # Lines of text are wrapped between words.
-    assert (f"No room for {', '.join(left_out)}:" in " ".join(text.split())) == bool(left_out)
+    assert (f"No room for {' · '.join(left_out)}:" in " ".join(text.split())) == bool(left_out)
     assert len(shown) == len(NUMBERS) + 1 or width < 200
     if width < 200:
         assert len(headers(drawn(leaderboard(*names), width + 40))) >= len(shown)

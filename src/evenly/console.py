@@ -96,7 +96,7 @@ class ResultsTable:
             yield Text.from_markup(self.title, style="bold", emoji=False)
         yield table
         if left_out := [column.header for column in self._columns[len(widths) :]]:
-            yield Text(f"No room for {', '.join(left_out)}: {self.elsewhere}.", style="dim")
+            yield Text(f"No room for {' · '.join(left_out)}: {self.elsewhere}.", style="dim")
         yield ""
 
 
