@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import zipfile
 from pathlib import Path
 
 import numpy as np
-from travelling import ROOT, clean_environment, travel
+from travelling import HERE, ROOT, clean_environment, travel
 
 
 def write_table(path: Path, rows: int = 240) -> None:
@@ -33,6 +34,22 @@ def test_the_wheel_carries_the_package_and_what_init_lays(installed: Path) -> No
         cwd="/", env=clean_environment(installed), check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert Path(where.strip()).is_relative_to(installed.parent)
+
+
+def test_the_scripts_type_what_the_readme_says_for_both_ways() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    own = readme.split("## Your own data")[1].split("\n## ")[0]
+    typed = {
+        " ".join(words) for words in re.findall(r"^    (evenly|make|git) (\w+)", own, flags=re.MULTILINE)
+    }
+    assert {"evenly init", "git clone", "make run", "evenly add", "evenly advise", "evenly sweep"} <= typed
+    scripts = {path.stem: path.read_text(encoding="utf-8") for path in HERE.glob("*.sh")}
+    assert {"evenly init", "evenly add", "evenly advise", "evenly sweep"} == {
+        command for command in typed if command in scripts["init"]
+    }
+    assert typed - {"evenly init"} == {
+        command for command in typed if command in scripts["clone"] + scripts["own_csv"]
+    }
 
 
 def test_from_a_repository_of_ones_own(installed: Path, tmp_path: Path) -> None:

@@ -254,6 +254,16 @@ def test_an_upgrade_waits_for_what_an_earlier_one_has_left(root: Path) -> None:
     assert tree(root) == before
 
 
+def test_a_sweep_before_the_first_commit_says_what_to_commit(root: Path) -> None:
+    init()
+    sweep = ["sweep", "none", "--dataset", "wine", "--seeds", "1"]
+    with pytest.raises(EvenlyError, match="has no commit yet, and experiments start from a commit"):
+        CliRunner().invoke(app, sweep, catch_exceptions=False)
+    git(root, "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-qm", "x", "--allow-empty")
+    with pytest.raises(EvenlyError, match=r"dvc\.yaml that git does not know"):
+        CliRunner().invoke(app, sweep, catch_exceptions=False)
+
+
 def test_a_stage_refuses_code_that_dvc_does_not_know(root: Path) -> None:
     init()
     (root / CODE / "split").write_text("0" * 64 + "  evenly/datasets\n")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from evenly.console import ResultsTable
+from evenly.errors import DataError
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, experiment_revisions
@@ -72,6 +73,8 @@ def run_experiments(
     waiting = [experiment for experiment in experiments if experiment.name not in finished]
     for experiment in cached:
         watch(Event(experiment, "cached"))
+    if waiting:
+        _refuse_uncommitted(root)
     work_done = {key for experiment in cached for key in experiment.shared}
     running: list[_Running] = []
     failures: dict[str, str] = {}
@@ -102,6 +105,19 @@ def run_experiments(
         for run in running:  # closing the supervisor's input ends it with all that it has started
             run.process.communicate()
     return failures
+
+
+def _refuse_uncommitted(root: Path) -> None:
+    """A run gets what git knows: without a commit, or a pipeline in git, it would get nothing."""
+    for question, lacks in (
+        (["rev-parse", "--verify", "HEAD"], "has no commit yet"),
+        (["ls-files", "--error-unmatch", "dvc.yaml"], "has a dvc.yaml that git does not know"),
+    ):
+        if subprocess.run(["git", *question], cwd=root, capture_output=True).returncode:
+            raise DataError(
+                f"{root.resolve()} {lacks}, and experiments start from a commit: `git add` the files of the "
+                "pipeline and commit them, then run this again."
+            )
 
 
 @contextmanager
