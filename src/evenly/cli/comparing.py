@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -34,17 +35,25 @@ from evenly.comparison.report import write_comparison
 from evenly.comparison.tables import print_comparison
 from evenly.comparison.techniques import MEASURES
 from evenly.console import ResultsTable, output_console, points
-from evenly.errors import DataError
+from evenly.errors import DataError, ParameterError
+from evenly.experiments.cluster_settings import CLUSTER_FILE, read_cluster
+from evenly.experiments.clusters import open_cluster
+from evenly.experiments.dispatching import run_on_cluster
 from evenly.experiments.experiments import Workshop, read_setting
 from evenly.experiments.groups import Plan, group_contents, plan_sweep, read_seeds
 from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions
+from evenly.experiments.hub import Hub
 from evenly.experiments.ledger import Sweep, estimate, read_sweep, record_sweep, sweep_id
 from evenly.experiments.runs import Run, finished_runs, read_run
-from evenly.experiments.sweeping import SweepTable, recorded_progress, run_experiments
+from evenly.experiments.sweeping import SweepTable, log_file, recorded_progress, run_experiments
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.wording import duration
 
+#: Of what a failed run has printed.
+_LAST_LINES = 8
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
+#: Of a failed run.
+_LAST_LINES = 8
 OUTPUT = typer.Option(
     callback=output_folder, help="Folder for comparison.md, .html, .csv, .json, and the pictures."
 )
@@ -75,7 +84,20 @@ def sweep(
     seeds: Annotated[
         str, typer.Option(help="Such as 1..10 or 1,2,5: each varies split and training.")
     ] = "1..5",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Runs at once: by default 1 here, 64 elsewhere."),
+    ] = None,
+    on: Annotated[
+        Literal["local", "slurm", "ray", "command"],
+        typer.Option(help="Where runs happen: here, or as jobs elsewhere (docs/cluster.md)."),
+    ] = "local",
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of a job elsewhere.")] = None,
+    jobs_per_gpu: Annotated[int | None, typer.Option(min=1, help="Runs that share a job's GPUs.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of --on ray, as Ray takes it.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="Of --on command: runs a job, such as 'ssh HOST {job}'.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and what it takes, and stop.")
     ] = False,
@@ -98,6 +120,12 @@ def sweep(
     names = groups or ["classical", "rivals"]
     check_metric(metric, MEASURES)
     settings = [read_setting(text) for text in set_ or []]
+    elsewhere = {"--gpus": gpus, "--jobs-per-gpu": jobs_per_gpu, "--address": address, "--command": command}
+    if on == "local" and (given := [name for name, value in elsewhere.items() if value is not None]):
+        raise ParameterError(
+            f"{given[0]} is for jobs elsewhere: name the place with --on slurm, ray or command."
+        )
+    jobs = jobs or (1 if on == "local" else 64)
     keys = keys_from(os.environ)
     workshop = Workshop(root, keys)
     datasets = dataset or [str(workshop.params.get("dataset"))]
@@ -112,13 +140,21 @@ def sweep(
     typed = " ".join(names)
     this = Sweep(sweep_id(typed, experiments), typed, tuple(experiment.name for experiment in experiments))
     record_sweep(root, this)
+    if on == "local":
+        run = partial(run_experiments, root, experiments, jobs=jobs)
+    else:
+        changes = {"ray__address": address, "command__submit": command}
+        site = read_cluster(root / CLUSTER_FILE, gpus=gpus, jobs_per_gpu=jobs_per_gpu, **changes)
+        hub, cluster = Hub(root, site.git), open_cluster(on, root, site)
+        run = partial(run_on_cluster, root, experiments, cluster, hub, site, jobs)
     with (
         resumable(),
         live_table(SweepTable(experiments)) as shown,
         recorded_progress(root, this.id, shown) as watch,
     ):
-        failures = run_experiments(root, experiments, jobs=jobs, watch=watch)
+        failures = run(watch=watch)
     record_sweep(root, replace(this, failures=failures))
+    _print_failures(root, failures)
     typer.echo(f"\nSweep {this.id}: `evenly compare --group {this.id}` shows it again.")
     finished = experiment_revisions(root)
     _compare(root, [name for name in this.names if name in finished], metric, output, failures)
@@ -276,6 +312,16 @@ def _print_costs(workshop: Workshop, plan: Plan, jobs: int, keys: Mapping[str, s
         money = [number * cost.money for _, number, cost in costs if cost.money is not None]
         line += f" for about {sum(money):.2f}" if len(money) == len(costs) else " at an unknown price"
     typer.echo(line + ".")
+
+
+def _print_failures(root: Path, failures: Mapping[str, str]) -> None:
+    """Tell why runs have failed, each reason once, with the last lines that its run printed."""
+    for reason in dict.fromkeys(failures.values()):
+        name = next(name for name, why in failures.items() if why == reason)
+        log = log_file(root, name)
+        printed = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        lines = [f"    {line}" for line in printed.strip().splitlines()[-_LAST_LINES:]]
+        typer.echo("\n".join([f"\n{name} failed: {reason}", *([f"  {log} ends:"] if lines else []), *lines]))
 
 
 def diff(

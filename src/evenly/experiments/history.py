@@ -5,11 +5,13 @@ checking anything out and, but for the state of the workspace, without starting 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from configparser import ConfigParser
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,9 +44,20 @@ def experiment_revisions(root: Path) -> dict[str, str]:
     return commits
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Give what a git command prints; its own first line is the message where it fails."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
+def git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Give what a git command prints; its own first line is the message where it fails.
+
+    `env` is added to the environment.
+    """
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=root,
+        env=os.environ | env if env else None,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     if done.returncode:
         message = (done.stderr.strip().splitlines() or ["no message"])[0]
         raise DataError(f"git {arguments[0]} failed: {message.removeprefix('fatal: ')}.")
@@ -113,6 +126,16 @@ class Revision:
         listed = json.loads(self._cached(md5, path).read_bytes())
         return {one["relpath"]: self._cached(one["md5"], f"{path}/{one['relpath']}") for one in listed}
 
+    @property
+    def complete(self) -> bool:
+        """Whether all outputs are in DVC's cache."""
+        try:
+            for path, md5 in self.outputs.items():
+                _ = self.files(path) if md5.endswith(".dir") else self._cached(md5, path)
+        except DataError:
+            return False
+        return True
+
     def copy_folder(self, path: str, target: Path) -> None:
         """Copy the files of an output that is a folder below `target`."""
         files = self.files(path)
@@ -132,7 +155,7 @@ class Revision:
 
     def _cached(self, md5: str, path: str) -> Path:
         """Find content in DVC's cache; `path` is what messages call it."""
-        for cache in (self.root / ".dvc" / "cache", *_configured_caches(self.root)):
+        for cache in (self.root / ".dvc" / "cache", cache_folder(self.root)):
             content = cache / "files" / "md5" / md5[:2] / md5[2:]
             if content.is_file():
                 return content
@@ -157,17 +180,19 @@ def hashes(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
 
 
-def _configured_caches(root: Path) -> list[Path]:
-    """Where `dvc cache dir` has put the cache, if anywhere else."""
-    from configparser import ConfigParser
+def cache_folder(root: Path) -> Path:
+    """Where DVC's cache is: `.dvc/cache`, or where `dvc cache dir` has put it."""
+    return (root / ".dvc" / (configured(root, "cache", "dir") or "cache")).resolve()
 
-    folders = []
+
+def configured(root: Path, section: str, key: str) -> str | None:
+    """What DVC's configuration in the project says; that of this machine comes before the project's."""
     for name in ("config.local", "config"):
         config = ConfigParser(strict=False, interpolation=None)
         config.read(root / ".dvc" / name, encoding="utf-8")
-        if folder := config.get("cache", "dir", fallback=None):
-            folders.append((root / ".dvc" / folder).resolve())
-    return folders
+        if (value := config.get(section, key, fallback=None)) is not None:
+            return value
+    return None
 
 
 def find_revisions(root: Path, names: list[str]) -> list[Revision]:

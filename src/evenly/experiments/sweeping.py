@@ -35,6 +35,8 @@ _POLL_S = 0.2
 #: Two processes can meet at one of DVC's locks; the later one gives up, and is started again.
 _LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being|index\.lock|cannot lock ref")
 _TRIES = 3
+#: Of more runs at once, a technique's line in the table shows how many are in which stage.
+_NAMED = 4
 _STAGE = re.compile(r"^Running stage '(\w+)'", re.MULTILINE)
 
 
@@ -80,7 +82,9 @@ def run_experiments(
     failures: dict[str, str] = {}
     try:
         while waiting or running:
-            while len(running) < jobs and (chosen := _next(waiting, running, work_done)):
+            while len(running) < jobs and (
+                chosen := next_experiment(waiting, [run.experiment for run in running], work_done)
+            ):
                 waiting.remove(chosen)
                 running.append(_start(root, chosen))
                 watch(Event(chosen, "started"))
@@ -147,20 +151,24 @@ def recorded_progress(
         yield note
 
 
-def _next(
-    waiting: Sequence[Experiment], running: Sequence[_Running], work_done: set[str]
+def next_experiment(
+    waiting: Sequence[Experiment], running: Sequence[Experiment], work_done: set[str]
 ) -> Experiment | None:
     """Choose the first experiment that would not do what one in progress is doing."""
-    busy = {key for run in running for key in run.experiment.shared if key not in work_done}
+    busy = {key for experiment in running for key in experiment.shared if key not in work_done}
     return next((experiment for experiment in waiting if not experiment.shared & busy), None)
 
 
+def log_file(root: Path, name: str) -> Path:
+    """Where lies what an experiment has printed; its stages' measurements are in the folder beside it."""
+    return root / FOLDER / "logs" / f"{name}.txt"
+
+
 def _start(root: Path, experiment: Experiment, tries: int = 1) -> _Running:
-    folder = root / FOLDER / "logs"
-    logs = folder / experiment.name
+    log = log_file(root, experiment.name)
+    logs = log.with_suffix("")
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    log = folder / f"{experiment.name}.txt"
     # The stages' `python` is the one that runs this.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = os.environ | {"PATH": path, "EVENLY_LOGS": str(logs.resolve()), "DVC_NO_ANALYTICS": "1"}
@@ -279,6 +287,9 @@ class SweepTable:
         for row in self._rows:
             counts = [self._counts[(*row, status)] for status in ("done", "cached", "failed")]
             now = [f"seed {seed} {stage}" for at, seed, stage in self._running.values() if at == row]
+            if len(now) > _NAMED:
+                stages = Counter(stage or "started" for at, _, stage in self._running.values() if at == row)
+                now = [f"{number} {stage}" for stage, number in stages.items()]
             seconds = self._seconds.get(row)
             cells = [*([escape(row[0])] if several else []), escape(row[1])]
             whole = sum(counts) == self._total[row]
