@@ -199,6 +199,9 @@ class _Dispatch:
                 self._lost(experiment)
 
     def _end(self, experiment: Experiment, outcome: Outcome) -> None:
+        if outcome.unfit:
+            self._hub.forget([experiment.name])
+            raise EvenlyError(outcome.unfit)
         self._work_done |= experiment.shared
         write_text(outcome.printed, log_file(self._root, experiment.name))
         if outcome.failed:

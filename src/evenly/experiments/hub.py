@@ -38,6 +38,8 @@ class Outcome:
     stages: dict[str, Any] = field(default_factory=dict)
     #: The end of what it printed.
     printed: str = ""
+    #: Why no job at all can run where it was.
+    unfit: str = ""
 
 
 class Hub:
@@ -57,6 +59,7 @@ class Hub:
         mark = root / MARK
         if not mark.exists():
             write_text(uuid.uuid4().hex, mark)
+        cache_folder(root).mkdir(parents=True, exist_ok=True)
         self._mark = mark.read_text(encoding="utf-8")
         try:
             self.references()

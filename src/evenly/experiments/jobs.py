@@ -73,7 +73,11 @@ def run_job(url: str, name: str) -> int:
             ) from None
         job = json.loads(git(clone, "log", "-1", "--format=%B", "FETCH_HEAD"))
         git(clone, "checkout", "--quiet", "--detach", "FETCH_HEAD^")
-        return _run_in(clone, Path(folder), url, job)
+        try:
+            return _run_in(clone, Path(folder), url, job)
+        except UnfitError as error:
+            _tell(clone, url, name, {"failed": True, "unfit": f"{UNFIT}{error}"})
+            raise
 
 
 def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
@@ -104,10 +108,12 @@ def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
         "stages": {log.stem: json.loads(log.read_text()) for log in sorted(logs.glob("*.json"))},
         "printed": printed[-LAST_CHARACTERS:],
     }
-    told = job_commit(clone, None, outcome)
-    pushes = [f"+{told}:{OUTCOMES}{job['name']}", *([f"{reference}:{reference}"] if reference else [])]
-    git(clone, "push", "--quiet", url, *pushes)
+    _tell(clone, url, job["name"], outcome, *([f"{reference}:{reference}"] if reference else []))
     return 0 if reference else 1
+
+
+def _tell(clone: Path, url: str, name: str, outcome: Mapping[str, Any], *pushes: str) -> None:
+    git(clone, "push", "--quiet", url, f"+{job_commit(clone, None, outcome)}:{OUTCOMES}{name}", *pushes)
 
 
 def _share(root: Path, job: Mapping[str, Any]) -> bool:
