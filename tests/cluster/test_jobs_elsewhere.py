@@ -90,7 +90,7 @@ def test_jobs_of_slurm_share_a_gpu_and_a_failed_one_says_why(tiny: Path) -> None
     }
     assert "stages/filter.py: The class 'b' has too few rows." in log_file(tiny, "adasyn-s2").read_text()
     # One submission for both, so that they run on the same card.
-    assert len(list((tiny / ".cache/sweeps/slurm").glob("*_submission.sh"))) == 1
+    assert len(list((tiny / ".cache/sweeps/slurm").glob("*_result.pkl"))) == 1
     # What it took is known as it is of runs here.
     assert measured_seconds(tiny, experiments[0]) is not None
 
