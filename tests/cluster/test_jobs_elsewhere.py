@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,9 +138,10 @@ def test_a_job_that_ends_without_a_word_is_sent_again_so_often(tiny: Path) -> No
     assert (tiny / "sent.txt").read_text() == "sent\nsent\n"
 
 
-def test_jobs_of_ray_take_their_share_of_a_gpu(tiny: Path, tmp_path: Path) -> None:
+def test_jobs_of_ray_take_their_share_of_a_gpu(tiny: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
-    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(tmp_path)}
+    folder = tempfile.mkdtemp()  # short: a socket's path may have 107 letters
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     start = [*ray, "start", "--head", "--port=0", "--num-cpus=2", "--num-gpus=1", "--dashboard-port=0"]
     started = subprocess.run(start, env=environment, check=True, capture_output=True, text=True).stdout
@@ -154,6 +156,7 @@ def test_jobs_of_ray_take_their_share_of_a_gpu(tiny: Path, tmp_path: Path) -> No
             Ray(settings(ray={"address": "http://127.0.0.1:1"}))
     finally:
         subprocess.run([*ray, "stop", "--force"], env=environment, check=True, capture_output=True)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(
