@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from experiment_projects import ROOT, commit
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment, Workshop
 from evenly.experiments.groups import plan_sweep
-from evenly.experiments.history import experiment_revisions
+from evenly.experiments.history import experiment_revisions, interrupted_runs
 from evenly.experiments.ledger import FOLDER, estimate
 from evenly.experiments.sweeping import Event, failure_reason, run_experiments
 
@@ -75,6 +76,14 @@ def tally(root: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def running_to_dvc(root: Path) -> list[str]:
+    """Names of the runs that `dvc exp show` calls running."""
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
+    shown = json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True).stdout)
+    runs = [run for state in shown for run in state["experiments"] or []]
+    return [run["name"] for run in runs if (run["executor"] or {}).get("state") == "running"]
+
+
 def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_project: Path) -> None:
     experiments = planned(small_project, "adasyn", "smote")
     events: list[Event] = []
@@ -117,6 +126,12 @@ def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on_where_it_was(small_pr
         assert sweep.wait() == -signal.SIGKILL
         holders.read()  # returns when the stage and what it has started are gone
     assert len(experiment_revisions(small_project)) == 1
+    while not (left := interrupted_runs(small_project)):  # until DVC's own process is gone, too
+        time.sleep(0.1)
+    assert [run.name for run in left] == [planned(small_project, "smote")[1].name] and left[
+        0
+    ].checkout.is_dir()
+    assert running_to_dvc(small_project) == [left[0].name]
 
     hold.unlink()
     alive.unlink()
@@ -127,6 +142,8 @@ def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on_where_it_was(small_pr
         ("smote", "done"),
     ]
     assert tally(small_project) == ["none 1", "smote 1", "smote 1"]
+    assert not interrupted_runs(small_project) and not left[0].checkout.exists()
+    assert running_to_dvc(small_project) == []
 
 
 # What starts something that outlives it, ignores SIGTERM, and holds standard output.

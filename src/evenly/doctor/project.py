@@ -13,7 +13,7 @@ from evenly import __version__
 from evenly.doctor import Finding, broken, ok, warning
 from evenly.errors import DataError, EvenlyError
 from evenly.experiments.experiments import Technique, Workshop
-from evenly.experiments.history import changed_stages
+from evenly.experiments.history import changed_stages, interrupted_runs
 from evenly.laying import CODE, code_fault, project_files
 from evenly.llm.engine.endpoint import keys_from
 from evenly.params.base import read_yaml
@@ -117,6 +117,9 @@ def dvc_findings(root: Path) -> Iterator[Finding]:
         yield warning("DVC", f"{_LOCK} is behind: {_first(changed)} would run", "`dvc repro`, then commit")
     else:
         yield ok("DVC", f"{_LOCK} goes with dvc.yaml and what is here; nothing would run")
+    for run in interrupted_runs(root):
+        mend = f"dvc queue kill --force {run.name}" if run.queued else f"rm -r {run.note} {run.checkout}"
+        yield warning("runs", f"{run.name} was killed, yet `dvc exp show` calls it running", f"`{mend}`")
     hooks = root / ".git" / "hooks" / "post-checkout"
     if hooks.is_file() and "dvc" in hooks.read_text(encoding="utf-8", errors="replace"):
         yield ok("hooks", "DVC's git hooks are installed")

@@ -23,6 +23,8 @@ from evenly.files import read_json
 from evenly.params.datasets import DATASETS_FILE, read_entry
 from evenly.params.project import PARAMS_FILE, read_params
 
+#: What DVC notes of a run that has failed, or was cancelled; less is not there yet.
+_ENDED = 4
 #: The stage that notes which raw data a run is made of.
 _SOURCE = "source"
 _EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)")
@@ -246,6 +248,53 @@ def _same_source(root: Path) -> bool:
         return False
     noted = root / "data" / "source.json"
     return noted.is_file() and read_json(noted) == found
+
+
+@dataclass(frozen=True)
+class InterruptedRun:
+    """A run that DVC still takes for running, although no process works on it any more."""
+
+    name: str
+    #: Where DVC has noted it, and its temporary checkout.
+    note: Path
+    checkout: Path
+    queued: bool
+
+
+def interrupted_runs(root: Path) -> list[InterruptedRun]:
+    """Killed runs of `dvc exp run --temp` and of the queue; none while DVC works in this project."""
+    exps = (root / ".dvc" / "tmp" / "exps").resolve()
+    found = []
+    for note in sorted(exps.glob("run/*/*.run")):
+        info = read_cache(note)
+        checkout = Path(info.get("root_dir") or root).resolve()
+        if info.get("status", _ENDED) < _ENDED and checkout.is_relative_to(exps) and checkout.is_dir():
+            queued = info.get("location") == "dvc-task"
+            found.append(InterruptedRun(info.get("name") or note.stem, note.parent, checkout, queued))
+    return found if found and not _dvc_works_in(root.resolve()) else []
+
+
+def clear_interrupted(root: Path) -> None:
+    """Remove what killed runs of `dvc exp run --temp` have left: their note and their checkout."""
+    for run in interrupted_runs(root):
+        if not run.queued:
+            shutil.rmtree(run.checkout, ignore_errors=True)
+            shutil.rmtree(run.note, ignore_errors=True)
+
+
+def _dvc_works_in(root: Path) -> bool:
+    """Whether any process of DVC, or a stage, has its working folder in the project."""
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            names = {part.rpartition("/")[2] for part in process.cmdline()}
+            dvc = "dvc" in names or any(name.startswith("stages.") for name in names)
+            if dvc and Path(process.cwd()).is_relative_to(root):
+                return True
+        except (psutil.Error, OSError):  # it has ended, or is somebody else's
+            continue
+    return False
 
 
 def read_cache(path: Path) -> dict[str, Any]:

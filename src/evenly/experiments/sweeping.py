@@ -25,7 +25,7 @@ from evenly.console import ResultsTable
 from evenly.errors import DataError
 from evenly.experiments import supervisor
 from evenly.experiments.experiments import Experiment
-from evenly.experiments.history import Revision, experiment_revisions
+from evenly.experiments.history import Revision, clear_interrupted, experiment_revisions
 from evenly.experiments.ledger import FOLDER, progress_file, record_cost
 from evenly.files import write_json
 from evenly.wording import clock
@@ -70,6 +70,7 @@ def run_experiments(
     `watch` is called with all that happens. Of experiments that share expensive work, one runs first. When
     this is interrupted or killed, the runs in progress are ended, and nothing of them stays.
     """
+    clear_interrupted(root)
     finished = experiment_revisions(root)
     cached = [experiment for experiment in experiments if experiment.name in finished]
     waiting = [experiment for experiment in experiments if experiment.name not in finished]
@@ -108,6 +109,8 @@ def run_experiments(
     finally:
         for run in running:  # closing the supervisor's input ends it with all that it has started
             run.process.communicate()
+        if running:  # else `dvc exp show` would call them running
+            clear_interrupted(root)
     return failures
 
 
