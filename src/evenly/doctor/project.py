@@ -118,7 +118,7 @@ def dvc_findings(root: Path) -> Iterator[Finding]:
     else:
         yield ok("DVC", f"{_LOCK} goes with dvc.yaml and what is here; nothing would run")
     for run in interrupted_runs(root):
-        mend = f"dvc queue kill --force {run.name}" if run.queued else f"rm -r {run.note} {run.checkout}"
+        mend = f"dvc queue kill --force {run.name}" if run.queued else f"rm -r {run.checkout}"
         yield warning("runs", f"{run.name} was killed, yet `dvc exp show` calls it running", f"`{mend}`")
     hooks = root / ".git" / "hooks" / "post-checkout"
     if hooks.is_file() and "dvc" in hooks.read_text(encoding="utf-8", errors="replace"):

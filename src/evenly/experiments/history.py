@@ -255,31 +255,34 @@ class InterruptedRun:
     """A run that DVC still takes for running, although no process works on it any more."""
 
     name: str
-    #: Where DVC has noted it, and its temporary checkout.
-    note: Path
+    #: Its temporary checkout, and where DVC has noted that it runs there.
     checkout: Path
+    notes: tuple[Path, ...]
     queued: bool
 
 
 def interrupted_runs(root: Path) -> list[InterruptedRun]:
     """Killed runs of `dvc exp run --temp` and of the queue; none while DVC works in this project."""
     exps = (root / ".dvc" / "tmp" / "exps").resolve()
-    found = []
-    for note in sorted(exps.glob("run/*/*.run")):
+    notes: dict[Path, list[Path]] = {}
+    for note in sorted([*exps.glob("run/*/*.run"), *exps.glob("standalone/run/*/*.run")]):
         info = read_cache(note)
         checkout = Path(info.get("root_dir") or root).resolve()
         if info.get("status", _ENDED) < _ENDED and checkout.is_relative_to(exps) and checkout.is_dir():
-            queued = info.get("location") == "dvc-task"
-            found.append(InterruptedRun(info.get("name") or note.stem, note.parent, checkout, queued))
+            notes.setdefault(checkout, []).append(note)
+    found = []
+    for checkout, of_it in notes.items():
+        info, folders = read_cache(of_it[0]), tuple(note.parent for note in of_it)
+        queued = info.get("location") == "dvc-task"
+        found.append(InterruptedRun(info.get("name") or of_it[0].stem, checkout, folders, queued))
     return found if found and not _dvc_works_in(root.resolve()) else []
 
 
 def clear_interrupted(root: Path) -> None:
-    """Remove what killed runs of `dvc exp run --temp` have left: their note and their checkout."""
+    """Remove what killed runs of `dvc exp run --temp` have left: their checkout, and the notes of them."""
     for run in interrupted_runs(root):
-        if not run.queued:
-            shutil.rmtree(run.checkout, ignore_errors=True)
-            shutil.rmtree(run.note, ignore_errors=True)
+        for folder in (run.checkout, *run.notes) if not run.queued else ():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _dvc_works_in(root: Path) -> bool:
