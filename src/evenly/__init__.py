@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         TomekLinks,
         resample,
     )
+    from evenly.errors import EvenlyError
 
-#: Public names by the module of `evenly.api` that has them.
+#: Public names by the module that has them.
 _PUBLIC = {
-    "model": ("Model", "load"),
-    "runs": ("Comparison", "compare"),
-    "samplers": (
+    "errors": ("EvenlyError",),
+    "api.model": ("Model", "load"),
+    "api.runs": ("Comparison", "compare"),
+    "api.samplers": (
         "ADASYN",
         "SMOTE",
         "SMOTEENN",
@@ -57,6 +59,7 @@ __all__ = [
     "BorderlineSMOTE",
     "Comparison",
     "EditedNearestNeighbours",
+    "EvenlyError",
     "KMeansSMOTE",
     "Model",
     "RandomOverSampler",
@@ -72,7 +75,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     for module, names in _PUBLIC.items():
         if name in names:
-            return getattr(importlib.import_module(f"evenly.api.{module}"), name)
+            return getattr(importlib.import_module(f"evenly.{module}"), name)
     raise AttributeError(f"module 'evenly' has no attribute {name!r}")
 
 

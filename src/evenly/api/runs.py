@@ -18,10 +18,12 @@ from evenly.comparison.tables import csv_columns, csv_rows
 from evenly.comparison.techniques import MEASURES
 from evenly.comparison.verdicts import headline, verdicts
 from evenly.errors import DataError, ParameterError
-from evenly.experiments.history import experiment_revisions, find_revisions
+from evenly.experiments.history import Revision, experiment_revisions, find_revisions
 from evenly.experiments.ledger import read_sweep
 from evenly.experiments.runs import Run, finished_runs, read_run
 from evenly.wording import nearest_names
+
+EVALUATED = "metrics/evaluate.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Comparison:
 
 
 def compare(
-    revisions: Sequence[str] | None = None,
+    revisions: str | Path | Sequence[str | Path] | None = None,
     *,
     project: str | Path = ".",
     metric: str = "macro_f1",
@@ -66,8 +68,9 @@ def compare(
 
     Parameters
     ----------
-    revisions : sequence of str, optional
-        Experiments, branches, tags, commits, or `workspace`. Default: those of `group`, else all experiments.
+    revisions : sequence of str or Path, optional
+        Experiments, branches, tags, commits, or `workspace`; or folders that hold the files of a run, such as
+        other checkouts. Default: those of `group`, else all experiments that have finished.
     project : str or Path
         The folder with dvc.yaml.
     metric : str
@@ -97,16 +100,18 @@ def compare(
     if not worth > 0:
         raise ParameterError(f"worth is {worth}; it is a difference above 0.")
     root = Path(project)
-    if not (root / "dvc.yaml").is_file():
-        raise ParameterError(
-            f"{root / 'dvc.yaml'} does not exist; give the folder of a project as `project`."
-        )
-    names = [revisions] if isinstance(revisions, str) else list(revisions or [])
+    given = [revisions] if isinstance(revisions, str | Path) else list(revisions or [])
+    folders = [Path(name) for name in given if (Path(name) / EVALUATED).is_file()]
+    names = [str(name) for name in given if Path(name) not in folders]
+    if not folders and not (root / "dvc.yaml").is_file():
+        raise ParameterError(f"{root / 'dvc.yaml'} does not exist; give a project's folder as `project`.")
     if group is not None:
         finished = experiment_revisions(root)
         names += [name for name in read_sweep(root, group).names if name in finished]
-    if names or group is not None:
-        runs = [read_run(revision) for revision in find_revisions(root, list(dict.fromkeys(names)))]
+    if names or folders or group is not None:
+        found = find_revisions(root, list(dict.fromkeys(names))) if names else []
+        found += [Revision(folder, folder.name, None) for folder in folders]
+        runs = [read_run(revision) for revision in found]
     else:
         runs, left_out = finished_runs(root)
         for sentence in left_out:
