@@ -51,6 +51,16 @@ def source_roots() -> list[Path]:
     return [Path(), Path(os.environ.get("DVC_ROOT", ""))]
 
 
+def asks_nothing(plan: str) -> bool:
+    """Whether a plan file is empty: told before the settings of plans are imported, which takes longer."""
+    from evenly.files import read_json
+
+    try:
+        return bool(read_json(plan) == {})
+    except (OSError, ValueError):
+        return False  # `read_plan` says what is wrong with it
+
+
 def vector_cache() -> Path:
     """Folder for vectors of encoders: that of the workspace, also in temporary checkouts."""
     return Path(os.environ.get("DVC_ROOT") or ".", ".cache", "vectors")

@@ -1,7 +1,6 @@
 """Train the model on with hard examples, and keep the better of the two, as data/plan/finetune.json asks."""
 
-from evenly.plans import FinetunePlan, read_plan
-from stages import run, vector_cache
+from stages import asks_nothing, run, vector_cache
 
 TRAINED, TRAIN = "models/train", "data/balanced/train.parquet"
 HARD, VALIDATION = "data/hard/hard.parquet", "data/split/val.parquet"
@@ -11,13 +10,17 @@ MODEL, METRICS = "models/finetune", "metrics/finetune"
 def main() -> None:
     from evenly.files import write_json
 
-    plan = read_plan(FinetunePlan, "data/plan/finetune.json")
-    if plan is None:
+    if asks_nothing("data/plan/finetune.json"):
         why = "no recipe asks for a second round"
         write_json({"kept": "train", "why": why}, f"{MODEL}/model.json")
         write_json({}, f"{METRICS}/metrics.json")
         print("finetune: nothing to do")
         return
+
+    from evenly.plans import FinetunePlan, read_plan
+
+    plan = read_plan(FinetunePlan, "data/plan/finetune.json")
+    assert plan is not None
 
     import os
     import shutil

@@ -1,7 +1,6 @@
 """Train the generator of data/plan/generate.json on the training rows, and sample it to the plan."""
 
-from evenly.plans import GeneratePlan, read_plan
-from stages import run
+from stages import asks_nothing, run
 
 OUTPUT = "data/generated/model.parquet"
 METRICS = "metrics/generate.json"
@@ -14,13 +13,17 @@ def main() -> None:
     from evenly.files import write_json
     from evenly.samples import read_samples, write_no_samples, write_samples
 
-    plan = read_plan(GeneratePlan, "data/plan/generate.json")
     Path(PLOTS).mkdir(parents=True, exist_ok=True)
-    if plan is None:
+    if asks_nothing("data/plan/generate.json"):
         write_no_samples(OUTPUT)
         write_json({}, METRICS)
         print("generate: nothing to do")
         return
+
+    from evenly.plans import GeneratePlan, read_plan
+
+    plan = read_plan(GeneratePlan, "data/plan/generate.json")
+    assert plan is not None
 
     from evenly.classifiers.progress import training_log
     from evenly.generators.generate import generate

@@ -1,19 +1,22 @@
 """Imported: the rows made elsewhere that data/plan/imported.json names, from data/imported."""
 
-from stages import run
+from stages import asks_nothing, run
 
 OUTPUT = "data/generated/imported.parquet"
 
 
 def main() -> None:
-    from evenly.plans import ImportedPlan, read_plan
     from evenly.samples import write_no_samples
 
-    plan = read_plan(ImportedPlan, "data/plan/imported.json")
-    if plan is None:
+    if asks_nothing("data/plan/imported.json"):
         write_no_samples(OUTPUT)
         print("imported: nothing to do")
         return
+
+    from evenly.plans import ImportedPlan, read_plan
+
+    plan = read_plan(ImportedPlan, "data/plan/imported.json")
+    assert plan is not None
 
     from evenly.datasets.imported import find_origins, read_imported
     from evenly.samples import read_samples, write_samples

@@ -6,20 +6,23 @@ nothing.
 
 import sys
 
-from evenly.plans import LlmPlan, read_plan
-from stages import run
+from stages import asks_nothing, run
 
 
 def main() -> None:
     from evenly.files import write_json
     from evenly.samples import read_samples, write_no_samples, write_samples
 
-    plan = read_plan(LlmPlan, "data/plan/llm.json")
-    if plan is None:
+    if asks_nothing("data/plan/llm.json"):
         write_no_samples("data/generated/llm.parquet")
         write_json({}, "metrics/llm.json")
         print("llm_generate: nothing to do")
         return
+
+    from evenly.plans import LlmPlan, read_plan
+
+    plan = read_plan(LlmPlan, "data/plan/llm.json")
+    assert plan is not None
 
     import os
     from pathlib import Path

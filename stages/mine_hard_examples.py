@@ -1,7 +1,6 @@
 """Find the training rows that the model gets wrong or nearly so, as data/plan/mine.json asks."""
 
-from evenly.plans import MinePlan, read_plan
-from stages import run, vector_cache
+from stages import asks_nothing, run, vector_cache
 
 HARD = "data/hard/hard.parquet"
 SUSPECTS = "reports/suspect_labels.csv"
@@ -13,8 +12,7 @@ def main() -> None:
     from evenly.files import write_json
     from evenly.samples import read_samples, write_no_samples, write_samples
 
-    plan = read_plan(MinePlan, "data/plan/mine.json")
-    if plan is None:
+    if asks_nothing("data/plan/mine.json"):
         from evenly.mining import write_nothing_mined
 
         write_no_samples(HARD)
@@ -22,6 +20,11 @@ def main() -> None:
         write_json({}, METRICS)
         print("mine_hard_examples: nothing to do")
         return
+
+    from evenly.plans import MinePlan, read_plan
+
+    plan = read_plan(MinePlan, "data/plan/mine.json")
+    assert plan is not None
 
     from pathlib import Path
 

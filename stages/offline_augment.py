@@ -1,18 +1,22 @@
 """Make label-preserving transforms of training rows, as data/plan/augment.json asks."""
 
-from evenly.plans import AugmentPlan, read_plan
-from evenly.samples import read_samples, write_no_samples, write_samples
-from stages import run
+from stages import asks_nothing, run
 
 OUTPUT = "data/augmented/augmented.parquet"
 
 
 def main() -> None:
-    plan = read_plan(AugmentPlan, "data/plan/augment.json")
-    if plan is None:
+    from evenly.samples import read_samples, write_no_samples, write_samples
+
+    if asks_nothing("data/plan/augment.json"):
         write_no_samples(OUTPUT)
         print("offline_augment: nothing to do")
         return
+
+    from evenly.plans import AugmentPlan, read_plan
+
+    plan = read_plan(AugmentPlan, "data/plan/augment.json")
+    assert plan is not None
 
     import time
 
