@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from browser import headless_browser
 
-from evenly.experiments.board import make_server
+from evenly.errors import DataError
+from evenly.experiments.board import make_server, serve
 from evenly.experiments.experiments import Experiment, Technique
 from evenly.experiments.ledger import Sweep, progress_file, read_progress, record_sweep
 from evenly.experiments.sweeping import Event, recorded_progress
@@ -262,6 +263,11 @@ def test_a_taken_port_is_one_sentence(project: Path) -> None:
     assert out == ""
     assert err.startswith(f"evenly: Port {port} cannot be used (address already in use); choose another")
     assert err.count("\n") == 1
+
+
+def test_a_folder_without_git_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a git repository"):
+        serve(tmp_path, 0, print)
 
 
 def test_a_project_without_runs_says_what_makes_some(tmp_path: Path) -> None:

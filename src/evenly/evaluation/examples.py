@@ -24,6 +24,8 @@ _MADE, _REJECTED = 6, 2
 _FEATURES = 10
 #: Bytes that the examples of each section may add to a page; letters of a row; bytes and pixels of a picture.
 _ROOM, _LETTERS, _SMALL, _SIDE = 800_000, 320, 1200, 72
+#: Bytes that a class takes in other tables of the page, and that examples have in any case.
+_CLASS, _LEAST = 1000, 200_000
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,15 @@ class ExampleRows:
 
 @dataclass
 class _Room:
-    """What a page has left for examples."""
+    """What a page has left for examples; many classes leave less."""
 
-    left: int = _ROOM
+    classes: int
+    left: int = 0
     skipped: int = 0
     rows: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.left = max(_LEAST, _ROOM - _CLASS * self.classes)
 
     def take(self, key: Any, cells: Sequence[Any]) -> None:
         size = sum(_size(cell) for cell in cells)
@@ -95,7 +101,7 @@ def mistakes_blocks(evaluation: Evaluation, rows: ExampleRows) -> list[dict[str,
     distances, near = nearest_neighbours(rows.test_vectors[at], rows.train_vectors, k)
     shown, around = _cells(evaluation.test, at), _cells(rows.train, near.ravel().tolist())
     scores = evaluation.final.probabilities[at]
-    room = _Room()
+    room = _Room(len(evaluation.classes))
     for i, (code, place) in enumerate(found):
         neighbours = [
             around[j] | {"note": f"{rows.train.labels[j]}, distance {distance:.3g}"}
@@ -138,7 +144,7 @@ def made_blocks(rows: ExampleRows) -> list[dict[str, Any]]:
         rows.balanced.take(_rarest_first(rows.balanced, rows.balanced.origins == origin, rows.train)[:_MADE])
         for origin in sorted(set(rows.balanced.origins) - {"real", "duplicate"})
     ]
-    room = _Room()
+    room = _Room(len(rows.train.classes))
     for table in made:
         sources = _sources(table, rows)
         for i, payload in enumerate(_payloads(table)):

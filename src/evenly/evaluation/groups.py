@@ -20,7 +20,7 @@ from evenly.evaluation.intervals import (
     intervals_json,
     metric_intervals,
 )
-from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, name_rows, new_figure, save_figure
+from evenly.figures import BLUE, FAINT, INK, VERMILION, house_style, hover, name_rows, new_figure, save_figure
 from evenly.files import write_csv
 from evenly.groups import by_group, group_counts, group_name, nested, parts_of
 from evenly.pages import figure, section
@@ -276,6 +276,9 @@ def _draw(groups: GroupErrors, path: Path) -> None:
             axes.barh(at, [largest[k].error.value for k in at], height=0.62, color=colour, label=label)
     _, low, high = np.array([group.error.ends for group in largest]).T
     axes.hlines(places, low, high, color=INK, linewidth=1.2)
+    for place, group in enumerate(largest):
+        words = f"{group.name}: error {group.error.value:.3f}, 95% {low[place]:.3f} to {high[place]:.3f}"
+        hover(axes, (0, place - 0.3, max(group.error.value, high[place]), place + 0.3), words)
     overall = groups.summary["error"].value
     axes.axvline(overall, color=FAINT, linewidth=1.4, zorder=0)
     name_rows(axes, [(group.name, group.train_rows) for group in largest])

@@ -23,7 +23,7 @@ from evenly.evaluation.intervals import (
     rounded,
 )
 from evenly.evaluation.metrics import HEADLINE, Predictions
-from evenly.figures import BLUE, GREEN, ORANGE, VERMILION, house_style, new_figure, save_figure
+from evenly.figures import BLUE, GREEN, ORANGE, VERMILION, house_style, hover, new_figure, save_figure
 from evenly.files import write_csv
 from evenly.samples import SampleTable
 
@@ -210,3 +210,6 @@ def _line(
     found = [point.metrics[metric] for point in line]
     panel.vlines(x, [i.low for i in found], [i.high for i in found], color=colour, linewidth=1.2, alpha=0.55)
     panel.plot(x, [i.value for i in found], "o-", color=colour, label=model)
+    for at, one in zip(x, found, strict=True):
+        words = f"{model}: {one.value:.3f}, 95% {one.low:.3f} to {one.high:.3f}"
+        hover(panel, (at, one.low, at, one.high), words)

@@ -44,9 +44,12 @@ def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
 
     Raises
     ------
+    DataError
+        When this is no Git repository.
     ParameterError
         When the port is taken, or may not be used.
     """
+    experiment_revisions(root)
     try:
         server = make_server(root, port)
     except OSError as error:
@@ -169,7 +172,7 @@ class Board:
         finished = experiment_revisions(self.root)
         files = self.files()
         sections, swept, progress = [], set[str](), Progress({}, {}, False)
-        with suppress(DataError):
+        with suppress(DataError, KeyError):  # none, or a file of another version
             sweep = read_sweep(self.root, None)
             progress, swept = read_progress(self.root, sweep), set(sweep.names)
             sections.append(self._sweep(sweep, progress, finished))

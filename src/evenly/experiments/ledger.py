@@ -6,7 +6,6 @@ Nothing here decides whether a run is finished: DVC's experiments do.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,6 +94,8 @@ def progress_file(root: Path, sweep: str) -> Path:
 
 def read_progress(root: Path, sweep: Sweep) -> Progress:
     """How a sweep is getting on; one that was killed has nothing running."""
+    import fcntl
+
     path = progress_file(root, sweep.id)
     try:
         with path.with_suffix(".lock").open() as lock:

@@ -7,7 +7,6 @@ fails is an outcome with a reason, and the others go on.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -134,6 +133,8 @@ def recorded_progress(
     """Give a function that hands events on to `watch`, and keeps for `read_progress` what is running, and
     what has failed; a lock says that this process is there.
     """
+    import fcntl
+
     path, running, failures = progress_file(root, sweep), dict[str, str](), dict[str, str]()
 
     def note(event: Event) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evenly.figures import BLUE, FAINT, MUTED, house_style, new_figure, save_figure, shortened
+from evenly.figures import BLUE, FAINT, MUTED, house_style, hover, new_figure, save_figure, shortened
 from evenly.files import atomic_write
 from evenly.pages import figure
 from evenly.quality.compare import UNSEEN, ProducerQuality, Quality
@@ -183,6 +183,9 @@ def _panel(ax: Any, name: str, producers: list[ProducerQuality], standard: Produ
         ax.axvline(real, color=FAINT, linewidth=3, zorder=0)
     values = np.array([producer.values.get(name, np.nan) for producer in producers])
     ax.plot(values, np.arange(len(producers)), "o", color=BLUE)
+    for place, producer in enumerate(producers):
+        if (value := producer.values.get(name)) is not None:
+            hover(ax, (value, place, value, place), f"{producer.name}: {measure.label} {value:.3f}")
     ax.set_title(measure.label, fontsize=9)
     good = measure.better if measure.target is None else f"near {measure.target:g}"
     ax.set_xlabel(f"{good} is better", color=MUTED, fontsize=8)
