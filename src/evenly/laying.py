@@ -138,7 +138,10 @@ def upgrade(root: Path) -> Laid:
         elif here != ours:
             contents[f"{name}.new"] = ours
             laid.beside[name] = _lines(here or b"", ours)
-    left = [f"{name}.new" for name in laid.beside if (root / f"{name}.new").exists()]
+    rests = {name: root / f"{name}.new" for name in laid.beside}
+    left = [
+        f"{name}.new" for name, rest in rests.items() if rest.exists() and rest.read_bytes() != files[name]
+    ]
     blocked = [path for name in contents if (path := _blocked(root, name))]
     if left or blocked:
         raise DataError(
@@ -311,7 +314,8 @@ def _write_all(root: Path, contents: Mapping[str, bytes]) -> None:
     folders = sorted({parent for name in contents for parent in (root / name).parents if not parent.exists()})
     try:
         with ExitStack() as stack:
-            for name, content in contents.items():
+            # Left in the opposite order of entering: the list of what is laid comes to its place last.
+            for name, content in reversed(contents.items()):
                 stack.enter_context(atomic_write(root / name)).write_bytes(content)
     except OSError as error:
         for folder in reversed(folders):
