@@ -315,7 +315,7 @@ def _write_all(root: Path, contents: Mapping[str, bytes]) -> None:
     try:
         with ExitStack() as stack:
             # Left in the opposite order of entering: the list of what is laid comes to its place last.
-            for name, content in reversed(contents.items()):
+            for name, content in reversed(list(contents.items())):
                 stack.enter_context(atomic_write(root / name)).write_bytes(content)
     except OSError as error:
         for folder in reversed(folders):
