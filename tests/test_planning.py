@@ -30,13 +30,17 @@ def targets(**keys: Any) -> Targets:
 
 
 def plans_for(
-    recipe: dict[str, Any], modality: Modality = "image", flip: str = "none", **changes: Any
+    recipe: dict[str, Any],
+    modality: Modality = "image",
+    flip: str = "none",
+    counts: dict[str, int] = COUNTS,
+    **changes: Any,
 ) -> Plans:
     params: Params = read_params("params.yaml")
     changes |= {"recipes": {"mine": settings_from(Recipe, recipe, "recipe")}, "balancing": "mine"}
     entry = DatasetEntry.model_validate({"modality": modality, "licence": "-", "path": "x", "flip": flip})
-    schema = Schema(modality, tuple(COUNTS))
-    return make_plans(COUNTS, schema, params.model_copy(update=changes), entry, keys={})
+    schema = Schema(modality, tuple(counts))
+    return make_plans(counts, schema, params.model_copy(update=changes), entry, keys={})
 
 
 @pytest.mark.parametrize(
@@ -321,3 +325,22 @@ def test_a_sampler_of_the_library_gets_targets_by_what_it_does() -> None:
         plan("TomekLinks", targets="match_median")
     with pytest.raises(RecipeError, match="'NearMess' is no sampler of imbalanced-learn"):
         plan("NearMess")
+
+
+@pytest.mark.parametrize(
+    ("rows", "model"),
+    [
+        (20, "logistic_regression"),
+        (199, "logistic_regression"),
+        (200, "random_forest"),
+        (999, "random_forest"),
+        (1000, "hist_gradient_boosting"),
+        (100_000, "hist_gradient_boosting"),
+    ],
+)
+def test_a_table_gets_its_model_by_its_training_rows_whatever_the_recipe_adds(rows: int, model: str) -> None:
+    counts = {"a": rows - rows // 10, "b": rows // 10}
+    for recipe in ({}, {"resample": {"method": "smote"}}, {"train": {"loss": "weighted"}}):
+        assert plans_for(recipe, "table", counts=counts).train.model == model
+    assert plans_for({}, "table", counts=counts, model="catboost").train.model == "catboost"
+    assert plans_for({"model": "rusboost"}, "table", counts=counts).train.model == "rusboost"

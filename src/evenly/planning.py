@@ -101,6 +101,7 @@ class _Case:
     modality: Modality
     counts: Counts = field(default_factory=dict)
     encoded: bool = False
+    rows: int = 0
 
     def __post_init__(self) -> None:
         self.recipe = find_recipe(self.params)
@@ -160,12 +161,14 @@ class _Case:
             made_sampler(recipe.resample.sampler, recipe.resample.options, seed=0)
 
 
-def check_recipe(params: Params, entry: DatasetEntry, keys: Mapping[str, str], encoded: bool = False) -> None:
+def check_recipe(
+    params: Params, entry: DatasetEntry, keys: Mapping[str, str], encoded: bool = False, rows: int = 0
+) -> None:
     """Refuse what settings and the data set's entry show without its rows; `make_plans` refuses the rest.
 
-    `encoded` as there.
+    `encoded` as there; `rows` are training rows, 0 where these are not known.
     """
-    case = _Case(params, entry, keys, entry.modality, encoded=encoded)
+    case = _Case(params, entry, keys, entry.modality, encoded=encoded, rows=rows)
     recipe = case.recipe
     if recipe.llm is not None:
         resolved_mode(recipe.llm.mode, entry.modality, f"{case.where}.llm")
@@ -221,7 +224,7 @@ def make_plans(
     RecipeError
         When recipe, model, loss and data set do not go together.
     """
-    case = _Case(params, entry, keys, schema.modality, counts, encoded)
+    case = _Case(params, entry, keys, schema.modality, counts, encoded, sum(counts.values()))
     recipe, by = case.recipe, case.recipe.balance_on
     if by == "group":
         case = replace(case, counts=case.required(groups, "balance_on"))
@@ -379,7 +382,7 @@ def _train_plan(case: _Case) -> TrainPlan:
     Without that, editing the settings of one loss or of the networks would train every model again.
     """
     recipe, modality, params = case.recipe, case.modality, case.params
-    model, settings = resolved_model(recipe, modality, params, case.encoded)
+    model, settings = resolved_model(recipe, modality, params, case.rows, case.encoded)
     loss: LossName = (recipe.train.loss or "cross_entropy") if params.loss == "auto" else params.loss
     losses = recipe.train.changed_losses(params.losses)
     training, augment = TrainingSettings(), None
@@ -426,9 +429,9 @@ def _train_plan(case: _Case) -> TrainPlan:
 
 
 def resolved_model(
-    recipe: Recipe, modality: Modality, params: Params, encoded: bool = False
+    recipe: Recipe, modality: Modality, params: Params, rows: int, encoded: bool = False
 ) -> tuple[ModelName, ModelSettings]:
-    """What is trained: the model of params.yaml, else that of the recipe, else the modality's own."""
+    """What is trained: the model of params.yaml, else that of the recipe, else the one for such data."""
     own = recipe.model
     if own is not None and MODELS[own.name].balances and params.model not in ("auto", own.name):
         raise RecipeError(
@@ -437,7 +440,7 @@ def resolved_model(
         )
     if own is not None and params.model in ("auto", own.name):
         return own.name, own.changed_settings(params.models)
-    name: ModelName = default_model(modality, encoded) if params.model == "auto" else params.model
+    name: ModelName = default_model(modality, rows, encoded) if params.model == "auto" else params.model
     return name, getattr(params.models, name)
 
 

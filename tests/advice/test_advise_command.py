@@ -73,7 +73,7 @@ def test_groups_of_class_and_attribute_are_counted(project: Path) -> None:
     shape = data_shape(marked, splits.validation, read_params())
     per_class = {label: list(marked.labels[:3]).count(label) for label in marked.classes}
     assert shape.smallest_group == min(count for count in per_class.values() if count)
-    assert (shape.dimensions, shape.model) == (13, "hist_gradient_boosting")
+    assert (shape.dimensions, shape.model) == (13, "logistic_regression")
     assert data_shape(splits.train, splits.validation, read_params()).smallest_group is None
 
 

@@ -46,6 +46,21 @@ def test_what_cannot_be_told_apart_is_said_not_to_be(digits_runs: list[Run]) -> 
     )
 
 
+def test_a_technique_read_as_vectors_beside_terms_is_said_not_to_be_all_that_differs(
+    make_run: MakeRun,
+) -> None:
+    def runs(recipe: str, reads: str, asked: str = "auto") -> list[Run]:
+        settings = {"models.logistic_regression.reads": asked}
+        model = {"model": "logistic_regression", "reads": reads, "settings": settings}
+        return [make_run(recipe, seed, 0.8 + 0.01 * seed, **model) for seed in range(3)]  # type: ignore[arg-type]
+
+    forced = [*runs("none", "terms"), *runs("smote", "vectors"), *runs("random_oversampling", "terms")]
+    assert "smote reads texts as vectors, no balancing as terms: the new rows have no text" in words(forced)
+    assert "reads=vectors` tells the two apart" in words(forced)
+    chosen = [*runs("none", "vectors", "vectors"), *runs("smote", "vectors", "vectors")]
+    assert "as vectors" not in words(chosen)
+
+
 def test_what_harms_falls_behind(digits_runs: list[Run]) -> None:
     assert re.search(
         r"adasyn falls behind no balancing by \.0[78]\d \(95% \.0\d\d to \.\d{3}\)", words(digits_runs)

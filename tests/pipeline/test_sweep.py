@@ -14,7 +14,7 @@ def test_a_sweep_runs_compares_and_is_not_run_twice(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     assert "4 runs, 0 of them finished already" in project.evenly(*SWEEP, "--dry-run").stdout
     first = project.evenly(*SWEEP).stdout
-    assert "[4/4]" in first and "wine · hist_gradient_boosting" in first
+    assert "[4/4]" in first and "wine · logistic_regression" in first
     assert "smote" in first and "Two seeds give no verdict" in first
     board = json.loads((project.root / "reports/comparison.json").read_text())["leaderboards"][0]
     names = {technique["name"]: technique for technique in board["techniques"]}

@@ -99,7 +99,7 @@ def data_shape(train: SampleTable, validation: SampleTable, params: Params) -> D
     encoded = modality == "image" and becomes_vectors(train.images, params.features.image)
     return DataShape(
         modality=modality,
-        model=default_model(modality, encoded) if params.model == "auto" else params.model,
+        model=default_model(modality, len(train), encoded) if params.model == "auto" else params.model,
         counts=train.counts,
         held_out=min(validation.counts.values()),
         dimensions=sum(widths) if modality == "table" else None,

@@ -205,6 +205,7 @@ def _where(gains: ClassGains | None) -> str:
 
 
 def _remarks(board: Leaderboard) -> Iterator[str]:
+    yield from _other_inputs(board)
     worse = [
         s for s in board.standings if s.log_loss is not None and s.log_loss.differs and s.log_loss.mean < 0
     ]
@@ -240,6 +241,28 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         yield (
             f"{counted(board.field.replaced, 'run')} with the same settings and seed as a later one "
             f"{'was' if board.field.replaced == 1 else 'were'} left out."
+        )
+
+
+def _other_inputs(board: Leaderboard) -> Iterator[str]:
+    """Say of techniques whose texts are read otherwise than without balancing that not they alone differ."""
+    assert board.field.baseline is not None
+    forms = {name: {run.reads for run in t.runs.values()} for name, t in board.field.techniques.items()}
+    plain = forms[board.field.baseline.name]
+    names = [
+        name
+        for name, technique in board.field.techniques.items()
+        if forms[name] == {"vectors"}
+        and all(
+            run.settings.get(f"models.{run.model}.reads", "auto") == "auto" for run in technique.runs.values()
+        )
+    ]
+    if plain & {"terms", "both"} and names:
+        verb = "reads" if len(names) == 1 else "read"
+        yield (
+            f"{sentence_list(names)} {verb} texts as vectors, no balancing as terms: the new rows have no "
+            "text, and the difference is not the technique's alone. A run of no balancing with "
+            "`-S models.logistic_regression.reads=vectors` tells the two apart."
         )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evenly.datasets.load import load_splits
 from evenly.datasets.reading import some_images
 from evenly.errors import DataError, ParameterError
 from evenly.features.images import becomes_vectors
@@ -103,13 +104,16 @@ class Workshop:
         self.params = read_yaml(root / PARAMS_FILE)
         self._code = code_digest(root)
         self._images: dict[str, list[bytes]] = {}
+        self._rows: dict[str, int] = {}
 
     def experiment(self, technique: Technique, dataset: str, seed: int, until: str = "") -> Experiment:
         """Make an experiment up to the stage `until`, after checking that it can be run."""
         values = self.values(technique, dataset, seed)
         params = settings_from(Params, values, f"{PARAMS_FILE} with {technique.label}")
         entry = read_entry(dataset, self.root / DATASETS_FILE)
-        check_recipe(params, entry, self._keys, self.encodes(params, entry))
+        check_recipe(
+            params, entry, self._keys, self.encodes(params, entry), self.training_rows(params, entry)
+        )
         settings = {key: value for key, value in values.items() if key != "recipes"}
         recipe = values["recipes"][technique.recipe]
         data = {
@@ -145,6 +149,18 @@ class Workshop:
             return becomes_vectors(self._images[params.dataset], params.features.image)
         except DataError:  # a damaged image is for the split to name
             return False
+
+    def training_rows(self, params: Params, entry: DatasetEntry) -> int:
+        """Training rows of a table whose model follows from them; 0 for other data, or if unreadable."""
+        if entry.modality != "table" or params.model != "auto":
+            return 0
+        if params.dataset not in self._rows:
+            try:
+                splits = load_splits(entry, params.dataset, params.seed, [self.root])
+                self._rows[params.dataset] = len(splits.train)
+            except DataError:  # what is wrong with the file is for the split to say
+                self._rows[params.dataset] = 0
+        return self._rows[params.dataset]
 
     def settings(self, experiment: Experiment) -> Params:
         """Give params.yaml as it will be in an experiment's run, as settings."""

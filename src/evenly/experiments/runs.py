@@ -61,6 +61,8 @@ class Run:
     #: empty.
     predictions: bytes = b""
     rules: Mapping[str, Any] = field(default_factory=dict)
+    #: What a linear model reads of texts: `terms`, `vectors` or `both`; empty of other models.
+    reads: str = ""
     #: Rows of the training table that are not real.
     added_rows: int = 0
     #: Of a language model, with what they cost; None where the price is unknown.
@@ -105,6 +107,7 @@ def read_run(revision: Revision) -> Run:
         resamples=_resamples(revision),
         predictions=(revision.read("reports/predictions.csv") or b"") if alone else b"",
         rules=_json(revision, "models/rules.json") if alone else {},
+        reads=str(plan.get("settings", {}).get("reads", "")),
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
         money=llm.get("cost") if llm else 0.0,

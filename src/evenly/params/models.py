@@ -617,13 +617,22 @@ else:
     )
 
 
-def default_model(modality: Modality, encoded: bool = False) -> ModelName:
+#: What tables of fewer training rows than this get; larger ones get boosted trees (docs/results/tables.md).
+SMALL_TABLES: tuple[tuple[int, ModelName], ...] = ((200, "logistic_regression"), (1000, "random_forest"))
+
+
+def default_model(modality: Modality, rows: int, encoded: bool = False) -> ModelName:
     """Name the model that a modality trains where nothing else is named.
 
-    A linear model does where the features of images are vectors of a pretrained encoder (`encoded`).
+    A table has one by its training `rows`, 0 where they are not known yet. A linear model does where the
+    features of images are vectors of a pretrained encoder (`encoded`).
     """
     if modality == "image" and encoded:
         return "logistic_regression"
+    if modality == "table" and rows:
+        for most, name in SMALL_TABLES:
+            if rows < most:
+                return name
     return next(name for name, spec in MODELS.items() if spec.default_for == modality)
 
 

@@ -50,7 +50,8 @@ class Origin:
 
     `values` are params.yaml as it is written and `params` the same as settings, whose `balancing` names the
     recipe; both have `settings` already, which the user has set for all runs. `encoded` says that
-    the features of images are vectors of a pretrained encoder.
+    the features of images are vectors of a pretrained encoder, `rows` how many training rows there are, 0
+    where they are not known.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Origin:
         modality: Modality,
         settings: tuple[tuple[str, str], ...] = (),
         encoded: bool = False,
+        rows: int = 0,
     ) -> None:
         self.settings = settings
         self.values = values
@@ -67,7 +69,7 @@ class Origin:
         self.modality = modality
         self.name = params.balancing
         self.recipe: Recipe = find_recipe(params)
-        self.model, self.model_settings = resolved_model(self.recipe, modality, params, encoded)
+        self.model, self.model_settings = resolved_model(self.recipe, modality, params, rows, encoded)
         self.written = written_recipe(self.recipe)
         self.policy_place = next(
             (place for place in (("augment", "policy"), ("train", "augment")) if self._names_policy(place)),
