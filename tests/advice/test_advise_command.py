@@ -105,8 +105,8 @@ def test_a_data_set_that_is_not_here_costs_an_unknown_time_for_a_reason(project:
 def test_a_judge_is_part_of_what_rows_of_a_language_model_cost(project: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "prompts", project / "prompts")
     text = (project / "params.yaml").read_text()
-    text = text.replace("base_url: null ", "base_url: http://localhost:1/v1 ", 1)
-    text = text.replace("model: null\n", "model: some\n", 1).replace(
+    text = text.replace("  base_url: ", "  base_url: http://localhost:1/v1 ", 1)
+    text = text.replace("  model:\n", "  model: some\n", 1).replace(
         "key_variable: OPENAI_API_KEY", "key_variable: null", 1
     )
     text = text.replace("prices: {} ", "prices: {some: {input: 1.0, output: 2.0}} ", 1)
