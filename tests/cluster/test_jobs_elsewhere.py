@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -143,11 +144,13 @@ def test_jobs_of_ray_take_their_share_of_a_gpu(tiny: Path) -> None:
     folder = tempfile.mkdtemp()  # short: a socket's path may have 107 letters
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    start = [*ray, "start", "--head", "--port=0", "--num-cpus=2", "--num-gpus=1", "--dashboard-port=0"]
-    started = subprocess.run(start, env=environment, check=True, capture_output=True, text=True).stdout
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start = [*ray, "start", "--head", "--port=0", "--num-cpus=2", "--num-gpus=1"]
+    start += ["--include-dashboard=true", f"--dashboard-port={port}"]
+    subprocess.run(start, env=environment, check=True, capture_output=True)
     try:
-        address = next(word for word in started.split() if word.startswith("RAY_API_SERVER_ADDRESS"))
-        site = settings(gpus=1, jobs_per_gpu=2, ray={"address": address.split("'")[1]})
+        site = settings(gpus=1, jobs_per_gpu=2, ray={"address": f"http://127.0.0.1:{port}"})
         failures, _ = run(tiny, planned(["none"], [1]), site, open_cluster("ray", tiny, site))
         assert failures == {} and set(experiment_revisions(tiny)) == {"none-s1"}
         with pytest.raises(

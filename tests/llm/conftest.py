@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,6 +36,12 @@ def server(_process: Any) -> Any:
     """A well-behaved loopback server; `server.reset(p429=0.2)` makes it misbehave."""
     _process.reset()
     return _process
+
+
+@pytest.fixture
+def another_server() -> Callable[[], AbstractContextManager[Any]]:
+    """Start a server of one's own, which ends with the block."""
+    return _server_module().running_server
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,41 @@ def test_the_fallback_answers_with_its_own_model_and_key_and_is_remembered(
     assert all(a.ok and a.model == "second" for a in answers)
     again, metrics = ask(s, tmp_path, requests(5), keys={"SECOND_KEY": "k2"})
     assert [a.text for a in again] == [a.text for a in answers] and metrics["sent"] == 0
+
+
+def test_copies_of_a_model_share_the_requests_and_one_that_dies_loses_none(
+    server: Any, another_server: Any, settings: Settings, tmp_path: Path
+) -> None:
+    with ExitStack() as stack, ExitStack() as dying:
+        copies = [server, stack.enter_context(another_server()), dying.enter_context(another_server())]
+        others = [{"base_url": copy.base_url, "model": "m"} for copy in copies[1:]]
+        dear = {"base_url": "http://127.0.0.1:9/v1", "model": "another"}  # nobody needs it
+        s = settings(concurrency=4, attempts=2, fallbacks=[*others, dear])
+        many, served = requests(90), []
+
+        async def generate() -> dict[int, Answer]:
+            answers = {}
+            async with Engine(s, {}, tmp_path) as engine:
+                assert engine.limit == 12
+                async for position, answer in engine.stream(many):
+                    answers[position] = answer
+                    if len(answers) == 30:
+                        served.extend(copy.stats()["requests"] for copy in copies)
+                        dying.close()
+            return answers
+
+        answers = asyncio.run(generate())
+        assert all(answers[k].ok and answers[k].model == "m" for k in range(90))
+        assert all(share >= 3 for share in served)
+        # The next run finds every answer, wherever it came from.
+        again, metrics = ask(s, tmp_path, many)
+        assert [a.text for a in again] == [answers[k].text for k in range(90)] and metrics["sent"] == 0
+        # Equal requests take turns, too.
+        before = [copy.stats()["requests"] for copy in copies[:2]]
+        two = settings(fallbacks=others[:1])
+        ask(two, tmp_path, [dataclasses.replace(requests(1)[0], ordinal=k) for k in range(1, 11)])
+        after = [copy.stats()["requests"] for copy in copies[:2]]
+        assert [b - a for a, b in zip(before, after, strict=True)] == [5, 5]
 
 
 def test_an_endpoint_elsewhere_without_its_key_is_refused_before_anything_is_sent(tmp_path: Path) -> None:

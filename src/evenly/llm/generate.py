@@ -260,7 +260,7 @@ async def _generate(
     watch: Watch | None,
 ) -> Generation:
     async with Engine(settings, keys, folder) as engine:
-        crew = Crew(engine, asking, 2 * settings.concurrency)
+        crew = Crew(engine, asking, 2 * settings.concurrency * settings.copies)
         fills = [asyncio.create_task(_fill(quota, crew, place)) for place, quota in enumerate(quotas)]
         helpers = [asyncio.create_task(crew.work()) for _ in range(crew.size)]
         if watch is not None:

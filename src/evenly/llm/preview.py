@@ -183,7 +183,7 @@ def _minutes(settings: EngineSettings, calls: int, usage: Usage, latency: float 
     if calls == 0:
         return 0.0
     each = latency if latency is not None else usage.completion_tokens / calls / _SPEED
-    rounds = each * max(1.0, calls / settings.concurrency) / 60.0
+    rounds = each * max(1.0, calls / settings.copies / settings.concurrency) / 60.0
     by_requests = calls / settings.requests_per_minute if settings.requests_per_minute else 0.0
     by_tokens = usage.total / settings.tokens_per_minute if settings.tokens_per_minute else 0.0
-    return max(rounds, by_requests, by_tokens)
+    return max(rounds, by_requests / settings.copies, by_tokens / settings.copies)

@@ -78,6 +78,9 @@ class EndpointSettings(Settings):
 class EngineSettings(EndpointSettings):
     """The endpoint, its fallbacks in order, sampling, limits and spending caps.
 
+    Endpoints of one model with the same `extra_body` are copies: requests take turns among them, each with
+    the whole `concurrency` and rates, and what one cannot answer goes to the next.
+
     `max_calls`, `max_tokens_total` and `max_cost` bound one result: answers taken from the journal count with
     what they cost when they were paid, so that a run which is killed and started again stops where one run
     would have.
@@ -127,3 +130,8 @@ class EngineSettings(EndpointSettings):
     def endpoints(self) -> list[EndpointSettings]:
         """The endpoint itself and then its fallbacks, in the order in which they are asked."""
         return [self, *self.fallbacks]
+
+    @property
+    def copies(self) -> int:
+        """How many endpoints serve the first one's model with its `extra_body`, and so share its requests."""
+        return sum((one.model, one.extra_body) == (self.model, self.extra_body) for one in self.endpoints)

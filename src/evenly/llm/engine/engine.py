@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,8 +111,9 @@ class Engine:
 
     @property
     def limit(self) -> int:
-        """How many requests at once the first endpoint is given at the moment."""
-        return self._lanes[0].admission.limit
+        """How many requests at once the first endpoint and its copies are given at the moment."""
+        copies = [lane for lane in self._pools()[0] if lane.circuit.reason is None]
+        return sum(lane.admission.limit for lane in copies or self._lanes[:1])
 
     def metrics(self) -> dict[str, Any]:
         """For metrics/llm.json."""
@@ -142,7 +144,7 @@ class Engine:
 
         Requests are drawn from the iterable as there is room, so it may be long, or made on the fly.
         """
-        room = 4 * self._settings.concurrency
+        room = 4 * self._settings.concurrency * self._settings.copies
         done: asyncio.Queue[asyncio.Task[tuple[int, Answer]]] = asyncio.Queue()
 
         async def one(position: int, request: ChatRequest) -> tuple[int, Answer]:
@@ -203,22 +205,45 @@ class Engine:
 
     async def _ask(self, request: ChatRequest, ask: int) -> Answer:
         """One asking: from any journal, else of the first endpoint that answers."""
-        questions: list[tuple[Lane, Question]] = []
+        questions: dict[Lane, Question] = {}
         for lane in self._lanes:
-            question = Question.of(request, ask, lane.endpoint)
-            questions.append((lane, question))
+            questions[lane] = question = Question.of(request, ask, lane.endpoint)
             if (answer := lane.journalled(question)) is not None:
                 return answer
         attempts = 0
         answer = Answer("", "", NO_USAGE, 0, "", "stopped", "The engine is not open.")
-        for lane, question in questions:
-            answer = await lane.ask(question)
-            attempts += answer.attempts
-            if answer.failure == "budget":
-                self._budget_reason = answer.error
-            if answer.failure not in _FALL_BACK:
-                break
+        for pool in self._pools():
+            # Requests take turns. Whoever asks the same, in whatever process, begins with the same copy, so
+            # that its journal has one of them pay.
+            first = (_place(request) + request.ordinal + ask) % len(pool)
+            for lane in pool[first:] + pool[:first]:
+                answer = await lane.ask(questions[lane])
+                attempts += answer.attempts
+                if answer.failure == "budget":
+                    self._budget_reason = answer.error
+                if answer.failure not in _FALL_BACK:
+                    return replace(answer, attempts=attempts)
+                if answer.failure == "bad_request":
+                    break  # so it would be for every copy
         return replace(answer, attempts=attempts)
+
+    def _pools(self) -> list[list[Lane]]:
+        """The endpoints in order, those that are copies of one another together."""
+        pools: list[list[Lane]] = []
+        for lane in self._lanes:
+            one = lane.endpoint
+            for pool in pools:
+                if (pool[0].endpoint.model, pool[0].endpoint.extra_body) == (one.model, one.extra_body):
+                    pool.append(lane)
+                    break
+            else:
+                pools.append([lane])
+        return pools
+
+
+def _place(request: ChatRequest) -> int:
+    """A number that is the request's own, wherever it is asked."""
+    return zlib.crc32(repr(request.messages).encode("utf-8", "replace"))
 
 
 def complete_all(
