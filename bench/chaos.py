@@ -57,7 +57,7 @@ params = YAML(typ="safe").load(Path("params.yaml"))
 name = f"{params['balancing']}-{params['seed']}"
 folder = Path(os.environ["STORM"])
 with (folder / "tally.txt").open("a") as tally:
-    tally.write(f"{name} {os.environ.get('PLACE', '')}\\n")
+    tally.write(f"{name} {os.environ.get('PLACE') or os.environ.get('CUDA_VISIBLE_DEVICES', '')}\\n")
 ran = [line.split()[0] for line in (folder / "tally.txt").read_text().splitlines()]
 storm = json.loads((folder / "storm.json").read_text())
 if sum(len(ran) >= at for at in storm["senders"]) > len(list(folder.glob("killed-*"))):

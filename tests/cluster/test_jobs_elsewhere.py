@@ -37,6 +37,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_project(root)
     (tmp_path / "storm.json").write_text('{"jobs": [], "senders": []}')
     monkeypatch.setenv("STORM", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return root
 
 
@@ -153,6 +154,7 @@ def test_jobs_of_ray_take_their_share_of_a_gpu(tiny: Path) -> None:
         site = settings(gpus=1, jobs_per_gpu=2, ray={"address": f"http://127.0.0.1:{port}"})
         failures, _ = run(tiny, planned(["none"], [1]), site, open_cluster("ray", tiny, site))
         assert failures == {} and set(experiment_revisions(tiny)) == {"none-s1"}
+        assert tally(tiny) == ["none-1 0"]  # on the card that Ray gave
         with pytest.raises(
             ParameterError, match=r"^Ray cannot be reached at http://127.0.0.1:1: .*--address"
         ):

@@ -57,7 +57,10 @@ def job_commit(root: Path, parent: str | None, content: Mapping[str, Any]) -> st
 
 
 def run_job(url: str, name: str) -> int:
-    """Run a job of which there is no result yet, in a clone that is gone afterwards."""
+    """Run a job of which there is no result yet, in a clone that is gone afterwards.
+
+    The exit status is 0 once the hub knows how it went, well or not: schedulers try again what fails.
+    """
     with tempfile.TemporaryDirectory(prefix="evenly-") as folder:
         clone = Path(folder, "clone")
         clone.mkdir()
@@ -76,8 +79,9 @@ def run_job(url: str, name: str) -> int:
         try:
             return _run_in(clone, Path(folder), url, job)
         except UnfitError as error:
+            print(f"{UNFIT}{error}")
             _tell(clone, url, name, {"failed": True, "unfit": f"{UNFIT}{error}"})
-            raise
+            return 0
 
 
 def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
@@ -109,7 +113,7 @@ def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
         "printed": printed[-LAST_CHARACTERS:],
     }
     _tell(clone, url, job["name"], outcome, *([f"{reference}:{reference}"] if reference else []))
-    return 0 if reference else 1
+    return 0
 
 
 def _tell(clone: Path, url: str, name: str, outcome: Mapping[str, Any], *pushes: str) -> None:
