@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from evenly.classifiers.classifier import no_log
 from evenly.classifiers.images import ImageClassifier
+from evenly.classifiers.networks.network import Network, ParameterGroup
+from evenly.classifiers.training.fitting import _unseen, fit_network
+from evenly.classifiers.training.steps import FeatureInputs, Rows
 from evenly.confusion import balanced_accuracy, outcomes
 from evenly.errors import ModelError
 from evenly.plans import TrainPlan
@@ -47,6 +51,63 @@ def test_groups_are_balanced_within_classes(digits: Digits, plan_for: PlanMaker)
     grouped = train.with_column("attribute", attribute)
     anew = fitted(plan_for("small_cnn", retrain_head="group"), grouped, validation)
     np.testing.assert_allclose(anew.effective_prior, [2 / 11, *[1 / 11] * 9])
+
+
+class Given(Network):
+    """A head on inputs that are features already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(5, 2)
+
+    def features(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        return self.head(features)  # type: ignore[no-any-return]
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup("head", tuple(self.head.parameters()), "head")]
+
+
+def worst_group_errors(plan_for: PlanMaker, **training: object) -> list[float]:
+    """Errors of a head that has had little training, where a feature goes with the class in 95% of rows."""
+    errors = []
+    for seed in (1, 2, 3):
+        drawn = np.random.default_rng(seed)
+
+        def rows(n: int, drawn: np.random.Generator = drawn) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+            codes = drawn.integers(0, 2, n)
+            shortcut = np.where(drawn.random(n) < 0.05, 1 - codes, codes)
+            shape = 0.4 * (2 * codes[:, None] - 1 + 0.6 * drawn.normal(size=(n, 4)))
+            sign = 2 * shortcut - 1 + 0.1 * drawn.normal(size=n)
+            return torch.tensor(np.column_stack([shape, sign]), dtype=torch.float32), codes, shortcut
+
+        (x, y, _), (held, held_y, _), (test, true, shortcut) = rows(1000), rows(300), rows(2000)
+        options = {"epochs": 2, "min_steps_per_epoch": 25, "batch_size": 64, "learning_rate": 5e-3}
+        plan = plan_for("small_cnn", unfreeze="all", seed=seed, **options, **training)
+        torch.manual_seed(seed)
+        network = Given()
+        fitted_on, watched = Rows(FeatureInputs(x), y), Rows(FeatureInputs(held), held_y)
+        fit_network(network, plan, ("a", "b"), fitted_on, watched, no_log)
+        wrong = network.head(test).argmax(dim=1).numpy() != true
+        errors.append(max(wrong[(true == k) & (shortcut == v)].mean() for k in (0, 1) for v in (0, 1)))
+    return errors
+
+
+def test_afr_errs_less_on_the_worst_group_although_no_row_says_its_group(plan_for: PlanMaker) -> None:
+    plain = worst_group_errors(plan_for)
+    afr = worst_group_errors(plan_for, retrain_head="afr", afr_gamma=4)
+    assert np.mean(plain) > 0.2
+    assert np.mean(afr) < 0.6 * np.mean(plain)
+
+
+def test_copies_of_a_row_that_afr_retrains_on_are_not_seen_before() -> None:
+    codes = np.repeat([0, 1, 2], [40, 10, 1])
+    families = np.concatenate([np.arange(20), np.arange(20), 20 + np.arange(11)])
+    unseen = _unseen(codes, families, seed=1)
+    assert not set(families[unseen]) & set(families[~unseen])
+    assert [int(unseen[codes == code].sum()) for code in (0, 1, 2)] == [8, 2, 0]
 
 
 def test_balancing_groups_needs_an_attribute(digits: Digits, plan_for: PlanMaker) -> None:

@@ -23,7 +23,7 @@ from evenly.classifiers.networks.network import Inputs, Network
 from evenly.classifiers.training.fitting import fit_network, start_at_class_means
 from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.training.steps import Rows, predict_logits
-from evenly.classifiers.weights import check_rows
+from evenly.classifiers.weights import check_rows, families
 from evenly.errors import ModelError
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
@@ -135,6 +135,7 @@ class NetworkClassifier(Classifier):
             Rows(self._inputs(validation), validation.codes),
             log,
             attributes=train.column("attribute"),
+            families=families(train),
             mixture=mixture,
             checkpoints=checkpoints,
         )

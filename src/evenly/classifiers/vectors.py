@@ -16,6 +16,7 @@ from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator,
 from evenly.classifiers.weights import (
     as_trained_weights,
     check_rows,
+    families,
     inverse_frequency_weights,
     loss_weights,
     reweighted_prior,
@@ -109,7 +110,7 @@ class VectorClassifier(Classifier):
                 plan,
                 (vectors, train.codes, weight),
                 (held_out[known], validation.codes[known], as_trained),
-                _families(train),
+                families(train),
             )
             scores = {
                 f"{part}/{name}": value
@@ -185,13 +186,6 @@ class VectorClassifier(Classifier):
             out[:, self.fitted.present] = self.fitted.estimator.predict_proba(vectors)
             out /= out.sum(axis=1, keepdims=True)
         return out
-
-
-def _families(train: SampleTable) -> np.ndarray:
-    """Number rows so that copies and offspring have the number of their parent, int64 (n,)."""
-    parents = train.column("parent")
-    own = [parent or identifier for parent, identifier in zip(parents, train.ids, strict=True)]
-    return np.asarray(np.unique(own, return_inverse=True)[1])
 
 
 def _textless(train: SampleTable) -> tuple[str, ...]:

@@ -26,6 +26,13 @@ def rows_per_class(codes: np.ndarray, classes: int, sample_weight: np.ndarray | 
     return np.bincount(codes, weights=sample_weight, minlength=classes).astype(np.float64)
 
 
+def families(train: SampleTable) -> np.ndarray:
+    """Number rows so that copies and offspring have the number of their parent, int64 (n,)."""
+    parents = train.column("parent")
+    own = [parent or identifier for parent, identifier in zip(parents, train.ids, strict=True)]
+    return np.asarray(np.unique(own, return_inverse=True)[1])
+
+
 def origin_weights(rows: SampleTable, synthetic_weight: float) -> np.ndarray | None:
     """Weigh rows that are neither real nor copies, float64 (n,); None where every row weighs 1."""
     if synthetic_weight == 1:

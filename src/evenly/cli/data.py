@@ -32,7 +32,7 @@ _SPLIT_TRAIN = "data/split/train.parquet"
 _SIGNS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|"}
 #: Keys of datasets.yaml that `evenly add` has an option for, as messages write them.
 _KEY = re.compile(
-    r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute|split|drop|categorical)\b"
+    r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute_is_feature|attribute|split|drop|categorical)\b"
     r"|\bfiles\.(?P<bare>train|validation|test)\b|`(?P<quoted>delimiter|decimal)(?:: [^`]*)?`"
 )
 
@@ -99,7 +99,12 @@ def add(
     image: Annotated[str | None, typer.Option(help="Column of a manifest with the image's path.")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="Column with unique ids.")] = None,
     group: Annotated[str | None, typer.Option(help="Column whose groups are never split.")] = None,
-    attribute: Annotated[str | None, typer.Option(help="Column with a spurious attribute.")] = None,
+    attribute: Annotated[
+        str | None, typer.Option(help="Column with a spurious attribute, or a comparison: 'skin > 0'.")
+    ] = None,
+    attribute_is_feature: Annotated[
+        bool, typer.Option("--attribute-is-feature", help="The attribute's column is a feature too.")
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Column that says train, validation or test.")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
     categorical: Annotated[
@@ -123,6 +128,7 @@ def add(
     refuse_into_itself(path, name, Path())
     columns: dict[str, Any] = {"label": label, "text": text, "image": image, "id": id_, "group": group}
     columns |= {"attribute": attribute, "split": split, "drop": drop, "categorical": categorical}
+    columns |= {"attribute_is_feature": attribute_is_feature}
     columns = {key: value for key, value in columns.items() if value}
     files = {"train": train, "validation": validation, "test": test}
     files = {key: value for key, value in files.items() if value is not None}
@@ -206,14 +212,14 @@ def _options_named(chosen: Mapping[str, Any]) -> Iterator[None]:
 def _with_options(message: str, chosen: Mapping[str, Any]) -> str:
     """A message in which each key that `evenly add` has an option for names it, the first time it is said."""
     for option, column in chosen.items():
-        for name in [column] if isinstance(column, str) else column or ():
+        for name in column if isinstance(column, list | tuple) else [column]:
             message = message.replace(
                 f"has no column {name!r}", f"has no column {name!r} (option --{option})"
             )
     mentioned: set[str] = set()
 
     def named(found: re.Match[str]) -> str:
-        option = f"--{found['bare'] or found['quoted'] or found['dotted']}"
+        option = f"--{found['bare'] or found['quoted'] or found['dotted']}".replace("_", "-")
         if option in mentioned or re.search(rf"{option}\b", message):
             return found[0]
         mentioned.add(option)

@@ -162,11 +162,17 @@ def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
             f"{title} is none of csv, tsv, jsonl or parquet by its name; set `format` in datasets.yaml."
         )
     names = entry.columns
-    text = [c for c in (names.label, names.id, names.group, names.attribute, names.split) if c is not None]
+    text = [c for c in (names.label, names.id, names.group, names.split) if c is not None]
+    source = names.comparison.column if names.comparison else names.attribute
+    kept = entry.modality == "table" and source not in names.categorical
+    as_feature = kept and (names.comparison or names.attribute_is_feature or source in (names.features or ()))
+    if source is not None and not as_feature:
+        text.append(source)
     text += names.categorical
     wanted: list[str] | None = None
     if entry.modality == "table":
-        wanted = None if names.features is None else [*text, *names.features, *names.drop]
+        also = [source] if source is not None else []
+        wanted = None if names.features is None else [*text, *names.features, *names.drop, *also]
     else:
         text.append((names.image if entry.modality == "image" else names.text) or "text")
         wanted = text

@@ -13,7 +13,7 @@ from evenly.datasets.identity import fingerprints_of
 from evenly.datasets.sources import Where
 from evenly.datasets.tabular import LARGEST_EXACT
 from evenly.errors import DataError
-from evenly.params.datasets import PARTS, DatasetEntry
+from evenly.params.datasets import PARTS, Comparison, DatasetEntry
 from evenly.samples import RESERVED_COLUMNS, Feature, Modality
 
 #: What stands for a missing value in a category, besides null; csv numbers know the same words.
@@ -66,8 +66,10 @@ def rows_from_columns(
     described = {
         key: filled(columns[name], name, key, where)
         for key, name in (("group", names.group), ("attribute", names.attribute))
-        if name is not None
+        if name is not None and not (key == "attribute" and names.comparison)
     }
+    if names.comparison:
+        described["attribute"] = _compared(columns, names.comparison, where)
     ids = None
     if names.id is not None:
         ids = filled(columns[names.id], names.id, "id", where)
@@ -153,6 +155,40 @@ def _given_parts(values: pa.Array, name: str, where: Where) -> np.ndarray:
     return np.array([PART_NAMES[word.lower()] for word in words], dtype=np.int8)
 
 
+def _compared(columns: Mapping[str, pa.Array], comparison: Comparison, where: Where) -> pa.Array:
+    """The attribute that a comparison gives each row."""
+    name, told = comparison.column, f"columns.attribute is {str(comparison)!r}"
+    if name not in columns:
+        raise DataError(
+            f"{told}, but there is no column {name!r}; the columns there are {', '.join(columns)}."
+        )
+    words = filled(columns[name], name, f"value for the attribute {str(comparison)!r}", where)
+    apply = {"<": pc.less, ">": pc.greater, "<=": pc.less_equal, ">=": pc.greater_equal}.get(comparison.sign)
+    numbers, bounds = (_as_numbers(values) for values in (words, pa.array([comparison.value])))
+    if bounds[0].is_valid and (apply or not numbers.null_count):
+        row = pc.index(pc.is_null(numbers), True).as_py()
+        if row >= 0:
+            raise DataError(
+                f"{told}, but {where(row)} holds {words[row].as_py()!r} in column {name!r}, which is no "
+                "number; correct it, or compare by == or !=."
+            )
+        apply = apply or {"==": pc.equal, "!=": pc.not_equal}[comparison.sign]
+        holds = apply(numbers, bounds[0])
+    elif apply:
+        raise DataError(f"{told}, but {comparison.value!r} is no number; compare it by == or !=.")
+    else:
+        holds = (pc.equal if comparison.sign == "==" else pc.not_equal)(words, comparison.value)
+    if len(pc.unique(holds)) == 1:
+        every = "every row" if holds[0].as_py() else "no row"
+        raise DataError(f"{told}, which holds of {every}; choose another value to compare with.")
+    return pc.if_else(holds, str(comparison), comparison.otherwise)
+
+
+def _as_numbers(words: pa.Array) -> pa.Array:
+    """The words as numbers; null where one is none."""
+    return pc.if_else(pc.match_substring_regex(words, _PLAIN), words, None).cast(pa.float64())
+
+
 # -- features ------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +220,8 @@ def _feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
                 raise DataError(f"columns.{key} names {name!r}; the columns there are {', '.join(columns)}.")
     if names.features is not None:
         return [name for name in names.features if name not in names.drop]
-    taken = {names.label, names.id, names.group, names.attribute, names.split, *names.drop}
+    attribute = None if names.attribute_is_feature else names.attribute
+    taken = {names.label, names.id, names.group, attribute, names.split, *names.drop}
     return [name for name in columns if name not in taken]
 
 

@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "combined": ("smote+loss=focal", "offline_augmentation+loss=focal"),
     "rivals": RIVALS,
     "ensembles": BALANCED_ENSEMBLES,
-    "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head"),
+    "spurious": ("random_oversampling", "group_oversampling", "group_retrain_head", "afr"),
 }
 #: Groups that the recipe without balancing is part of.
 WITH_BASELINE = ("baseline", "rivals")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,13 +27,35 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
+_COMPARISON = re.compile(r"(\S.*?)\s+(<=|>=|==|!=|<|>)\s+(\S.*)")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A column compared with a value, as in `skin > 0`: an attribute of two values, which say what is so."""
+
+    column: str
+    sign: str
+    value: str
+
+    @property
+    def otherwise(self) -> str:
+        """What is so where it does not hold: `skin <= 0`."""
+        signs = {"<": ">=", ">": "<=", "<=": ">", ">=": "<", "==": "!=", "!=": "=="}
+        return f"{self.column} {signs[self.sign]} {self.value}"
+
+    def __str__(self) -> str:
+        return f"{self.column} {self.sign} {self.value}"
+
+
 class Columns(Settings):
     """Which column of the file holds what.
 
     `text` (default `text`) is read for text data sets, `image` (a path, or in Parquet the encoded bytes) for
     image manifests; every other column of a table that is not named here is a feature unless `features` lists
     them. `categorical` names features to take as categories although they look like numbers. `split` names a
-    column that says `train`, `validation` or `test` of each row.
+    column that says `train`, `validation` or `test` of each row. `attribute` is a column, which is then no
+    feature unless `attribute_is_feature` says so, or a comparison of one that stays what it is: `skin > 0`.
     """
 
     label: str = "label"
@@ -40,10 +64,17 @@ class Columns(Settings):
     id: str | None = None
     group: str | None = None
     attribute: str | None = None
+    attribute_is_feature: bool = False
     split: str | None = None
     features: tuple[str, ...] | None = None
     categorical: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The attribute, where it is a comparison."""
+        found = _COMPARISON.fullmatch(self.attribute or "")
+        return Comparison(*found.groups()) if found else None
 
 
 class Files(Settings):
@@ -169,7 +200,15 @@ class DatasetEntry(Settings):
     def _fits_modality(self) -> DatasetEntry:
         if self.flip != "none" and self.modality != "image":
             raise ValueError("flip is for images")
-        tabular = [k for k in ("features", "categorical", "drop") if getattr(self.columns, k)]
+        if self.columns.comparison and self.builtin in ("shortcut", "coloured_digits"):
+            raise ValueError(f"{self.builtin} has an attribute of its own; columns.attribute only names it")
+        if self.columns.attribute_is_feature and (not self.columns.attribute or self.columns.comparison):
+            raise ValueError(
+                "columns.attribute_is_feature goes with a column as columns.attribute; one that is compared "
+                "is a feature anyway"
+            )
+        keys = ("features", "categorical", "drop", "attribute_is_feature")
+        tabular = [k for k in keys if getattr(self.columns, k)]
         if tabular and self.modality != "table":
             raise ValueError(f"columns.{tabular[0]} is for tables")
         for key in ("text", "image"):

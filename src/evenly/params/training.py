@@ -71,7 +71,9 @@ class TrainingSettings(Settings):
     `learning_rate`. `warmup` is the share of all steps over which the rate of a layer rises from 0, counted
     from the epoch in which it is first trained. `augment` names a policy whose transforms are drawn anew for
     every batch of images. `retrain_head` trains the head anew at the end, on batches with every class, or
-    every class and value of the spurious attribute, alike (2204.02937).
+    every class and value of the spurious attribute, alike (2204.02937). With `afr` it is trained anew on a
+    fifth of the rows that the network has not seen, weighted by exp(−γ p), γ = `afr_gamma`, of the
+    probability p of their class: what a shortcut gets wrong counts most, whatever it is (2306.11074).
 
     `head: class_means` gives cosine scores with vectors that start at the mean features of the classes;
     `views: 5` averages, where an image is predicted, the scores of its middle and its four corners, cut from
@@ -101,7 +103,8 @@ class TrainingSettings(Settings):
     augment: str | None = None
     head: Literal["linear", "class_means"] = Field(default="linear", exclude_if=lambda head: head == "linear")
     views: Literal[1, 5] = Field(default=1, exclude_if=lambda views: views == 1)
-    retrain_head: Literal["none", "class", "group"] = "none"
+    retrain_head: Literal["none", "class", "group", "afr"] = "none"
+    afr_gamma: NonNegativeFloat = Field(default=2.0, exclude_if=lambda gamma: gamma == 2)
     monitor: Literal["macro_f1", "balanced_accuracy", "loss"] = "macro_f1"
     patience: PositiveInt | None = 5
     precision: Literal["auto", "bf16", "off"] = "auto"

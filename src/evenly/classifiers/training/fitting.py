@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,11 @@ from evenly.classifiers.devices import Processes
 from evenly.classifiers.networks.modalities import CosineHead
 from evenly.classifiers.networks.network import Inputs, Network
 from evenly.classifiers.training.loop import Training, train_network
-from evenly.classifiers.training.losses import build_objective
+from evenly.classifiers.training.losses import Objective, build_objective
 from evenly.classifiers.training.sampling import Batches, Mixture, epoch_batches
 from evenly.classifiers.training.schedule import freeze
-from evenly.classifiers.training.steps import FeatureInputs, FrozenBody, Rows, shared_features
-from evenly.classifiers.weights import rows_per_class
+from evenly.classifiers.training.steps import FeatureInputs, FrozenBody, Rows, predict_logits, shared_features
+from evenly.classifiers.weights import inverse_frequency_weights, rows_per_class
 from evenly.errors import ModelError
 from evenly.params.training import UnfreezeSettings
 from evenly.plans import TrainPlan
@@ -46,6 +47,7 @@ def fit_network(
     validation: Rows,
     log: Log,
     attributes: np.ndarray | None = None,
+    families: np.ndarray | None = None,
     mixture: Mixture | None = None,
     checkpoints: Path | None = None,
 ) -> Fit:
@@ -60,6 +62,9 @@ def fit_network(
     attributes
         Spurious attribute of each training row, object (n,), None where unknown: what `retrain_head: group`
         balances.
+    families
+        Numbers of the training rows, int64 (n,), the same for copies and offspring of a row, which
+        `retrain_head: afr` never parts; None where there are none.
     mixture
         Which of the training rows an epoch shows, drawn uniformly; None leaves it to the sampler.
     checkpoints
@@ -67,20 +72,30 @@ def fit_network(
         none.
     """
     strata = balanced_strata(plan, train.codes, attributes)
+    kept = np.arange(len(train.codes))
+    held = kept[:0]
+    if plan.training.retrain_head == "afr":
+        unseen = _unseen(train.codes, kept if families is None else families, plan.seed)
+        held, kept = kept[unseen], kept[~unseen]
     weight = train.weight
     if mixture is not None:
         shares = mixture.shares(len(train.codes))
         weight = shares if weight is None else shares * weight
-    counts = rows_per_class(train.codes, len(classes), weight)
+    counts = rows_per_class(train.codes[kept], len(classes), None if weight is None else weight[kept])
     objective = build_objective(plan.loss, plan.losses, classes, counts, plan.sampler, plan.training.epochs)
-    batches = _planned_batches(train, mixture, plan)
+    batches = _planned_batches(train, kept, mixture, plan)
     training = train_network(
         network, objective, train, validation, plan.training, plan.seed, log, batches, checkpoints
     )
     first = Fit(objective.effective_prior(training.best), _summary(training))
-    if strata is None:
+    if strata is None and not len(held):
         return first
-    return _retrained_head(network, plan, classes, train, validation, log, strata, first.summary.steps)
+    stage = _HeadStage(network, plan, classes, log, first.summary.steps)
+    return (
+        stage.balanced(train, validation, strata)
+        if strata is not None
+        else stage.afr(train, validation, held)
+    )
 
 
 def start_at_class_means(network: Network, inputs: Inputs, codes: np.ndarray) -> None:
@@ -114,7 +129,7 @@ def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray |
     ModelError
         When groups shall be balanced and no row says which it belongs to.
     """
-    if plan.training.retrain_head == "none":
+    if plan.training.retrain_head in ("none", "afr"):
         return None
     if plan.training.retrain_head == "class":
         return codes
@@ -128,65 +143,128 @@ def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray |
     return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
 
 
-def _retrained_head(
-    network: Network,
-    plan: TrainPlan,
-    classes: tuple[str, ...],
-    train: Rows,
-    validation: Rows,
-    log: Log,
-    strata: np.ndarray,
-    epochs: int,
-) -> Fit:
-    """Train the head of a fitted network on, on balanced batches, after so many epochs of the whole.
+#: Share of the rows of each class that the network is not trained on, where its head is retrained by `afr`.
+UNSEEN = 0.2
+
+
+def _unseen(codes: np.ndarray, families: np.ndarray, seed: int) -> np.ndarray:
+    """Draw rows that the network shall not see, bool (n,): whole families, of each class that has several."""
+    drawn = np.random.default_rng([seed, 3])
+    first = np.unique(families, return_index=True)[1]
+    chosen = []
+    for code in np.unique(codes):
+        own = families[first[codes[first] == code]]
+        chosen.append(drawn.permutation(own)[: min(len(own) - 1, max(1, round(UNSEEN * len(own))))])
+    return np.isin(families, np.concatenate(chosen))
+
+
+@dataclass(frozen=True)
+class _HeadStage:
+    """The head of a fitted network is trained on, after so many `epochs` of the whole.
 
     Everything before the head stays as it is, so that the features of all rows are computed once. The head
     starts from what it is; the loss and the optimisation are those of the plan.
-
-    References
-    ----------
-    Kirichenko et al., Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations, ICLR 2023
-    (2204.02937); Kang et al., Decoupling Representation and Classifier, ICLR 2020 (1910.09217).
     """
-    settings = plan.training.model_copy(update={"unfreeze": UnfreezeSettings(method="all"), "warmup": 0.0})
-    counts = rows_per_class(train.codes, len(classes), train.weight)
-    objective = build_objective(
-        plan.loss,
-        plan.losses,
-        classes,
-        counts,
-        plan.sampler,
-        settings.epochs,
-        batch_counts=_balanced_counts(strata, train.codes, counts),
-    )
-    seed = int(np.random.SeedSequence([plan.seed, 1]).generate_state(1)[0])
-    batches = partial(
-        epoch_batches, strata, "class_balanced", settings.batch_size, settings.min_steps_per_epoch, seed
-    )
-    groups = network.parameter_groups()
-    freeze(network, groups, sum(group.role == "body" for group in groups))
-    processes = Processes()
-    features = FeatureInputs(shared_features(network, train.inputs, processes))
-    held_out = validation.inputs
-    if len(held_out):
-        held_out = FeatureInputs(shared_features(network, held_out, processes))
 
-    def later(step: int, metrics: Mapping[str, float]) -> None:
-        log(epochs + step, metrics)
+    network: Network
+    plan: TrainPlan
+    classes: tuple[str, ...]
+    log: Log
+    epochs: int
 
-    training = train_network(
-        FrozenBody(network),
-        objective,
-        Rows(features, train.codes, train.weight),
-        Rows(held_out, validation.codes),
-        settings,
-        seed,
-        later,
-        batches,
-    )
-    freeze(network, groups, 0)
-    network.eval()
-    return Fit(objective.effective_prior(training.best), _summary(training, epochs))
+    def balanced(self, train: Rows, validation: Rows, strata: np.ndarray) -> Fit:
+        """Train on batches that show all strata, int64 (n,), equally often.
+
+        References
+        ----------
+        Kirichenko et al., Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations, ICLR
+        2023 (2204.02937); Kang et al., Decoupling Representation and Classifier, ICLR 2020 (1910.09217).
+        """
+        counts = rows_per_class(train.codes, len(self.classes), train.weight)
+        shown = _balanced_counts(strata, train.codes, counts)
+        return self._fit(
+            self._featured(train), self._featured(validation), self._objective(counts, shown), strata
+        )
+
+    def afr(self, train: Rows, validation: Rows, held: np.ndarray) -> Fit:
+        """Train on the rows `held` out of the training, those that the network is unsure of weighing more.
+
+        The weights of equation 2; the best epoch is that with the least loss on validation rows weighted
+        alike. Instead of the pull to the old head, that is what ends the training.
+
+        References
+        ----------
+        Qiu et al., Simple and Fast Group Robustness by Automatic Feature Reweighting, ICML 2023 (2306.11074).
+        """
+        features = self._featured(train)
+        own = None if train.weight is None else train.weight[held]
+        rows = Rows(FeatureInputs(features.inputs.batch(held, Processes().device)), train.codes[held], own)
+        rows, watched = self._by_doubt(rows), self._by_doubt(self._featured(validation))
+        counts = rows_per_class(rows.codes, len(self.classes), rows.weight)
+        return self._fit(rows, watched, self._objective(counts), None, {"monitor": "loss"})
+
+    def _by_doubt(self, rows: Rows) -> Rows:
+        """Rows of features with the weights β exp(−γ p): β of inverse class frequency, p of their class."""
+        if not len(rows.codes):
+            return rows
+        logits = predict_logits(FrozenBody(self.network), rows.inputs).double()
+        p = torch.softmax(logits, dim=1).numpy()[np.arange(len(rows.codes)), rows.codes]
+        counts = rows_per_class(rows.codes, len(self.classes), rows.weight)
+        weight = inverse_frequency_weights(counts)[rows.codes] * np.exp(-self.plan.training.afr_gamma * p)
+        weight = weight if rows.weight is None else weight * rows.weight
+        return Rows(rows.inputs, rows.codes, weight / weight.mean())
+
+    def _featured(self, rows: Rows) -> Rows:
+        groups = self.network.parameter_groups()
+        freeze(self.network, groups, sum(group.role == "body" for group in groups))
+        if not len(rows.inputs):
+            return rows
+        return Rows(
+            FeatureInputs(shared_features(self.network, rows.inputs, Processes())), rows.codes, rows.weight
+        )
+
+    def _objective(self, counts: np.ndarray, shown: np.ndarray | None = None) -> Objective:
+        plan = self.plan
+        return build_objective(
+            plan.loss,
+            plan.losses,
+            self.classes,
+            counts,
+            plan.sampler,
+            plan.training.epochs,
+            batch_counts=shown,
+        )
+
+    def _fit(
+        self,
+        train: Rows,
+        validation: Rows,
+        objective: Objective,
+        strata: np.ndarray | None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Fit:
+        """Train the head on features; batches show all strata alike, or all rows."""
+        update = {"unfreeze": UnfreezeSettings(method="all"), "warmup": 0.0} | dict(changes or {})
+        settings = self.plan.training.model_copy(update=update)
+        seed = int(np.random.SeedSequence([self.plan.seed, 1]).generate_state(1)[0])
+        batches = partial(
+            epoch_batches,
+            train.codes if strata is None else strata,
+            self.plan.sampler if strata is None else "class_balanced",
+            settings.batch_size,
+            settings.min_steps_per_epoch,
+            seed,
+        )
+
+        def later(step: int, metrics: Mapping[str, float]) -> None:
+            self.log(self.epochs + step, metrics)
+
+        training = train_network(
+            FrozenBody(self.network), objective, train, validation, settings, seed, later, batches
+        )
+        freeze(self.network, self.network.parameter_groups(), 0)
+        self.network.eval()
+        return Fit(objective.effective_prior(training.best), _summary(training, self.epochs))
 
 
 def _summary(training: Training, earlier: int = 0) -> FitSummary:
@@ -203,13 +281,16 @@ def _balanced_counts(strata: np.ndarray, codes: np.ndarray, counts: np.ndarray) 
     return balanced
 
 
-def _planned_batches(train: Rows, mixture: Mixture | None, plan: TrainPlan) -> Batches:
-    """Batches of the rows that the sampler, or a mixture, shows in each epoch."""
+def _planned_batches(train: Rows, kept: np.ndarray, mixture: Mixture | None, plan: TrainPlan) -> Batches:
+    """Batches of those of the rows `kept` that the sampler, or a mixture, shows in each epoch."""
     lengths, training = train.inputs.lengths, plan.training
 
     def batches(epoch: int) -> list[np.ndarray]:
         total = len(train.codes)
-        rows = np.arange(total) if mixture is None else mixture.rows(total, plan.seed, epoch)
+        rows = kept
+        if mixture is not None:
+            rows = mixture.rows(total, plan.seed, epoch)
+            rows = rows[np.isin(rows, kept)]
         positions = epoch_batches(
             train.codes[rows],
             plan.sampler,

@@ -87,7 +87,7 @@ def train_network(
     network, objective
         Inputs to scores (n, k), and the loss.
     train, validation
-        Rows with their classes. `validation` is never trained on.
+        Rows with their classes. `validation` is never trained on; its weights count in `val/loss`.
     settings, seed
         From the plan.
     log
@@ -247,8 +247,9 @@ class _Run:
         logits = shared_logits(part.network, part.validation, self.processes)
         guesses = outcomes(codes, logits.argmax(dim=1).numpy(), logits.shape[1])
         losses = self.objective.row_losses(logits, torch.as_tensor(codes), epoch)
+        weight = self.validation.weight
         return {
-            "val/loss": float(mean_loss(losses)),
+            "val/loss": float(mean_loss(losses, None if weight is None else torch.as_tensor(weight))),
             "val/macro_f1": float(macro_f1(guesses)),
             "val/balanced_accuracy": float(balanced_accuracy(guesses)),
         }
