@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -35,6 +36,8 @@ LAST_CHARACTERS = 6000
 MARK = ".cache/sweeps/workspace"
 #: Folders of `.cache/` that runs share: paid answers, vectors, checkpoints.
 _SHARED = ("llm", "vectors", "checkpoints")
+# What DVC says of raw data that it has a hash of and nothing else.
+_MISSING = re.compile(r"missing data 'source': (.+)")
 
 
 class UnfitError(EvenlyError):
@@ -99,6 +102,8 @@ def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
     command = [*dvc, "exp", "run", "--name", job["name"], *(["--pull"] if remote else [])]
     command += [part for override in job["overrides"] for part in ("-S", override)]
     code, printed = _run(command + ([job["until"]] if job["until"] else []), root, env)
+    if code and remote and (lost := _MISSING.search(printed)):
+        raise UnfitError(f"{lost[1]} is not in DVC's remote; send your raw data there with `dvc push`.")
     reference = git(clone, "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{job['name']}").strip()
     if reference and (remote or job["push"]):
         # The data before the reference: an experiment that can be seen has its results.
