@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bench.chaos import make_project, planned, storm
 from evenly.cli import app
 from evenly.errors import EvenlyError, ParameterError
 from evenly.experiments.cluster_settings import ClusterSettings, read_cluster
-from evenly.experiments.clusters import Cluster, Command, Ray, Slurm, open_cluster
+from evenly.experiments.clusters import Cluster, Command, Ray, RefusedError, Slurm, open_cluster
 from evenly.experiments.dispatching import run_on_cluster
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, experiment_revisions
@@ -73,6 +74,9 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_else_is_run_twice(tiny: 
     left = storm(tiny, tiny.parent, seeds=[1, 2], jobs=2)
     assert left.senders >= 3
     assert left.begun == {run: 1 + (run in left.killed) for run in ("none-1", "none-2", "smote-1", "smote-2")}
+    order = [line.split()[0] for line in tally(tiny)]
+    for seed in "12":  # what shares a split waits for the one that makes it
+        assert order.index(f"smote-{seed}") > len(order) - 1 - order[::-1].index(f"none-{seed}")
     assert set(left.results) == {"none-s1", "none-s2", "smote-s1", "smote-s2"}
     assert len({outputs["metrics/evaluate.json"] for outputs in left.results.values()}) == 4
     assert references(tiny) == ""  # what nobody needs any more is gone
@@ -84,7 +88,7 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_else_is_run_twice(tiny: 
 def test_jobs_of_slurm_share_a_gpu_and_a_failed_one_says_why(tiny: Path) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed: pip install -e '.[slurm]'")
     experiments = [*planned(["none"], [1]), *planned(["adasyn"], [2])]
-    site = settings(jobs_per_gpu=2)
+    site = settings(gpus=1, jobs_per_gpu=2)
     failures, events = run(tiny, experiments, site, Slurm(tiny, site, kind="local"))
     assert failures == {"adasyn-s2": "filter: The class 'b' has too few rows."}
     assert {e.experiment.name: e.status for e in events if e.status in ("done", "failed")} == {
@@ -138,6 +142,32 @@ def test_a_job_that_ends_without_a_word_is_sent_again_so_often(tiny: Path) -> No
         "none-s1": "Its job ended 2 times without a result; the last thing printed was: no memory is left"
     }
     assert (tiny / "sent.txt").read_text() == "sent\nsent\n"
+
+
+class Narrow(Command):
+    """Has room for one job."""
+
+    refused = 0
+
+    def submit(self, url: str, names: Sequence[str]) -> None:
+        if self.alive(list(self._processes)):
+            self.refused += 1
+            raise RefusedError("No room.")
+        super().submit(url, names)
+
+
+def test_a_cluster_without_room_is_asked_again_when_something_has_ended(tiny: Path) -> None:
+    site = settings(command={"submit": "{job}"})
+    cluster = Narrow(tiny, site)
+    failures, events = run(tiny, planned(["none"], [1, 2]), site, cluster)
+    assert failures == {} and cluster.refused > 0
+    assert sorted(e.status for e in events if e.status != "running") == ["done"] * 2 + ["started"] * 2
+
+
+def test_no_key_of_a_url_is_printed(tiny: Path) -> None:
+    with pytest.raises(ParameterError, match="cannot be reached") as caught:
+        Hub(tiny, "file://secret@/nowhere")
+    assert "secret" not in str(caught.value)
 
 
 def test_jobs_of_ray_take_their_share_of_a_gpu(tiny: Path) -> None:
@@ -208,6 +238,7 @@ def test_what_is_not_committed_and_a_hub_out_of_reach_are_refused(tiny: Path) ->
     [
         ("command: {submit: ssh host}", r"cluster.yaml: command.submit is 'ssh host': .* holds \{job\}"),
         ("command: {alive: pgrep x}", r"cluster.yaml: command.alive .* holds \{name\}"),
+        ("jobs_per_gpu: 2", r"cluster.yaml is .*jobs_per_gpu.* give gpus \(--gpus\), too"),
         ("gpu: 1", r"cluster.yaml: gpu is not a known key; did you mean 'gpus'\?"),
         ("ray: 3", r"cluster.yaml: ray is 3: it should be a mapping"),
     ],
@@ -230,7 +261,7 @@ def test_what_is_missing_here_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     ):
         Command(tmp_path, settings())
     with pytest.raises(ParameterError, match="--jobs-per-gpu goes with slurm and ray"):
-        command(tmp_path, "{job}", jobs_per_gpu=2)
+        command(tmp_path, "{job}", gpus=1, jobs_per_gpu=2)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(tmp_path))
         pytest.importorskip("submitit", reason="submitit is not installed: pip install -e '.[slurm]'")

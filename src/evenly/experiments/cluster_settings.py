@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from evenly.params.base import Settings, read_yaml, settings_from
 
@@ -81,6 +89,14 @@ class ClusterSettings(Settings):
     slurm: SlurmSettings = SlurmSettings()
     ray: RaySettings = RaySettings()
     command: CommandSettings = CommandSettings()
+
+    @model_validator(mode="after")
+    def _shares_something(self) -> ClusterSettings:
+        if self.jobs_per_gpu > 1 and not self.gpus:
+            raise ValueError(
+                "jobs_per_gpu (--jobs-per-gpu) shares the GPUs of a job; give gpus (--gpus), too"
+            )
+        return self
 
 
 def read_cluster(path: Path, **changes: Any) -> ClusterSettings:

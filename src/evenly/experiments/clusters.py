@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from evenly.errors import EvenlyError, ParameterError
 from evenly.experiments import supervisor
 from evenly.experiments.cluster_settings import CLUSTER_FILE, ClusterSettings
+from evenly.experiments.history import without_keys
 from evenly.experiments.jobs import job_command, main
 from evenly.experiments.ledger import FOLDER
 
@@ -204,7 +205,7 @@ class Command(Cluster):
             )
         if done.returncode:
             said = _last_line((self._logs / f"{name}.txt").read_text(errors="replace"))
-            raise RefusedError(f"`{command}` exited with {done.returncode}: {said}")
+            raise RefusedError(without_keys(f"`{command}` exited with {done.returncode}: {said}"))
 
     def alive(self, names: Collection[str]) -> dict[str, str]:
         """What of these waits or runs."""

@@ -92,7 +92,12 @@ class _Dispatch:
                 if doubtful:  # what was sent before, or may have been
                     self._adopt()
                     doubtful = False
-                self._send(jobs)
+                try:
+                    self._send(jobs)
+                except RefusedError:
+                    if not self._sent:
+                        raise
+                    doubtful = True  # there may be room when something has ended
                 self._receive()
                 silences = 0
             except (UnreachableError, DataError) as error:

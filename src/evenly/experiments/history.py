@@ -61,9 +61,14 @@ def git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> st
         encoding="utf-8",
     )
     if done.returncode:
-        message = (done.stderr.strip().splitlines() or ["no message"])[0]
-        raise DataError(f"git {arguments[0]} failed: {message.removeprefix('fatal: ')}.")
+        message = (done.stderr.strip().splitlines() or ["no message"])[0].removeprefix("fatal: ")
+        raise DataError(without_keys(f"git {arguments[0]} failed: {message.rstrip('.')}."))
     return done.stdout
+
+
+def without_keys(text: str) -> str:
+    """Leave out of a text what stands before the @ of its URLs, which may be a key."""
+    return re.sub(r"//[^@/\s]+@", "//…@", text)
 
 
 @dataclass(frozen=True)

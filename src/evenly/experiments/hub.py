@@ -18,7 +18,14 @@ from typing import Any
 
 from evenly.errors import DataError, ParameterError
 from evenly.experiments.experiments import Experiment
-from evenly.experiments.history import Revision, cache_folder, configured, experiment_revisions, git
+from evenly.experiments.history import (
+    Revision,
+    cache_folder,
+    configured,
+    experiment_revisions,
+    git,
+    without_keys,
+)
 from evenly.experiments.jobs import JOBS, MARK, OUTCOMES, job_commit
 from evenly.files import write_text
 from evenly.wording import first_names
@@ -65,8 +72,8 @@ class Hub:
             self.references()
         except DataError as error:
             raise ParameterError(
-                f"The git repository at {self.url}, in which jobs leave their results, cannot be reached: "
-                f"{error} Name another as `git:` in cluster.yaml, or mend `origin`."
+                f"The git repository at {without_keys(self.url)}, in which jobs leave results, cannot be "
+                f"reached: {error} Name another as `git:` in cluster.yaml, or mend `origin`."
             ) from None
 
     def references(self) -> set[str]:

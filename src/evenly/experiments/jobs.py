@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 
 from evenly.errors import EvenlyError
 from evenly.experiments import supervisor
-from evenly.experiments.history import configured, git
+from evenly.experiments.history import configured, git, without_keys
 
 #: A commit on top of the code to run; its message is the job as JSON.
 JOBS = "refs/evenly/jobs/"
@@ -75,7 +76,7 @@ def run_job(url: str, name: str) -> int:
             git(clone, "fetch", "--quiet", "--depth", "2", url, JOBS + name)
         except EvenlyError as error:
             raise UnfitError(
-                f"{error} Jobs reach the repository at {url}; `git:` in cluster.yaml names it."
+                f"{error} Jobs reach the repository at {without_keys(url)}; `git:` in cluster.yaml names it."
             ) from None
         job = json.loads(git(clone, "log", "-1", "--format=%B", "FETCH_HEAD"))
         git(clone, "checkout", "--quiet", "--detach", "FETCH_HEAD^")
@@ -198,4 +199,6 @@ def main(url: str, *names: str) -> int:
 
 
 if __name__ == "__main__":
+    # Whoever ends a job politely finds nothing of it left.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(*sys.argv[1:]))
