@@ -238,7 +238,7 @@ def test_what_is_not_committed_and_a_hub_out_of_reach_are_refused(tiny: Path) ->
     [
         ("command: {submit: ssh host}", r"cluster.yaml: command.submit is 'ssh host': .* holds \{job\}"),
         ("command: {alive: pgrep x}", r"cluster.yaml: command.alive .* holds \{name\}"),
-        ("jobs_per_gpu: 2", r"cluster.yaml is .*jobs_per_gpu.* give gpus \(--gpus\), too"),
+        ("jobs_per_gpu: 2", r"cluster.yaml: jobs_per_gpu is 2: .* give gpus \(--gpus\), too"),
         ("gpu: 1", r"cluster.yaml: gpu is not a known key; did you mean 'gpus'\?"),
         ("ray: 3", r"cluster.yaml: ray is 3: it should be a mapping"),
     ],

@@ -15,8 +15,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from evenly.params.base import Settings, read_yaml, settings_from
@@ -61,7 +61,7 @@ class CommandSettings(Settings):
     @classmethod
     def _has_the_job(cls, value: str | None) -> str | None:
         if value is not None and JOB not in value:
-            raise ValueError(f"a command template holds {JOB} where the job's own command goes")
+            raise ValueError(f"a command holds {JOB} where that of the job goes: --command 'ssh HOST {JOB}'")
         return value
 
     @field_validator("alive", "log")
@@ -90,13 +90,12 @@ class ClusterSettings(Settings):
     ray: RaySettings = RaySettings()
     command: CommandSettings = CommandSettings()
 
-    @model_validator(mode="after")
-    def _shares_something(self) -> ClusterSettings:
-        if self.jobs_per_gpu > 1 and not self.gpus:
-            raise ValueError(
-                "jobs_per_gpu (--jobs-per-gpu) shares the GPUs of a job; give gpus (--gpus), too"
-            )
-        return self
+    @field_validator("jobs_per_gpu")
+    @classmethod
+    def _shares_something(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and not info.data.get("gpus"):
+            raise ValueError("it shares the GPUs of a job (--jobs-per-gpu); give gpus (--gpus), too")
+        return value
 
 
 def read_cluster(path: Path, **changes: Any) -> ClusterSettings:

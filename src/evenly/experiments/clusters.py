@@ -22,6 +22,8 @@ from evenly.experiments.ledger import FOLDER
 
 #: Between the names of experiments that share one job's GPUs, in the name of that job.
 _AND = "+"
+#: Seconds that a scheduler may take to answer.
+_ANSWER_S = 60
 #: Letters that `{name}` has at most.
 _LONGEST = 63
 
@@ -264,7 +266,13 @@ def _imported(name: str, extra: str) -> Any:
 
 def _printed(command: Sequence[str], whose: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, encoding="utf-8")
+        done = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, encoding="utf-8", timeout=_ANSWER_S
+        )
+    except subprocess.TimeoutExpired:
+        raise UnreachableError(
+            f"{whose} cannot be reached: {command[0]} has not answered for {_ANSWER_S} s."
+        ) from None
     except FileNotFoundError:
         raise UnreachableError(
             f"{whose} cannot be reached: there is no `{command[0]}` here; run this where it takes jobs."
