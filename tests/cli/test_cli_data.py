@@ -134,6 +134,17 @@ def test_add_takes_the_options_that_tables_of_spreadsheets_need(project, tmp_pat
     assert {feature.name: feature.kind for feature in features} == {"size": "number", "kind": "category"}
 
 
+def test_add_writes_an_attribute_that_is_a_comparison_or_a_feature_too(project, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE)
+    given = (str(tmp_path / "t.csv"), "--delimiter", ";", "--decimal", ",", "--drop", "who", "--drop", "part")
+    run("add", "compared", *given, "--attribute", "size > 7.5")
+    run("add", "both", *given, "--attribute", "kind", "--attribute-is-feature")
+    for name, values in (("compared", {"size > 7.5", "size <= 7.5"}), ("both", {"0", "1", "2"})):
+        train = load_splits(read_entry(name), name, 0, [project]).train
+        assert {feature.name for feature in train.schema.features} == {"size", "kind"}
+        assert set(train.column("attribute")) == values
+
+
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
@@ -148,6 +159,12 @@ def test_add_takes_the_options_that_tables_of_spreadsheets_need(project, tmp_pat
             "no column 'y' (option --categorical)",
         ),
         ("x,label,id\n1,a,1\n2,b,1\n", ("--id", "id"), "columns.id (option --id)"),
+        (
+            "x,label\n1,a\n2,b\n",
+            ("--attribute", "y > 1"),
+            "columns.attribute (option --attribute) is 'y > 1'",
+        ),
+        ("x,label\n1,a\n2,b\n", ("--attribute-is-feature",), "(option --attribute-is-feature) goes with"),
     ],
 )
 def test_what_add_says_of_a_key_names_the_option_as_well(content, options, words, project, tmp_path):
