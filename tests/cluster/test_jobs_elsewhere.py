@@ -224,7 +224,8 @@ def test_what_is_not_committed_and_a_hub_out_of_reach_are_refused(tiny: Path) ->
         ParameterError, match=r"^The git repository at /nowhere, .* cannot be reached: .*`git:`"
     ):
         Hub(tiny, "/nowhere")
-    (tiny / "dvc.lock").touch()  # decides nothing
+    for name in ("dvc.lock", "notes.txt"):  # they decide nothing
+        (tiny / name).touch()
     Hub(tiny, None)
     (tiny / "params.yaml").write_text("seed: 2\n")
     with pytest.raises(

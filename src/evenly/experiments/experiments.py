@@ -216,7 +216,7 @@ def code_digest(root: Path) -> str:
     count by the `.dvc` files that hold their hashes.
     """
     stages = read_yaml(root / "dvc.yaml").get("stages", {})
-    sources = sorted({source for stage in stages.values() for source in _sources(stage, stages)})
+    sources = pipeline_sources(root)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *sources],
         cwd=root,
@@ -230,6 +230,12 @@ def code_digest(root: Path) -> str:
         if (root / name).is_file()
     }
     return digest([stages, hashes])
+
+
+def pipeline_sources(root: Path) -> list[str]:
+    """Files and folders that stages of dvc.yaml depend on and no stage makes."""
+    stages = read_yaml(root / "dvc.yaml").get("stages", {})
+    return sorted({source for stage in stages.values() for source in _sources(stage, stages)})
 
 
 def _sources(stage: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterable[str]:

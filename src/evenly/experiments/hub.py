@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.errors import DataError, ParameterError
-from evenly.experiments.experiments import Experiment
+from evenly.experiments.experiments import Experiment, pipeline_sources
 from evenly.experiments.history import (
     Revision,
     cache_folder,
@@ -152,8 +152,16 @@ def _origin(root: Path) -> str | None:
 
 def _committed(root: Path) -> str:
     """The commit that jobs run; what they would not see is refused."""
-    changed = [line[3:].strip('"') for line in git(root, "status", "--porcelain", "--", ".").splitlines()]
-    changed = [name for name in changed if Path(name).name not in _FREE]
+    listed = git(root, "status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
+    prefix, sources = git(root, "rev-parse", "--show-prefix").strip(), pipeline_sources(root)
+    entries = [(line[:2], line[3:].strip('"').removeprefix(prefix)) for line in listed]
+    changed = [
+        name
+        for kind, name in entries
+        if name not in _FREE
+        # A new file is of no matter where no stage depends on it.
+        and (kind != "??" or any(name == one or name.startswith(f"{one}/") for one in sources))
+    ]
     if changed:
         raise ParameterError(
             f"{first_names(changed, 3)} differ{'' if changed[1:] else 's'} from the last commit: jobs on "
