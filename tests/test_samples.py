@@ -155,3 +155,37 @@ def test_rows_are_taken_by_position_or_by_mask_and_sorted_by_id() -> None:
 def test_numbers_as_class_names_are_ordered_as_numbers() -> None:
     assert natural_order(["10", "9", "1"]) == ("1", "9", "10")
     assert natural_order(["b", "10", "a"]) == ("10", "a", "b")
+
+
+def test_columns_codes_and_frames_hold_what_the_rows_hold_one_by_one():
+    features = (
+        Feature("word", "category", ("a", "b")),
+        Feature("whole", "integer"),
+        Feature("flag", "boolean"),
+        Feature("x", "number"),
+    )
+    schema = Schema("table", ("no", "yes", "never"), features)
+    rows = {
+        "id": ["1", "2", "3", "4"],
+        "label": ["yes", "no", "yes", "yes"],
+        "parent": [None, "1", None, "1"],
+        "word": ["b", None, "a", "b"],
+        "whole": [2**53 - 1, None, -1, 0],
+        "flag": [True, None, False, True],
+        "x": [0.5, None, float("nan"), -0.0],
+    }
+    table = samples_from_columns(rows, schema)
+    table = concatenate([table.take([0, 1]), table.take([2, 3])]).take([3, 0, 1, 2])
+    order = [3, 0, 1, 2]
+    for name in ("id", "label", "parent", "word", "flag"):
+        assert table.column(name).tolist() == [rows[name][k] for k in order]
+    assert table.codes.tolist() == [1, 1, 0, 1]
+    assert table.counts == {"no": 1, "yes": 3, "never": 0}
+    assert table.places("word", ("b", None)).tolist() == [0, 0, 1, -1]
+    frame = table.features_frame()
+    assert [str(kind) for kind in frame.dtypes] == ["object", "Int64", "boolean", "float64"]
+    assert frame["word"].tolist() == ["b", "b", None, "a"]
+    assert frame["whole"].tolist()[:2] == [0, 2**53 - 1] and frame["whole"].isna().tolist()[2]
+    assert frame["flag"].tolist()[:2] == [True, True] and frame["flag"].isna().tolist()[2]
+    assert frame["x"].isna().tolist() == [False, False, True, True]
+    assert table.take([]).codes.shape == (0,)

@@ -33,6 +33,9 @@ OPTIONAL_COLUMNS = ("group", "attribute", *LINEAGE_COLUMNS)
 PAYLOAD_COLUMNS = ("text", "image", "vector")
 RESERVED_COLUMNS = frozenset((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *PAYLOAD_COLUMNS))
 
+#: Columns of few different values, or of values that several rows share.
+_REPEATING = frozenset(("label", "origin", "group", "attribute", "parent", "neighbour"))
+
 _METADATA_KEY = b"evenly"
 _EMPTY_TABLE = Path(__file__).with_name("empty.parquet")
 
@@ -132,10 +135,7 @@ class SampleTable:
     @cached_property
     def codes(self) -> np.ndarray:
         """Labels as positions in `classes`, int64 (n,)."""
-        import numpy as np
-
-        position = {name: k for k, name in enumerate(self.classes)}
-        return np.fromiter((position[label] for label in self.labels), dtype=np.int64, count=len(self))
+        return self.places("label", self.classes)
 
     @cached_property
     def origins(self) -> np.ndarray:
@@ -158,9 +158,22 @@ class SampleTable:
         import numpy as np
 
         out = np.full(len(self), None, dtype=object)
-        if self.has(name):
-            out[:] = self.table.column(name).to_pylist()
+        if self.has(name) and len(self):
+            if name in _REPEATING:  # a million rows share the few strings that there are
+                values, indices = _encoded(self.table.column(name))
+                out[:] = np.array([*values, None], dtype=object)[indices]
+            else:
+                out[:] = self.table.column(name).to_pylist()
         return out
+
+    def places(self, name: str, values: Sequence[Any]) -> np.ndarray:
+        """Where each row's value of a column stands in `values`, int64 (n,); -1 for one that is not there."""
+        import numpy as np
+
+        position = {value: k for k, value in enumerate(values)}
+        found, indices = _encoded(self.table.column(name)) if len(self) else ([], np.zeros(0, np.int64))
+        places = np.array([position.get(value, -1) for value in (*found, None)], dtype=np.int64)
+        return np.asarray(places[indices])
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -186,11 +199,16 @@ class SampleTable:
         """Feature columns as a DataFrame (n, features): float64, `Int64`, `boolean`, or objects with None."""
         import pandas as pd
 
-        dtypes = {"number": "float64", "integer": "Int64", "boolean": "boolean", "category": "object"}
-        columns: dict[str, Any] = {
-            feature.name: pd.Series(self.table.column(feature.name).to_pylist(), dtype=dtypes[feature.kind])
-            for feature in self.schema.features
-        }
+        dtypes = {"integer": pd.Int64Dtype(), "boolean": pd.BooleanDtype()}
+        columns: dict[str, Any] = {}
+        for feature in self.schema.features:
+            if feature.kind == "category":
+                columns[feature.name] = pd.Series(self.column(feature.name), dtype=object)
+            else:
+                dtype = dtypes.get(feature.kind)
+                columns[feature.name] = self.table.column(feature.name).to_pandas(
+                    types_mapper=None if dtype is None else lambda _, dtype=dtype: dtype
+                )
         return pd.DataFrame(columns, index=range(len(self)))
 
     def frame(self) -> pd.DataFrame:
@@ -327,6 +345,20 @@ def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
             f"{path} does not say its modality and classes ({error}); run `dvc repro`."
         ) from error
     return SampleTable(table, schema)
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
+    """The different values of a column with rows, and where each row's stands in them; null behind them."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    encoded = column.combine_chunks().dictionary_encode()
+    values, indices = encoded.dictionary.to_pylist(), encoded.indices
+    if indices.null_count:
+        indices = pc.fill_null(indices, len(values))
+    # Not `to_numpy`, which imports pandas.
+    found = np.frombuffer(indices.buffers()[1], dtype=np.int32, count=len(column), offset=4 * indices.offset)
+    return values, found
 
 
 def natural_order(names: Iterable[str]) -> tuple[str, ...]:

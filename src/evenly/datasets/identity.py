@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from evenly.samples import Feature
 
 #: How many rows a report lists as examples.
 EXAMPLES = 10
+_BLOCK = 1 << 16  # payloads that are Python objects at once
 
 
 def fingerprints_of(payload: Mapping[str, pa.Array], features: Sequence[Feature]) -> np.ndarray:
@@ -23,7 +25,7 @@ def fingerprints_of(payload: Mapping[str, pa.Array], features: Sequence[Feature]
     if features:
         return _table_fingerprints(payload, features)
     (values,) = payload.values()
-    return _hashed([v.encode() if isinstance(v, str) else v for v in values.to_pylist()])
+    return _hashed(v.encode() if isinstance(v, str) else v for v in _listed(values))
 
 
 def content_ids(fingerprints: np.ndarray, labels: pa.Array, others: Sequence[pa.Array]) -> list[str]:
@@ -59,17 +61,28 @@ def _table_fingerprints(payload: Mapping[str, pa.Array], features: Sequence[Feat
     matrix[np.isnan(matrix)] = np.nan
     matrix += 0.0  # turns -0.0 into 0.0
     width = 8 * len(numeric)
-    numbers = matrix.tobytes()
-    texts = [""] * rows
+    numbers = memoryview(matrix.data).cast("B") if matrix.size else memoryview(b"")
+    texts: Iterable[str] = repeat("", rows)
     if words:
         sign = pa.scalar("\x1f", pa.large_string())
         joined = pc.binary_join_element_wise(*words, sign, null_handling="replace", null_replacement="\x00")
-        texts = joined.to_pylist()
-    return _hashed([numbers[k * width : (k + 1) * width] + text.encode() for k, text in enumerate(texts)])
+        texts = _listed(joined)
+    return _hashed(
+        b"".join((numbers[k * width : (k + 1) * width], text.encode())) for k, text in enumerate(texts)
+    )
 
 
-def _hashed(values: Sequence[bytes]) -> np.ndarray:
-    digests = b"".join(hashlib.blake2b(value, digest_size=8).digest() for value in values)
+def _listed(values: pa.Array) -> Iterator[Any]:
+    """The values one by one, of which only some are Python's at a time."""
+    for start in range(0, len(values), _BLOCK):
+        yield from values.slice(start, _BLOCK).to_pylist()
+
+
+def _hashed(values: Iterable[bytes]) -> np.ndarray:
+    """64-bit BLAKE2b of each, uint64 (n,)."""
+    digests = bytearray()
+    for value in values:
+        digests += hashlib.blake2b(value, digest_size=8).digest()
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 

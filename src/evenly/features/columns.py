@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.features.vectors import with_given_vectors, write_description
 from evenly.files import atomic_folder
@@ -98,7 +99,9 @@ class Columns:
         for column in self.columns:
             part = out[:, start : start + column.width]
             if column.kind == "category":
-                _write_one_hot(part, samples.column(column.name), column)
+                places = samples.places(column.name, (*column.levels, *([None] if column.missing else ())))
+                known = np.flatnonzero(places >= 0)
+                part[known, places[known]] = 1
             else:
                 values, absent = _numbers(samples, column)
                 part[:, 0] = values if column.kind == "boolean" else _standardised(values, column)
@@ -117,7 +120,7 @@ class Columns:
             if column.kind == "category":
                 values = (*column.levels, None) if column.missing else column.levels
                 nearest = part.argmax(axis=1) if part.shape[1] else np.zeros(len(part), dtype=int)
-                out[column.name] = pa.array([values[k] if values else None for k in nearest], pa.string())
+                out[column.name] = pa.array(values or (None,), pa.string()).take(pa.array(nearest))
                 continue
             absent = part[:, 1] >= 0.5 if column.missing else np.zeros(len(part), dtype=bool)
             out[column.name] = _typed(part[:, 0] * column.scale + column.centre, absent, column.kind)
@@ -135,12 +138,11 @@ class Columns:
         codes = np.zeros((n, len(self.nominal)), dtype=np.int64)
         levels: list[tuple[Any, ...]] = []
         for j, column in enumerate(self.nominal):
-            values = samples.column(column.name)
-            seen: list[Any] = sorted({value for value in values if value is not None})
-            if any(value is None for value in values):
+            found = pc.unique(samples.table.column(column.name)).to_pylist()
+            seen: list[Any] = sorted(value for value in found if value is not None)
+            if None in found:
                 seen.append(None)
-            position = {value: k for k, value in enumerate(seen)}
-            codes[:, j] = [position[value] for value in values]
+            codes[:, j] = samples.places(column.name, seen)
             levels.append(tuple(seen))
         return MixedRows(numbers, absent, codes, tuple(levels))
 
@@ -151,7 +153,7 @@ class Columns:
             out[column.name] = _typed(rows.numbers[:, j], rows.absent[:, j], column.kind)
         for j, column in enumerate(self.nominal):
             kind = pa.bool_() if column.kind == "boolean" else pa.string()
-            out[column.name] = pa.array([rows.levels[j][k] for k in rows.codes[:, j]], kind)
+            out[column.name] = pa.array(rows.levels[j], kind).take(pa.array(rows.codes[:, j]))
         return {column.name: out[column.name] for column in self.columns}
 
     def standardised(self, numbers: np.ndarray) -> np.ndarray:
@@ -192,11 +194,12 @@ def fit_columns(train: SampleTable, settings: TableFeatures) -> Columns:
 
 def _fitted(train: SampleTable, feature: Feature, settings: TableFeatures) -> Column:
     if feature.kind == "category":
-        values = train.column(feature.name)
-        seen, counts = np.unique([v for v in values if v is not None], return_counts=True)
-        frequent = sorted(str(v) for v in seen[np.argsort(-counts, kind="stable")][: settings.max_categories])
-        missing = any(value is None for value in values)
-        return Column(feature.name, feature.kind, levels=tuple(frequent), missing=missing)
+        column = train.table.column(feature.name)
+        found = pc.unique(column).drop_null().to_pylist()
+        seen = sorted(found)
+        counts = np.bincount(train.places(feature.name, seen) + 1, minlength=len(seen) + 1)[1:]
+        frequent = sorted(seen[k] for k in np.argsort(-counts, kind="stable")[: settings.max_categories])
+        return Column(feature.name, feature.kind, levels=tuple(frequent), missing=column.null_count > 0)
     values, absent = _numbers(train, Column(feature.name, feature.kind))
     present = values[~absent]
     fill = float(np.median(present)) if len(present) else 0.0
@@ -223,15 +226,6 @@ def _numbers(samples: SampleTable, column: Column) -> tuple[np.ndarray, np.ndarr
 def _standardised(values: np.ndarray, column: Column) -> np.ndarray:
     with np.errstate(over="ignore"):
         return np.clip((values - column.centre) / column.scale, -_FAR, _FAR)
-
-
-def _write_one_hot(out: np.ndarray, values: np.ndarray, column: Column) -> None:
-    position: dict[str | None, int] = {level: k for k, level in enumerate(column.levels)}
-    if column.missing:
-        position[None] = len(column.levels)
-    places = np.array([position.get(value, -1) for value in values], dtype=np.int64)
-    known = np.flatnonzero(places >= 0)
-    out[known, places[known]] = 1
 
 
 def _typed(values: np.ndarray, absent: np.ndarray, kind: FeatureKind) -> pa.Array:
