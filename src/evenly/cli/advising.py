@@ -106,8 +106,8 @@ def curve(
     models: Annotated[
         str | None,
         typer.Option(
-            help="logistic_regression, random_forest, hist_gradient_boosting, catboost. Default: all but the "
-            "third, catboost where it is installed."
+            help="logistic_regression, random_forest, hist_gradient_boosting, catboost, lightgbm, xgboost. "
+            "Default: the first two, and catboost where it is installed."
         ),
     ] = None,
     rows: Annotated[
