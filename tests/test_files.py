@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evenly.files import atomic_folder, atomic_write, read_json, write_csv, write_json
+import evenly
+from evenly.errors import DataError
+from evenly.files import atomic_folder, atomic_write, read_csv, read_json, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -38,7 +46,38 @@ def test_json_is_canonical_and_refuses_nan(tmp_path: Path) -> None:
         write_json({"a": float("nan")}, tmp_path / "x.json")
 
 
-def test_text_of_a_guarded_file_is_no_formula_and_numbers_stay_numbers(tmp_path):
-    rows = [["=1+1", "-x", -0.5, "-5", "@a", "\tb", "plain", None]]
-    write_csv(tmp_path / "t.csv", [*"abcdefg", "=h"], rows, guarded=True)
-    assert (tmp_path / "t.csv").read_text() == "a,b,c,d,e,f,g,'=h\n'=1+1,'-x,-0.5,-5,'@a,'\tb,plain,\n"
+def test_no_text_of_a_csv_file_is_a_formula_and_numbers_stay_numbers(tmp_path):
+    rows = [["=1+1", "-x", -0.5, "-5", "@a", "\tb", "plain", None, "-1.2e-05"]]
+    write_csv(tmp_path / "t.csv", [*"abcdefg", "=h", "i"], rows)
+    assert (tmp_path / "t.csv").read_text() == (
+        "a,b,c,d,e,f,g,'=h,i\n'=1+1,'-x,-0.5,-5,'@a,'\tb,plain,,-1.2e-05\n"
+    )
+
+
+@given(st.lists(st.tuples(st.text(), st.text() | st.sampled_from(["'=x", "''-y", "'", "'z", "-", "\r\n"]))))
+def test_the_text_of_a_csv_file_is_read_as_it_was(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        write_csv(Path(folder) / "t.csv", ["=a", "b"], rows)
+        content = (Path(folder) / "t.csv").read_bytes()
+    assert [tuple(row.values()) for row in read_csv(content, "t.csv")] == rows
+    cells = [cell for line in csv.reader(io.StringIO(content.decode(), newline="")) for cell in line]
+    assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r\n") and not cell.lstrip("+-").isdigit()]
+
+
+@given(st.binary() | st.from_regex(r'("?[a-c,\n"]*){5}').map(str.encode))
+def test_a_damaged_csv_file_is_one_sentence(content):
+    try:
+        read_csv(content, "t.csv", ("id",))
+    except DataError as error:
+        assert str(error).startswith("t.csv is damaged (") and "\n" not in str(error)
+
+
+def test_every_csv_file_is_written_and_read_by_the_one_writer_and_reader():
+    src = Path(evenly.__file__).parent
+    own = {"files.py", "datasets/tabular.py", "screening/review.py", "handover/tracking.py"}
+    using = {
+        p.relative_to(src).as_posix()
+        for p in src.rglob("*.py")
+        if re.search(r"^import csv", p.read_text(), re.M)
+    }
+    assert using <= own, "use evenly.files.write_csv and read_csv: they guard against formulas"

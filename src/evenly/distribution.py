@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +19,7 @@ from evenly.figures import (
     save_figure,
     shortened,
 )
-from evenly.files import atomic_write
+from evenly.files import write_csv
 from evenly.imbalance import gini, imbalance_ratio
 
 if TYPE_CHECKING:
@@ -61,13 +60,8 @@ def write_class_distribution(
     folder = Path(folder)
     first = next(iter(stages.values()))
     order = sorted(first, key=lambda name: (-first[name], list(first).index(name)))
-    with (
-        atomic_write(folder / f"{unit}_distribution.csv") as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow([unit, "step", "rows"])
-        writer.writerows([name, step, counts[name]] for step, counts in stages.items() for name in order)
+    rows = ([name, step, counts[name]] for step, counts in stages.items() for name in order)
+    write_csv(folder / f"{unit}_distribution.csv", [unit, "step", "rows"], rows)
     path = folder / f"{unit}_distribution.png"
     path.unlink(missing_ok=True)
     if picture:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from evenly.errors import EvenlyError
-from evenly.wording import csv_cell, guarded_cell
+from evenly.errors import DataError, EvenlyError
+from evenly.wording import csv_cell, csv_text
 
 #: Of folders that carry the checksums of their files: models and featurizers.
 SEALED_FORMAT = 2
@@ -72,6 +74,33 @@ def write_text(text: str, path: str | Path) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def json_mapping(content: bytes, name: str) -> dict[str, Any]:
+    """Read a JSON file of ours that holds a mapping; a `DataError` calls it by `name` where it is damaged."""
+    with reading(name):
+        found = json.loads(content)
+        if not isinstance(found, dict):
+            raise ValueError("it holds no mapping")
+        return found
+
+
+@contextmanager
+def reading(
+    name: str | Path, remedy: str = "run `dvc repro` to make it anew", error: type[EvenlyError] = DataError
+) -> Iterator[None]:
+    """Whatever goes wrong with a file that evenly has written is told in one sentence, with its `name`.
+
+    Nobody else writes such files, so that one which cannot be read has been damaged since.
+    """
+    try:
+        yield
+    except (EvenlyError, FileNotFoundError):
+        raise
+    except Exception as fault:
+        words = " ".join(str(fault).split())[:200].rstrip(".")
+        reason = f"{type(fault).__name__} {words}" if isinstance(fault, LookupError) or not words else words
+        raise error(f"{name} is damaged ({reason.strip()}); {remedy}.") from fault
 
 
 def sealed(content: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
@@ -151,18 +180,28 @@ def _content_digest(content: Mapping[str, Any]) -> str:
 
 
 def write_csv(
-    path: str | Path,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    encoding: str = "utf-8",
-    guarded: bool = False,
+    path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], encoding: str = "utf-8"
 ) -> None:
-    """Write a CSV file atomically, cells as `csv_cell` gives them; spreadsheets read `utf-8-sig` best.
-
-    `guarded` is for files that people open and no stage reads: no text in them is taken for a formula.
-    """
-    cell = guarded_cell if guarded else csv_cell
+    """Write a CSV file atomically, cells as `csv_cell` gives them; spreadsheets read `utf-8-sig` best."""
     with atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(cell, columns))
-        writer.writerows(map(cell, row) for row in rows)
+        # Python below 3.13 quotes a carriage return only where it ends lines.
+        lines = SimpleNamespace(write=lambda line: file.write(f"{line[:-2]}\n"))
+        writer = csv.writer(lines, lineterminator="\r\n")
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows(map(csv_cell, row) for row in rows)
+
+
+def read_csv(content: bytes, name: str, needed: Collection[str] = ()) -> list[dict[str, str]]:
+    """Read a file that `write_csv` wrote: each row by column, the text as it was before it was guarded.
+
+    Raises
+    ------
+    DataError
+        Calling the file by `name`, when it is damaged or lacks a column.
+    """
+    with reading(name):
+        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        heading, *rows = ([csv_text(cell) for cell in line] for line in lines)
+        if missing := [column for column in needed if column not in heading]:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        return [dict(zip(heading, row, strict=True)) for row in rows]

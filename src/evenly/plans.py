@@ -6,14 +6,13 @@ params.yaml. An empty plan is the file `{}`: the stage has nothing to do.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from evenly.errors import DataError
-from evenly.files import write_json
+from evenly.files import json_mapping, write_json
 from evenly.params.augmentation import Policy
 from evenly.params.base import Settings, settings_from
 from evenly.params.datasets import ClassNote
@@ -199,7 +198,7 @@ def read_plan(kind: type[P], path: str | Path) -> P | None:
     """The plan in a file, or None where it is empty."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_mapping(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro analyze` to make it.") from None
     return settings_from(kind, content, str(path)) if content else None

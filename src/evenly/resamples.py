@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenly.datasets.partition import draws
-from evenly.errors import DataError
-from evenly.files import atomic_write
+from evenly.files import atomic_write, reading
 
 #: How often rows are resampled: enough for a standard error to within 3%.
 RESAMPLES = 500
@@ -71,12 +70,10 @@ def read_resamples(content: bytes, name: str) -> Resamples:
     DataError
         When it is not such a file.
     """
-    try:
+    with reading(name):
         table = pq.read_table(pa.BufferReader(content))
         keys = zip(*(table[column].to_pylist() for column in Scored._fields), strict=True)
         scores = [np.asarray(one.values, dtype=np.float32) for one in table["scores"]]
-    except (pa.ArrowException, KeyError, AttributeError, OSError) as error:
-        raise DataError(
-            f"{name} is damaged ({type(error).__name__}); run `dvc repro` there again."
-        ) from error
-    return {Scored(*key): values for key, values in zip(keys, scores, strict=True)}
+        if any(values.shape != (RESAMPLES,) for values in scores):
+            raise ValueError(f"not all scores are of {RESAMPLES} resamples")
+        return {Scored(*key): values for key, values in zip(keys, scores, strict=True)}

@@ -11,8 +11,9 @@ from typing import Any
 _ESCAPES = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
-#: A spreadsheet would calculate a cell that begins so.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet would calculate a cell that begins so, behind apostrophes or not once they are taken off.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?(inf|nan)", re.ASCII)
 _BARE_PIPE = re.compile(r"(?<!\\)\|")
 
 
@@ -100,20 +101,18 @@ def signed_decimal(value: float) -> str:
 
 
 def csv_cell(value: Any) -> Any:
-    """Give a value for a CSV file: floats with six significant digits, None empty, all else as it is."""
+    """Give a value for a CSV file: floats with six significant digits, None empty, other numbers as they are.
+
+    Text that a spreadsheet would calculate gets an apostrophe before it.
+    """
+    if isinstance(value, str):
+        return f"'{value}" if _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
 
 
-def spreadsheet_cell(value: str) -> str:
-    """A cell that is shown as it is, with an apostrophe before what would be calculated."""
-    return f"'{value}" if value.startswith(FORMULA) else value
-
-
-def guarded_cell(value: Any) -> Any:
-    """Give a cell for a file that people open in a spreadsheet: text is shown, numbers stay numbers."""
-    if not isinstance(value, str) or re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
-        return csv_cell(value)
-    return spreadsheet_cell(value)
+def csv_text(cell: str) -> str:
+    """Give the text that `csv_cell` made a cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def markdown_table(

@@ -8,6 +8,8 @@ import random
 
 from projects import Project
 
+from evenly.files import read_csv
+
 MATTERS = ["业务规则", "国际漫游", "流量套餐", "宽带故障", "机票退改签", "手续费", "发票", "积分", "号码"]
 CHINESE = [topic + matter for topic in ("咨询", "办理", "投诉", "取消") for matter in MATTERS][:34]
 HOSTILE = [
@@ -23,6 +25,13 @@ HOSTILE = [
     "{x} | $y$ % # ${seed}",
     "-",
 ]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return bool(float(cell)) or True
+    except ValueError:
+        return False
 
 
 def test_class_names_of_any_kind_pass_every_stage_and_dvc(project: Project) -> None:
@@ -52,4 +61,14 @@ def test_class_names_of_any_kind_pass_every_stage_and_dvc(project: Project) -> N
     (project.root / "new.csv").write_text(new)
     project.run("evenly", "predict", "models/train", "new.csv", "--output", "predictions.csv")
     with (project.root / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        assert next(csv.DictReader(file))["predicted"] in names
+        assert next(csv.DictReader(file))["predicted"].removeprefix("'") in names
+    written = [*project.root.glob("reports/*.csv"), *project.root.glob("plots/**/*.csv")]
+    assert len(written) >= 10
+    for path in [*written, project.root / "predictions.csv"]:
+        with path.open(encoding="utf-8", newline="") as file:
+            cells = {cell for row in csv.reader(file) for cell in row}
+        assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r") and not _is_number(cell)], path
+        if path.name in ("per_class.csv", "class_distribution.csv"):
+            assert "'=cmd()" in cells and {
+                row["class"] for row in read_csv(path.read_bytes(), path.name)
+            } == set(names)

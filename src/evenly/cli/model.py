@@ -133,7 +133,7 @@ def predict(
             for row in prediction_sets(scores, thresholds)
         )
         lines = ([*line, json.dumps(one, ensure_ascii=False)] for line, one in zip(lines, held, strict=True))
-    write_csv(output, columns, lines, guarded=True)
+    write_csv(output, columns, lines)
     typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, decided)}.")
     if decision is not None and prior is None:
         why = ", chosen on validation rows" if rule == CHOSEN else ""

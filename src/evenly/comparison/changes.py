@@ -6,8 +6,6 @@ decided in `leaderboards`.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +16,8 @@ from evenly.confusion import f1_scores
 from evenly.evaluation.intervals import Interval, bootstrap_draws, bootstrap_weights, paired_differences
 from evenly.evaluation.metrics import HEADLINE, Predictions
 from evenly.experiments.history import Revision, hashes
-from evenly.experiments.runs import Run, flattened, read_run
+from evenly.experiments.runs import PER_CLASS, Run, flattened, read_run
+from evenly.files import read_csv, reading
 from evenly.params.base import settings_from
 from evenly.params.evaluation import EvaluateSettings
 from evenly.params.project import PARAMS_FILE
@@ -192,8 +191,11 @@ def _classes(base: Revision, here: Revision, paired: PairedScores | None) -> tup
 
 
 def _per_class(revision: Revision) -> dict[str, dict[str, str]]:
-    text = (revision.read("reports/per_class.csv") or b"").decode("utf-8")
-    return {row["class"]: row for row in csv.DictReader(io.StringIO(text))}
+    content = revision.read(PER_CLASS)
+    if content is None:
+        return {}
+    rows = read_csv(content, f"{PER_CLASS} of {revision.name}", ("class", "f1", "balanced_rows"))
+    return {row["class"]: row for row in rows}
 
 
 def _f1(table: Mapping[str, Mapping[str, str]], name: str) -> float | None:
@@ -228,18 +230,19 @@ def read_predictions(revision: Revision) -> PredictionTable | None:
     content = revision.read(PREDICTIONS)
     if content is None:
         return None
-    header, *rows = csv.reader(io.StringIO(content.decode("utf-8")))
-    before = len(_BEFORE)
-    classes = tuple(column.removeprefix("p_") for column in header[before:])
+    name = f"{PREDICTIONS} of {revision.name}"
+    rows = sorted(read_csv(content, name, _BEFORE), key=lambda row: row["id"])
+    columns = [column for column in (rows[0] if rows else ()) if column not in _BEFORE]
+    classes = tuple(column.removeprefix("p_") for column in columns)
     position = {name: place for place, name in enumerate(classes)}
-    rows.sort(key=lambda row: row[0])
-    return PredictionTable(
-        ids=tuple(row[0] for row in rows),
-        classes=classes,
-        y=np.array([position[row[1]] for row in rows]),
-        predicted=np.array([position[row[2]] for row in rows]),
-        probabilities=np.array([row[before:] for row in rows], dtype=np.float64),
-    )
+    with reading(name):
+        return PredictionTable(
+            ids=tuple(row["id"] for row in rows),
+            classes=classes,
+            y=np.array([position[row["label"]] for row in rows]),
+            predicted=np.array([position[row["predicted"]] for row in rows]),
+            probabilities=np.array([[row[column] for column in columns] for row in rows], dtype=np.float64),
+        )
 
 
 @dataclass(frozen=True)

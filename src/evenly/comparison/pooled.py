@@ -6,8 +6,6 @@ part of its noise. Pooled, every row counts once (Forman & Scholz 2010 recommend
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from evenly.errors import DataError
 from evenly.evaluation.decisions import deployment_weights, rule_of
 from evenly.evaluation.metrics import HEADLINE, Predictions
 from evenly.experiments.runs import Run
+from evenly.files import read_csv, reading
 from evenly.resamples import shared_weights
 
 
@@ -61,14 +59,11 @@ def _read(run: Run, rule: str) -> _Rows:
     rules: Mapping[str, Any] = run.rules
     classes: list[str] = rules["classes"]
     place = {name: k for k, name in enumerate(classes)}
-    rows = list(csv.DictReader(io.StringIO(run.predictions.decode("utf-8"))))
-    try:
+    file = f"reports/predictions.csv of {run.name}"
+    rows = read_csv(run.predictions, file, ("id", "label"))
+    with reading(file):
         y = np.array([place[row["label"]] for row in rows])
         p = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
-    except (KeyError, ValueError) as error:
-        raise DataError(
-            f"reports/predictions.csv of {run.name} is damaged ({error}); run it again."
-        ) from error
     decision = rule_of(rules, rule)
     deployment = None if rules["deployment"] is None else np.array(rules["deployment"])
     return _Rows(

@@ -72,7 +72,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> None:
     addresses = {title: [f"comparison/{name}" for name in files] for title, files in names.items()}
     write_text(page, folder / "comparison.html")
     write_text(comparison_markdown(comparison, addresses), folder / "comparison.md")
-    write_csv(folder / "comparison.csv", csv_columns(), csv_rows(comparison), guarded=True)
+    write_csv(folder / "comparison.csv", csv_columns(), csv_rows(comparison))
     write_json(comparison_json(comparison), folder / "comparison.json")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from evenly.datasets.sources import RAW_FOLDER, source_identity
 from evenly.errors import DataError, EvenlyError
-from evenly.files import read_json
+from evenly.files import read_json, reading
 from evenly.params.datasets import DATASETS_FILE, read_entry
 from evenly.params.project import PARAMS_FILE, read_params
 
@@ -104,7 +104,9 @@ class Revision:
         """Read a YAML file that git tracks; empty where there is none."""
         from ruamel.yaml import YAML
 
-        return YAML(typ="safe").load(self._tracked(path) or "") or {}
+        name = path if self.commit is None else f"{path} of {self.name}"
+        with reading(name, "mend it, or take another revision"):
+            return dict(YAML(typ="safe").load(self._tracked(path) or "") or {})
 
     def read(self, path: str) -> bytes | None:
         """Read an output of the pipeline, or a file in one; None where this revision has no such file.
@@ -130,8 +132,10 @@ class Revision:
         md5 = self.outputs.get(path)
         if md5 is None:
             return {}
-        listed = json.loads(self._cached(md5, path).read_bytes())
-        return {one["relpath"]: self._cached(one["md5"], f"{path}/{one['relpath']}") for one in listed}
+        listing = self._cached(md5, path)
+        with reading(listing, "delete it; `dvc pull` gets it from a remote, and the same run makes it again"):
+            listed = [(one["relpath"], one["md5"]) for one in json.loads(listing.read_bytes())]
+        return {name: self._cached(content, f"{path}/{name}") for name, content in listed}
 
     @property
     def complete(self) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +10,10 @@ from typing import Any
 from evenly.errors import DataError
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import MAKING, fit_seconds, stage_seconds
+from evenly.files import json_mapping, read_csv, reading
 from evenly.resamples import Resamples, read_resamples
 
-RESAMPLES = "reports/resamples.parquet"
+RESAMPLES, PER_CLASS = "reports/resamples.parquet", "reports/per_class.csv"
 #: Keys of params.yaml that say which run it is rather than how a technique is set.
 _IDENTITY = ("seed", "dataset", "balancing", "recipes")
 
@@ -76,13 +74,18 @@ class Run:
 
 def read_run(revision: Revision) -> Run:
     """Read a run from its revision, which must have been evaluated."""
+    with reading(f"What {revision.name} has left"):
+        return _run(revision)
+
+
+def _run(revision: Revision) -> Run:
     params = revision.yaml("params.yaml")
-    scores = _json(revision, "metrics/evaluate.json")
+    scores = json_of(revision, "metrics/evaluate.json")
     if not scores or not params:
         raise DataError(f"{revision.name} has no metrics/evaluate.json; run `dvc repro` there and commit.")
-    split = _json(revision, "metrics/split.json")
-    llm = _json(revision, "metrics/llm.json")
-    plan = _json(revision, "data/plan/train.json")
+    split = json_of(revision, "metrics/split.json")
+    llm = json_of(revision, "metrics/llm.json")
+    plan = json_of(revision, "data/plan/train.json")
     recipe = str(params["balancing"])
     folds = int(split.get("folds", 0))
     # The rows of a group are drawn as one, and predictions do not say which these are.
@@ -106,7 +109,7 @@ def read_run(revision: Revision) -> Run:
         validation_rows=int(split["rows"]["validation"]),
         resamples=_resamples(revision),
         predictions=(revision.read("reports/predictions.csv") or b"") if alone else b"",
-        rules=_json(revision, "models/rules.json") if alone else {},
+        rules=json_of(revision, "models/rules.json") if alone else {},
         reads=str(plan.get("settings", {}).get("reads", "")),
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
         tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
@@ -149,20 +152,21 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _json(revision: Revision, path: str) -> dict[str, Any]:
+def json_of(revision: Revision, path: str) -> dict[str, Any]:
+    """What a JSON file of a revision says; empty where it has none."""
     content = revision.read(path)
-    return json.loads(content) if content else {}
+    return json_mapping(content, f"{path} of {revision.name}") if content else {}
 
 
 def _classes(revision: Revision) -> tuple[ClassScore, ...]:
-    content = revision.read("reports/per_class.csv")
+    content, name = revision.read(PER_CLASS), f"{PER_CLASS} of {revision.name}"
     if content is None:
         return ()
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8")))
-    return tuple(
-        ClassScore(row["class"], int(row["train_rows"]), float(row["f1"]) if row["f1"] else None)
-        for row in rows
-    )
+    with reading(name):
+        return tuple(
+            ClassScore(row["class"], int(row["train_rows"]), float(row["f1"]) if row["f1"] else None)
+            for row in read_csv(content, name)
+        )
 
 
 def _resamples(revision: Revision) -> Resamples:

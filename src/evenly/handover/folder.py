@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import numpy as np
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.metrics import HEADLINE
-from evenly.files import atomic_folder, write_csv, write_json, write_text
+from evenly.files import atomic_folder, read_csv, write_csv, write_json, write_text
 from evenly.handover.card import model_card
 from evenly.handover.stored import StoredRun, find_provenance, read_stored_run
 
@@ -202,8 +201,7 @@ def _test_metrics(stored: StoredRun) -> Iterator[list[Any]]:
     scores = stored.run.scores
     # The plot of the decision rules has the intervals that metrics.json leaves out.
     file = stored.folder("plots/evaluate")["decision_rules.csv"]
-    with file.open(encoding="utf-8", newline="") as opened:
-        drawn = {row.pop("rule"): row for row in csv.DictReader(opened)}
+    drawn = {row.pop("rule"): row for row in read_csv(file.read_bytes(), str(file), ("rule",))}
     for rule in (name for name in RULES if name in scores["decision_rules"]):
         plain = rule == "argmax"
         values = scores["test"] if plain else scores["decision_rules"][rule]

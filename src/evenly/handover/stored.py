@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import subprocess
 import tempfile
@@ -17,8 +14,8 @@ from evenly.classifiers.classifier import MANIFEST
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
 from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions, git
-from evenly.experiments.runs import Run, read_run
-from evenly.files import seal_fault
+from evenly.experiments.runs import Run, json_of, read_run
+from evenly.files import json_mapping, read_csv, seal_fault
 from evenly.params.datasets import DATASETS_FILE
 from evenly.params.project import PARAMS_FILE
 
@@ -83,7 +80,7 @@ class StoredRun:
 
     def table(self, path: str) -> list[dict[str, str]]:
         """Rows of an output that is a CSV file."""
-        return list(csv.DictReader(io.StringIO(self.needed(path).decode("utf-8"))))
+        return read_csv(self.needed(path), f"{path} of {self.revision.name}")
 
     def folder(self, path: str) -> Mapping[str, Path]:
         """Files of an output that is a folder; a `DataError` where there are none."""
@@ -120,7 +117,7 @@ def read_stored_run(root: Path, name: str) -> StoredRun:
         run=run,
         params=params,
         entry=entries.get(run.dataset) or {},
-        metrics={stage: json.loads(revision.read(f"metrics/{stage}.json") or b"{}") for stage in _METRICS},
+        metrics={stage: json_of(revision, f"metrics/{stage}.json") for stage in _METRICS},
         final=final,
         kept=kept if final == "train" else {},
         model=model,
@@ -129,13 +126,7 @@ def read_stored_run(root: Path, name: str) -> StoredRun:
 
 
 def _json(files: Mapping[str, Path], name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(files[name].read_bytes()) if name in files else {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{files[name]} is damaged ({error}); run `dvc repro` to make it anew.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{files[name]} is damaged: it holds no mapping; run `dvc repro` to make it anew.")
-    return content
+    return json_mapping(files[name].read_bytes(), str(files[name])) if name in files else {}
 
 
 def _check_current(revision: Revision) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from evenly.figures import BLUE, FAINT, MUTED, house_style, hover, new_figure, save_figure, shortened
-from evenly.files import atomic_write
+from evenly.files import write_csv
 from evenly.pages import figure
 from evenly.quality.compare import UNSEEN, ProducerQuality, Quality
 
@@ -83,16 +82,8 @@ def write_quality(quality: Quality, folder: str | Path) -> None:
     """Write `quality.csv`, a producer a row, and `quality.png` into an existing folder."""
     folder = Path(folder)
     names = measured(quality)
-    with (
-        atomic_write(folder / CSV_FILE) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["producer", "rows", "compared", *names])
-        for producer in quality.producers:
-            cells = (producer.values.get(name) for name in names)
-            numbers = ("" if value is None else f"{value:.6g}" for value in cells)
-            writer.writerow([producer.name, producer.rows, producer.compared, *numbers])
+    rows = ([p.name, p.rows, p.compared, *map(p.values.get, names)] for p in quality.producers)
+    write_csv(folder / CSV_FILE, ["producer", "rows", "compared", *names], rows)
     with house_style():
         _draw(quality, names, folder / PICTURE)
 

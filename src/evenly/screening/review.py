@@ -19,7 +19,7 @@ from evenly.files import write_csv
 from evenly.payloads import payloads
 from evenly.samples import SampleTable
 from evenly.screening import REVIEW_COLUMNS, SOURCES
-from evenly.wording import FORMULA, first_names, spreadsheet_cell
+from evenly.wording import csv_text, first_names
 
 Verdict = Literal["keep", "drop", "relabel"]
 _LONGEST_CELL = 30_000
@@ -39,8 +39,7 @@ def write_review_sample(
 ) -> int:
     """Write a share of the kept rows of every class, each beside the real rows that it resembles most.
 
-    The columns `verdict` and `label` are left empty for the reader. Cells that a spreadsheet would take for a
-    formula get an apostrophe before them. Returns the number of rows.
+    The columns `verdict` and `label` are left empty for the reader. Returns the number of rows.
     """
     from evenly.features.neighbours import nearest_neighbours
 
@@ -59,7 +58,7 @@ def write_review_sample(
             near = [parent, *(k for k in near if k != parent)][:SOURCES]
         cells = [kept.ids[row], kept.labels[row], kept.origins[row], payload]
         cells += [sources[k] for k in near] + [""] * (SOURCES - len(near))
-        rows.append([spreadsheet_cell(cell) for cell in [*cells, "", ""]])
+        rows.append([*cells, "", ""])
     write_csv(path, REVIEW_COLUMNS, rows, encoding="utf-8-sig")
     return len(chosen)
 
@@ -253,8 +252,7 @@ def _rows(path: Path) -> csv.DictReader[str]:
 
 def _plain(cell: str | None) -> str:
     """A cell without the apostrophe that kept a spreadsheet from calculating it."""
-    value = (cell or "").strip()
-    return value[1:] if value.startswith("'") and value[1:].startswith(FORMULA) else value
+    return csv_text((cell or "").strip())
 
 
 def _reads_otherwise(cell: str, payload: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import textwrap
 import time
@@ -15,7 +14,7 @@ from evenly.comparison.findings import ALPHA
 from evenly.console import ResultsTable, output_console, points, results_table
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.metrics import HEADLINE
-from evenly.files import write_text
+from evenly.files import write_csv
 from evenly.tuning.candidates import Candidate, Origin
 from evenly.tuning.search import Confirmed, Searched
 from evenly.tuning.space import Space, value_text
@@ -262,16 +261,13 @@ def entry(origin: Origin, candidate: Candidate, remarks: Sequence[str]) -> str:
 
 def write_trials(space: Space, searched: Searched, metric: str, path: Path) -> None:
     """Write all trials as CSV: number, the metric, every setting, and why a trial failed."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        ["trial", f"validation_{metric}", *(setting.key for setting in space), "failed", "experiments"]
-    )
+    rows = []
     for trial in (searched.start, *searched.trials):
         values = [value_text(trial.assignment[setting.key]) for setting in space]
-        value = "" if trial.value is None else repr(trial.value)
-        table.writerow([trial.number, value, *values, trial.reason, " ".join(trial.names)])
-    write_text(text.getvalue(), path)
+        value = None if trial.value is None else repr(trial.value)
+        rows.append([trial.number, value, *values, trial.reason, " ".join(trial.names)])
+    settings = (setting.key for setting in space)
+    write_csv(path, ["trial", f"validation_{metric}", *settings, "failed", "experiments"], rows)
 
 
 def changes(space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
