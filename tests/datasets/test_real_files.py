@@ -21,6 +21,7 @@ from evenly.errors import DataError, EvenlyError
 from evenly.samples import Feature, Schema
 
 LABELS = ["ab"[k % 2] for k in range(12)]
+EUROPE = {"thousands": ".", "decimal": ","}
 
 
 @pytest.fixture
@@ -47,6 +48,10 @@ def refused(call, *args, **values) -> str:
 
 def features(splits):
     return {feature.name: feature.kind for feature in splits.train.schema.features}
+
+
+def parts(splits):
+    return (splits.train, splits.validation, splits.test)
 
 
 def packed(frame) -> bytes:
@@ -204,6 +209,53 @@ def test_a_column_with_decimal_commas_says_how_to_read_it(table):
     assert features(table({"x": values, "y": points}, decimal=",")) == {"x": "number", "y": "number"}
     thousands = [f"{k + 1}.000" for k in range(12)]
     assert "may be thousands or decimals" in refused(table, {"x": values, "y": thousands}, decimal=",")
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "settings", "first"),
+    [
+        (["1,000", "2,500.5"], "`thousands: ','` in", {"thousands": ","}, 1000.0),
+        (
+            ["1.000,5", "2.500,5"],
+            "`thousands: '.'` and `decimal: ','`",
+            EUROPE,
+            1000.5,
+        ),
+        (
+            ["1.000.000", "2.500.000"],
+            "`thousands: '.'` and `decimal",
+            EUROPE,
+            1e6,
+        ),
+        (["1 000", "2\u202f500"], "`thousands: ' '` in", {"thousands": " "}, 1000.0),
+        (["1 000,5", "2 500,5"], "`thousands: ' '` and `decimal", {"thousands": " ", "decimal": ","}, 1000.5),
+        (["1'000.5", "2’500"], '`thousands: "\'"` in', {"thousands": "'"}, 1000.5),
+    ],
+)
+def test_a_sign_between_thousands_is_named_with_its_key_and_then_read(values, told, settings, first, table):
+    assert told in refused(table, {"x": values * 6})
+    splits = table({"x": values * 6}, duplicates="keep", **settings)
+    assert features(splits)["x"] in ("number", "integer")
+    read = [x for part in parts(splits) for x in part.table.column("x").to_pylist()]
+    assert min(read) == first
+
+
+def test_a_sign_cannot_be_between_thousands_and_before_decimals(table):
+    with pytest.raises(ValueError, match="give decimal ',' as well"):
+        table({"x": ["1.000"] * 12}, thousands=".")
+    message = refused(table, {"x": ["1.000", "2.5"] * 6}, thousands=".", decimal=",")
+    assert "not all points in column 'x' are between thousands" in message
+
+
+@pytest.mark.parametrize("word", ["?", "N/A", "-", "unknown", "k.A."])
+def test_words_for_a_missing_value_are_missing_where_the_entry_says_so(word, table):
+    values = [word, f" {word} ", *range(10)]
+    colours = [word, *["red", "blue"] * 5, "red"]
+    splits = table({"x": values, "colour": colours}, missing=["?", "N/A", "-", "unknown", "k.A."])
+    assert features(splits) == {"x": "integer", "colour": "category"}
+    rows = [row for part in parts(splits) for row in part.table.to_pylist()]
+    assert sum(row["x"] is None for row in rows) == 2
+    assert {row["colour"] for row in rows} == {None, "red", "blue"}
 
 
 @pytest.mark.parametrize("form", ["{:02}.12.2024", "12/{:02}/2024", "2024/12/{:02}"])

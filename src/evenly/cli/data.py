@@ -29,11 +29,13 @@ from evenly.samples import Modality, read_samples
 
 _SPLIT_TRAIN = "data/split/train.parquet"
 #: Signs that a shell makes hard to give, by the words that stand for them.
-_SIGNS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|"}
+_SIGNS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|", "space": " ", "point": "."}
+_SIGNS |= {"apostrophe": "'"}
 #: Keys of datasets.yaml that `evenly add` has an option for, as messages write them.
 _KEY = re.compile(
     r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute_is_feature|attribute|split|drop|categorical)\b"
-    r"|\bfiles\.(?P<bare>train|validation|test)\b|`(?P<quoted>delimiter|decimal)(?:: [^`]*)?`"
+    r"|\bfiles\.(?P<bare>train|validation|test)\b"
+    r"|`(?P<quoted>delimiter|decimal|thousands|missing)(?:: [^`]*)?`"
 )
 
 
@@ -112,6 +114,12 @@ def add(
     ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
     decimal: Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")] = None,
+    thousands: Annotated[
+        str | None, typer.Option(help="Sign between thousands: comma, point, space, apostrophe or _.")
+    ] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="What stands for a missing value, such as ?; may be repeated.")
+    ] = None,
     train: Annotated[str | None, typer.Option(help="File below PATH with the given training part.")] = None,
     validation: Annotated[str | None, typer.Option(help="File with the given validation part.")] = None,
     test: Annotated[str | None, typer.Option(help="File with the given test part.")] = None,
@@ -133,7 +141,8 @@ def add(
     files = {"train": train, "validation": validation, "test": test}
     files = {key: value for key, value in files.items() if value is not None}
     options: dict[str, Any] = {"modality": modality, "licence": licence}
-    options |= {"delimiter": _SIGNS.get(delimiter or "", delimiter), "decimal": decimal}
+    options |= {"delimiter": _sign(delimiter), "decimal": _sign(decimal), "thousands": _sign(thousands)}
+    options |= {"missing": missing}
     options |= {"columns": columns, "files": files}
     changes = {key: value for key, value in options.items() if value}
     existing = _existing(name)
@@ -186,7 +195,10 @@ def import_rows(
     how = InputFile(
         text=(text or entry.columns.text) if schema.modality == "text" else text,
         image=image,
-        delimiter=_SIGNS.get(delimiter, delimiter) if delimiter else None,
+        delimiter=_sign(delimiter),
+        decimal=entry.decimal,
+        thousands=entry.thousands,
+        missing=entry.missing,
         label=(label or entry.columns.label) if listed else label,
     )
     imported = imported_rows(path, origin, schema, how)
@@ -198,6 +210,10 @@ def import_rows(
     typer.echo(f"{kept}: {len(imported.samples):,} rows ({counts}).")
     typer.echo(f"Next: git add {kept}.dvc && git commit -m 'Rows of {origin}', then")
     typer.echo("dvc exp run -S balancing=imported")
+
+
+def _sign(named: str | None) -> str | None:
+    return _SIGNS.get(named or "", named)
 
 
 @contextmanager

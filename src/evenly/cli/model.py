@@ -62,6 +62,11 @@ def predict(
         str | None, typer.Option("--id", help="Column with unique ids (default: id, else rows are numbered).")
     ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")] = None,
+    thousands: Annotated[str | None, typer.Option(help="Sign between thousands.")] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="What stands for a missing value, such as ?; may be repeated.")
+    ] = None,
     prior: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +121,8 @@ def predict(
     classes = classifier.classes
     decision = _decision(rule, folder) if prior is None else _adjustment(prior, classifier)
     thresholds = _set_thresholds(folder) if sets else None
-    with open_unlabelled(source, classifier.schema, InputFile(text, image, id_, delimiter)) as rows:
+    how = InputFile(text, image, id_, delimiter, decimal, thousands, tuple(missing or ()))
+    with open_unlabelled(source, classifier.schema, how) as rows:
         for remark in rows.remarks:
             typer.echo(remark)
         probabilities = _probabilities(classifier, rows, -(-batch // _BATCH_UNIT) * _BATCH_UNIT)

@@ -177,7 +177,9 @@ def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
         text.append((names.image if entry.modality == "image" else names.text) or "text")
         wanted = text
     unique = None if wanted is None else list(dict.fromkeys(wanted))
-    return read_table(tree.read(file), title, kind, entry, unique, list(dict.fromkeys(text)))
+    return read_table(
+        tree.read(file), title, kind, entry, unique, list(dict.fromkeys(text)), names.categorical
+    )
 
 
 def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:

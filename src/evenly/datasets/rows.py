@@ -258,7 +258,10 @@ _DIGITS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _PLAIN = rf"^[+-]?{_DIGITS}$"
 _DAY = r"^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}([ T].*)?$"
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?$"
-_GROUPED = r"^[+-]?[1-9][0-9]{0,2}(?:[ ',_\x{a0}\x{202f}’][0-9]{3})+(?:\.[0-9]+)?$"
+_GROUPED = (
+    r"^[+-]?[1-9][0-9]{0,2}(?:(?:[ ',_\x{a0}\x{202f}’][0-9]{3})+(?:\.[0-9]+)?"
+    r"|(?:[ '\x{a0}\x{202f}’][0-9]{3})+,[0-9]+|(?:\.[0-9]{3})+(?:,[0-9]+|\.[0-9]{3}))$"
+)
 _COMMA = r"^[+-]?(?:[0-9]+(?:[. ][0-9]{3})*)?,[0-9]+(?:[eE][+-]?[0-9]+)?$"
 _UNIT = rf"^[$€£¥]? ?[+-]?{_DIGITS} ?(?:%|°?\pL{{1,4}}|[$€£¥])?$"
 
@@ -282,7 +285,7 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
         return
     other = pc.invert(pc.match_substring_regex(values, _PLAIN))
     for pattern, what, remedy in (
-        (_GROUPED, "a sign between thousands", "write numbers without a sign between thousands"),
+        (_GROUPED, "a sign between thousands", ""),
         (_COMMA, "a decimal comma", "set `decimal: ','` in datasets.yaml for csv files, or write a point"),
         (_UNIT, "a unit or currency beside them", "write the numbers alone"),
     ):
@@ -290,16 +293,28 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
         count = pc.sum(odd).as_py() or 0
         if count and plain + count >= least and (pattern != _UNIT or plain >= least):
             row = pc.index(odd, True).as_py()
+            value = values[row].as_py()
             raise DataError(
                 f"Column {name!r}: {plain:,} of {total:,} values are numbers and {count:,} have {what}; "
-                f"{where(row)} holds {values[row].as_py()!r}: {remedy}{end}"
+                f"{where(row)} holds {value!r}: {remedy or _thousands_remedy(value)}{end}"
             )
     if plain >= least:
         row = pc.index(other, True).as_py()
         raise DataError(
             f"Column {name!r}: {plain:,} of {total:,} values are numbers, but {where(row)} holds "
-            f"{values[row].as_py()!r}; correct it, or leave it empty if it stands for a missing value{end}"
+            f"{values[row].as_py()!r}; correct it, or, if it stands for a missing value, leave it empty or "
+            f"name it in `missing` of datasets.yaml{end}"
         )
+
+
+def _thousands_remedy(value: str) -> str:
+    """How a file with numbers such as this one is read."""
+    sign = next(s for s in value.lstrip("+-") if not s.isdigit())
+    sign = "'" if sign == "’" else " " if sign.isspace() else sign
+    comma = sign == "." or (sign != "," and "," in value)
+    besides = " and `decimal: ','`" if comma else ""
+    quoted = f'"{sign}"' if sign == "'" else f"'{sign}'"
+    return f"set `thousands: {quoted}`{besides} in datasets.yaml for csv files, or write numbers without it"
 
 
 def _matches(values: pa.Array, pattern: str) -> int:

@@ -66,19 +66,36 @@ def read_table(
     entry: DatasetEntry,
     wanted: Collection[str] | None,
     text: Collection[str],
+    categories: Collection[str] = (),
 ) -> RawTable:
     """One file (UTF-8, except for Parquet) as Arrow columns: those of `wanted`, or all.
 
     Columns of `text` are read as text whatever they look like. The others of a csv or tsv get the type that
     all of their values have; empty fields and the usual words for a missing value (`NA`, `nan`, …) are null
-    in them.
+    in them. The entry's own words for it are null in these and in `categories`, which are columns of `text`.
     """
     if kind == "parquet":
-        return _read_parquet(data, title, wanted, text)
-    content = _decoded(data, title)
-    if kind == "jsonl":
-        return _read_jsonl(content, title, wanted, text)
-    return _read_delimited(data, title, _dialect(data, title, kind, entry), wanted, text)
+        raw = _read_parquet(data, title, wanted, text)
+    else:
+        content = _decoded(data, title)
+        if kind == "jsonl":
+            raw = _read_jsonl(content, title, wanted, text, entry.missing)
+        else:
+            raw = _read_delimited(data, title, _dialect(data, title, kind, entry), wanted, text)
+    return replace(raw, table=_without(raw.table, entry.missing, set(text) - set(categories)))
+
+
+def _without(table: pa.Table, missing: Collection[str], untouched: Collection[str]) -> pa.Table:
+    """A table whose values that stand for a missing one are null, but for those of some columns."""
+    for k, name in enumerate(table.column_names if missing else ()):
+        column = table.column(k)
+        kind = column.type
+        if name in untouched or not (pa.types.is_string(kind) or pa.types.is_integer(kind)):
+            continue
+        words = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        absent = pc.is_in(words, value_set=pa.array(missing, pa.string()))
+        table = table.set_column(k, name, pc.if_else(absent, pa.scalar(None, kind), column))
+    return table
 
 
 def column_names(data: bytes, title: str, kind: Format, entry: DatasetEntry) -> list[str]:
@@ -126,6 +143,8 @@ class _Dialect:
     delimiter: str
     quoting: bool
     decimal: str = "."
+    thousands: str = ""
+    missing: tuple[str, ...] = ()
 
     def records(self, content: str, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Records with the line that each begins in; empty lines are passed over, as Arrow does."""
@@ -169,6 +188,7 @@ def _read_delimited(
             convert_options=pacsv.ConvertOptions(
                 column_types={name: pa.string() for name in text},
                 decimal_point=dialect.decimal,
+                null_values=[*pacsv.ConvertOptions().null_values, *dialect.missing],
                 include_columns=named if wanted is None else list(wanted),
             ),
         )
@@ -180,7 +200,9 @@ def _read_delimited(
     if as_written:
         return _read_delimited(data, title, dialect, wanted, [*text, *as_written])
 
-    if dialect.decimal == ",":
+    if dialect.thousands or dialect.missing:
+        table = _with_own_signs(_without(table, dialect.missing, text), title, dialect, text)
+    if dialect.decimal == "," and not dialect.thousands:
         table = _with_points(table, title, text)
 
     def where(row: int) -> str:
@@ -209,6 +231,35 @@ def _with_points(table: pa.Table, title: str, text: Collection[str]) -> pa.Table
     return table
 
 
+def _with_own_signs(table: pa.Table, title: str, dialect: _Dialect, text: Collection[str]) -> pa.Table:
+    """A table whose columns of numbers, with a sign between thousands or missing values, are numbers."""
+    sign = {" ": "[ \u00a0\u202f]", "'": "['’]"}.get(dialect.thousands, re.escape(dialect.thousands))
+    point = re.escape(dialect.decimal)
+    groups = rf"[0-9]{{1,3}}(?:{sign}[0-9]{{3}})+|" if dialect.thousands else ""
+    number = rf"^[+-]?(?:{groups}[0-9]+)(?:{point}[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
+    for k, field in enumerate(table.schema):
+        column = table.column(k)
+        if field.name in text or not pa.types.is_string(field.type) or column.null_count == len(column):
+            continue
+        words = pc.utf8_trim_whitespace(column)
+        if not pc.all(pc.match_substring_regex(words, number)).as_py():
+            if (
+                dialect.thousands == "."
+                and pc.all(pc.match_substring_regex(words, r"^[+-]?[0-9.]+$")).as_py()
+            ):
+                raise DataError(
+                    f"{title}: not all points in column {field.name!r} are between thousands, where "
+                    "`thousands: '.'` says so; write these numbers in one form."
+                )
+            continue
+        plain = pc.replace_substring_regex(words, sign, "") if dialect.thousands else words
+        plain = pc.replace_substring(plain, dialect.decimal, ".")
+        whole = pc.all(pc.match_substring_regex(plain, r"^[+-]?[0-9]{1,15}$")).as_py()
+        digits = pc.utf8_ltrim(plain, "+")
+        table = table.set_column(k, field.name, digits.cast(pa.int64() if whole else pa.float64()))
+    return table
+
+
 def _loses_digits(column: pa.ChunkedArray) -> bool:
     """Whether a column of a csv, as Arrow types it, may no longer tell what the file says."""
     if not pa.types.is_floating(column.type):
@@ -223,7 +274,9 @@ def _dialect(data: bytes, title: str, kind: Literal["csv", "tsv"], entry: Datase
     Unless the entry says so, `"` encloses fields in csv, and in tsv where the whole file is well formed so.
     """
     delimiter = entry.delimiter or ("," if kind == "csv" else "\t")
-    dialect = _Dialect(delimiter, entry.quoting is not False, entry.decimal or ".")
+    dialect = _Dialect(
+        delimiter, entry.quoting is not False, entry.decimal or ".", entry.thousands or "", entry.missing
+    )
     if not dialect.quoting or _quotes_are_plain_to_see(data, delimiter):
         return dialect
     line = 1
@@ -302,7 +355,13 @@ def _refuse_ragged(content: str, title: str, dialect: _Dialect, expected: int) -
 # -- jsonl --------------------------------------------------------------------------------------------------
 
 
-def _read_jsonl(content: str, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
+def _read_jsonl(
+    content: str,
+    title: str,
+    wanted: Collection[str] | None,
+    text: Collection[str],
+    missing: Collection[str],
+) -> RawTable:
     if not content.strip():
         raise DataError(f"{title} is empty; it needs one JSON object a line.")
     objects = list(_json_objects(content, title))
@@ -313,9 +372,12 @@ def _read_jsonl(content: str, title: str, wanted: Collection[str] | None, text: 
         if wanted is None or name in wanted
     ]
     _require_columns(names, wanted, text, title)
-    arrays = {
-        name: _json_column([row.get(name) for _, row in objects], name, name in text, where) for name in names
-    }
+    arrays = {}
+    for name in names:
+        values = [row.get(name) for _, row in objects]
+        if name not in text and missing:
+            values = [None if isinstance(v, str) and v.strip() in missing else v for v in values]
+        arrays[name] = _json_column(values, name, name in text, where)
     return RawTable(pa.table(arrays), title, where)
 
 

@@ -38,6 +38,10 @@ class InputFile:
     image: str | None = None
     id: str | None = None
     delimiter: str | None = None
+    #: How numbers are written in it, as in datasets.yaml.
+    decimal: str | None = None
+    thousands: str | None = None
+    missing: tuple[str, ...] = ()
     #: Column with the class, where it is asked for; images in folders are of the class of theirs.
     label: str | None = None
 
@@ -133,14 +137,17 @@ def _image_files(tree: FileTree, schema: Schema, how: InputFile) -> Unlabelled:
 
 def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Unlabelled:
     values = {"modality": schema.modality, "licence": "", "delimiter": how.delimiter}
+    values |= {"decimal": how.decimal, "thousands": how.thousands, "missing": how.missing}
     entry = settings_from(DatasetEntry, values, "the input")
     file, kind = _one_table(tree, entry)
     data, title = tree.read(file), tree.title_of(file)
     there = column_names(data, title, kind, entry)
     if schema.modality == "table":
         wanted = [feature.name for feature in schema.features]
-        as_text = [feature.name for feature in schema.features if feature.kind == "category"]
+        categories = [feature.name for feature in schema.features if feature.kind == "category"]
+        as_text = list(categories)
     else:
+        categories = []
         wanted = [getattr(how, schema.modality) or schema.modality]
         as_text = list(wanted)
     payload_name = wanted[0]
@@ -155,7 +162,7 @@ def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Un
     if schema.modality == "text" and kind == "parquet" and {"label", "origin", "vector"}.issubset(there):
         wanted.append("vector")  # a sample table, with rows that exist in feature space only
 
-    raw = read_table(data, title, kind, entry, wanted, as_text)
+    raw = read_table(data, title, kind, entry, wanted, as_text, categories)
     if not raw.table.num_rows:
         raise DataError(f"{title} has no rows.")
     unused = [name for name in there if name not in wanted]

@@ -154,6 +154,10 @@ class DatasetEntry(Settings):
     quoting: bool | None = None
     #: The sign before the decimals of csv and tsv files: a point where it is left out, or a comma.
     decimal: Literal[".", ","] | None = None
+    #: The sign between thousands in them.
+    thousands: Literal[",", ".", " ", "'", "_"] | None = None
+    #: What stands for a missing value in a feature, beside an empty field and the usual `NA`, `nan`, `null`.
+    missing: tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...] = ()
     columns: Columns = Columns()
     split: SplitSettings = SplitSettings()
     imbalance: InducedImbalance | None = None
@@ -194,6 +198,13 @@ class DatasetEntry(Settings):
             raise ValueError("one url takes one sha256")
         if isinstance(self.sha256, dict) and set(self.sha256) != named:
             raise ValueError("sha256 must have the same keys as files, or be one checksum")
+        return self
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> DatasetEntry:
+        if self.thousands == (self.decimal or "."):
+            other = "." if self.decimal == "," else ","
+            raise ValueError(f"thousands and decimal are the same sign; give decimal {other!r} as well")
         return self
 
     @model_validator(mode="after")
