@@ -6,15 +6,21 @@ import csv
 import io
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import evenly
-from evenly.errors import DataError
+from evenly.errors import DataError, EvenlyError
+from evenly.experiments.ledger import Sweep, read_sweep, record_sweep
 from evenly.files import atomic_folder, atomic_write, read_csv, read_json, write_csv, write_json
+from evenly.plans import MinePlan, read_plan
+from evenly.resamples import RESAMPLES, Scored, read_resamples, write_resamples
+from evenly.samples import Schema, read_samples, samples_from_columns, write_samples
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -70,6 +76,51 @@ def test_a_damaged_csv_file_is_one_sentence(content):
         read_csv(content, "t.csv", ("id",))
     except DataError as error:
         assert str(error).startswith("t.csv is damaged (") and "\n" not in str(error)
+
+
+def _written(folder: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
+    """Files that evenly writes, and who reads them."""
+    rows = {"id": list("abcd"), "label": list("xyxy"), "text": ["one", "two", "three", "four"]}
+    samples = samples_from_columns(rows, Schema("text", ("x", "y")))
+    write_samples(samples, folder / "samples.parquet")
+    scores = {Scored("test", "argmax", "f1"): np.ones(RESAMPLES, np.float32)}
+    write_resamples(scores, folder / "resamples.parquet")
+    write_json({"seed": 1, "threads": 1}, folder / "plan.json")
+    record_sweep(folder, Sweep("s-1", "smote", ("run",)))
+    return {
+        "samples": (folder / "samples.parquet", lambda path: read_samples(path).table.to_pylist()),
+        "resamples": (
+            folder / "resamples.parquet",
+            lambda path: read_resamples(path.read_bytes(), str(path)),
+        ),
+        "plan": (folder / "plan.json", lambda path: read_plan(MinePlan, path)),
+        "sweep": (folder / ".cache/sweeps/s-1.sweep.json", lambda path: read_sweep(folder, "s-1")),
+    }
+
+
+@pytest.mark.parametrize("kind", ["samples", "resamples", "plan", "sweep"])
+def test_damage_anywhere_in_a_file_of_ours_is_one_sentence(kind):
+    with tempfile.TemporaryDirectory() as name:
+        path, read = _written(Path(name))[kind]
+        whole = path.read_bytes()
+
+        @settings(max_examples=60, deadline=None)
+        @given(
+            st.integers(0, len(whole)),
+            st.binary(max_size=8) | st.sampled_from([b"[" * 9999, b"null"]),
+            st.booleans(),
+        )
+        @example(0, b"[" * 99999, True)
+        @example(0, b"[]", True)
+        @example(0, b'{"asked": 1, "experiments": 3}', True)
+        def damage(place, put, cut):
+            path.write_bytes(whole[:place] + put + (b"" if cut else whole[place + len(put) :]))
+            try:
+                read(path)
+            except EvenlyError as error:
+                assert "\n" not in str(error).strip() and path.name in str(error)
+
+        damage()
 
 
 def test_every_csv_file_is_written_and_read_by_the_one_writer_and_reader():

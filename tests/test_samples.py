@@ -141,7 +141,7 @@ def test_writing_no_samples_imports_nothing_heavy(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("hello")
-    with pytest.raises(DataError, match=r"x\.parquet cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"x\.parquet is damaged"):
         read_samples(tmp_path / "x.parquet")
 
 

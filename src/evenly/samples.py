@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from evenly.errors import DataError
-from evenly.files import atomic_write
+from evenly.files import atomic_write, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -321,17 +321,13 @@ def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
 
     An empty table takes over `schema`, since the file of `write_no_samples` knows no classes.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = _existing(path)
-    try:
+    with reading(path, "delete it and run `dvc repro`"):
         # Not `pq.read_table`, which imports pandas.
         table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read as Parquet ({error}); delete it and run `dvc repro`."
-        ) from error
+        table.validate(full=True)
     metadata = (table.schema.metadata or {}).get(_METADATA_KEY)
     table = table.replace_schema_metadata(None)
     if metadata is None:
@@ -340,11 +336,12 @@ def read_samples(path: str | Path, schema: Schema | None = None) -> SampleTable:
         return SampleTable(table, schema or Schema("table", ()))
     try:
         schema = Schema.from_json(json.loads(metadata))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path} does not say its modality and classes ({error}); run `dvc repro`."
         ) from error
-    return SampleTable(table, schema)
+    with reading(path, "delete it and run `dvc repro`"):
+        return SampleTable(table, schema)
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:

@@ -265,6 +265,20 @@ def test_dates_in_another_order_are_no_categories(form, table):
     assert "write dates as 2024-12-31" in message
 
 
+def test_a_day_that_no_calendar_has_is_named(table):
+    message = refused(table, {"x": [f"2024-02-{k + 20}" for k in range(12)]})
+    assert "t.csv, line 12 holds '2024-02-30', which is no day" in message
+
+
+def test_a_doubled_mark_of_the_encoding_is_no_part_of_a_name_and_utf16_without_one_is_told(write, split):
+    lines = csv_lines([[k, "ab"[k % 2]] for k in range(12)], ["x", "label"])
+    content = lines if isinstance(lines, str) else lines.decode()
+    write("t.csv", "\ufeff\ufeff" + content)
+    assert features(split("t.csv", modality="table")) == {"x": "integer"}
+    write("u.csv", content.encode("utf-16-le"))
+    assert "u.csv, line 1 is UTF-16" in refused(split, "u.csv", modality="table")
+
+
 def test_codes_with_some_numbers_stay_categories(table):
     assert features(table({"x": ["1", "A2", "B3", "7c"] * 3, "f": range(12)})) == {
         "x": "category",

@@ -36,6 +36,18 @@ def run(study: Study, until: int) -> None:
                 study.tell(proposal, names, score(proposal.assignment))
 
 
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe\n{}\n", b"[]\n[]\n", b'{"op_code": 99}\n{}\n', b"null\nnull\n"]
+)
+def test_a_damaged_journal_of_trials_is_one_sentence(damage, tmp_path: Path) -> None:
+    study = Study(tmp_path, "s", SPACE, 0)
+    run(study, 2)
+    journal = study.folder / "journal.log"
+    journal.write_bytes(journal.read_bytes() + damage)
+    with pytest.raises(DataError, match=r"journal\.log is damaged \(.*\); delete .* finished runs"):
+        Study(tmp_path, "s", SPACE, 0)
+
+
 def test_the_same_seed_tries_the_same_and_another_seed_does_not(tmp_path: Path) -> None:
     for root, seed in (("x", 0), ("y", 0), ("z", 1)):
         run(Study(tmp_path / root, "s", SPACE, seed), 14)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -281,6 +282,13 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
             f"Column {name!r}: {days:,} of {total:,} values are dates, but {where(row)} holds "
             f"{values[row].as_py()!r}; write dates as 2024-12-31 and leave unknown ones empty{end}"
         )
+    if days == total and total:
+        lost = next((r for r, v in enumerate(values) if v.is_valid and not _is_day(v.as_py())), None)
+        if lost is not None:
+            raise DataError(
+                f"Column {name!r} holds dates, but {where(lost)} holds {values[lost].as_py()!r}, which is no "
+                f"day; correct it, or leave it empty{end}"
+            )
     if plain == total or not total:  # numbers that were kept as text: a form with types says so on purpose
         return
     other = pc.invert(pc.match_substring_regex(values, _PLAIN))
@@ -305,6 +313,13 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
             f"{values[row].as_py()!r}; correct it, or, if it stands for a missing value, leave it empty or "
             f"name it in `missing` of datasets.yaml{end}"
         )
+
+
+def _is_day(value: str) -> bool:
+    try:
+        return bool(datetime.date.fromisoformat(value[:10]))
+    except ValueError:
+        return False
 
 
 def _thousands_remedy(value: str) -> str:

@@ -121,6 +121,11 @@ def _require_columns(
 
 
 def _decoded(data: bytes, title: str) -> str:
+    if b"\0" in data[:2] and data[:2] != b"\0\0":  # UTF-16 without its mark is well-formed UTF-8
+        name = "UTF-16LE" if data[1:2] == b"\0" else "UTF-16BE"
+        raise DataError(
+            f"{title}, line 1 is {name}, not UTF-8; convert the file by `iconv -f {name} -t UTF-8 OLD > NEW`."
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -314,7 +319,7 @@ def _header(content: str, title: str, dialect: _Dialect) -> tuple[list[str], int
     An empty file, a name twice, and plainly another delimiter are refused.
     """
     begins, written = next(dialect.records(content), (1, []))
-    header = [name.strip() for name in written]
+    header = [name.strip("\ufeff \t\r\n") for name in written]
     if not any(header):
         raise DataError(f"{title} is empty; it needs a line with column names, and rows.")
     twice = [name for name in header if name and header.count(name) > 1]

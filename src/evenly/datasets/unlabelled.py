@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -136,7 +137,7 @@ def _image_files(tree: FileTree, schema: Schema, how: InputFile) -> Unlabelled:
 
 
 def _file_rows(tree: FileTree, path: Path, schema: Schema, how: InputFile) -> Unlabelled:
-    values = {"modality": schema.modality, "licence": "", "delimiter": how.delimiter}
+    values: dict[str, Any] = {"modality": schema.modality, "licence": "", "delimiter": how.delimiter}
     values |= {"decimal": how.decimal, "thousands": how.thousands, "missing": how.missing}
     entry = settings_from(DatasetEntry, values, "the input")
     file, kind = _one_table(tree, entry)

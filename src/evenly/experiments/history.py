@@ -313,6 +313,6 @@ def read_cache(path: Path) -> dict[str, Any]:
     """Read a JSON file of `.cache/`; empty where there is none, or half of one."""
     try:
         content = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

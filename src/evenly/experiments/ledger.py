@@ -6,7 +6,6 @@ Nothing here decides whether a run is finished: DVC's experiments do.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Any
 from evenly.errors import DataError
 from evenly.experiments.experiments import Experiment, digest
 from evenly.experiments.history import Revision, read_cache
-from evenly.files import write_json
+from evenly.files import json_mapping, reading, write_json
 
 FOLDER = Path(".cache/sweeps")
 _COSTS = FOLDER / "costs.json"
@@ -74,8 +73,11 @@ def read_sweep(root: Path, id_: str | None) -> Sweep:
             if names
             else "No sweep has been run here; `evenly sweep` runs one."
         )
-    content = read_cache(root / FOLDER / f"{id_}.sweep.json")
-    return Sweep(id_, content["asked"], tuple(content["experiments"]), dict(content.get("failures", {})))
+    file = root / FOLDER / f"{id_}.sweep.json"
+    with reading(file, "delete it; the same `evenly sweep` writes it again and runs nothing twice"):
+        content = json_mapping(file.read_bytes(), str(file))
+        failures = dict(content.get("failures", {}))
+        return Sweep(id_, str(content["asked"]), tuple(map(str, content["experiments"])), failures)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: 
     llm: dict[str, Any] = {}
     measured = {log.stem: read_cache(log) for log in logs.glob("*.json")}
     with suppress(DataError):
-        llm = json.loads(revision.read("metrics/llm.json") or "{}")
+        llm = json_mapping(revision.read("metrics/llm.json") or b"{}", "metrics/llm.json")
     cost = {
         "technique": experiment.technique.label,
         "dataset": experiment.dataset,
@@ -173,7 +175,7 @@ def estimate(root: Path, experiments: Iterable[Experiment], jobs: int) -> Estima
     """Estimate what experiments will take: the median of the same technique on the same data set, else of the
     data set, else of all runs so far.
     """
-    costs = list(read_cache(root / _COSTS).values())
+    costs = _costs(root)
     total, money, unpriced = 0.0, 0.0, []
     for experiment in experiments:
         alike, basis = _alike(costs, experiment)
@@ -192,10 +194,23 @@ def measured_seconds(root: Path, experiment: Experiment) -> tuple[float, str] | 
 
     None where nothing was measured on the data set.
     """
-    alike, basis = _alike(list(read_cache(root / _COSTS).values()), experiment)
+    alike, basis = _alike(_costs(root), experiment)
     if not alike or basis == "other data sets":
         return None
     return _median([cost["wall_s"] for cost in alike]), basis
+
+
+def _costs(root: Path) -> list[dict[str, Any]]:
+    """What runs have cost; entries that are not whole tell nothing."""
+    found = read_cache(root / _COSTS).values()
+    return [
+        cost
+        for cost in found
+        if isinstance(cost, dict)
+        and cost.keys() >= {"technique", "dataset", "wall_s", "money", "asks"}
+        and isinstance(cost["wall_s"], int | float)
+        and isinstance(cost["money"], int | float | None)
+    ]
 
 
 def _alike(costs: Sequence[dict[str, Any]], experiment: Experiment) -> tuple[list[dict[str, Any]], str]:

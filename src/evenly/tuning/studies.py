@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenly.errors import DataError
+from evenly.files import reading
 from evenly.tuning.space import Assignment, Space
 
 if TYPE_CHECKING:
@@ -62,13 +63,20 @@ class Study:
         self.space = space
         self._seed = seed
         self._distributions: dict[str, BaseDistribution] = {s.key: s.distribution for s in space}
-        self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(self.folder / "journal.log"))),
-            study_name=id_,
-            direction="maximize",
-            load_if_exists=True,
-        )
+        with self._reading():
+            self._study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(self.folder / "journal.log"))),
+                study_name=id_,
+                direction="maximize",
+                load_if_exists=True,
+            )
+            self.ended()
         self._asked: LiveTrial | None = None
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """A damaged journal is one sentence; DVC still has the runs of its trials."""
+        remedy = f"delete {self.folder} and search again: finished runs are not run again"
+        return reading(self.folder / "journal.log", remedy)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -5,7 +5,6 @@ Nothing here reads a test row or a number made from one.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from evenly.experiments.experiments import Experiment, Technique, Workshop, dige
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.runs import split_share
 from evenly.experiments.sweeping import Event, run_experiments
-from evenly.files import atomic_write
+from evenly.files import atomic_write, json_mapping, reading
 from evenly.tuning.candidates import Origin
 from evenly.tuning.space import Assignment, Space
 from evenly.tuning.studies import Trial
@@ -64,7 +63,7 @@ def validation_predictions(revision: Revision, cache: Path, root: Path) -> tuple
     """Classes of the validation rows, and those that the model of an experiment predicts."""
     kept = cache / f"{revision.name}.npz"
     if kept.is_file():
-        with np.load(kept) as arrays:
+        with reading(kept, "delete it"), np.load(kept, allow_pickle=False) as arrays:
             return arrays["y"], arrays["predicted"]
     from evenly.classifiers import load_classifier
     from evenly.classifiers.classifier import vectors_at_hand
@@ -86,8 +85,7 @@ def _json(revision: Revision, path: str) -> dict[str, Any]:
     content = revision.read(path)
     if content is None:
         raise DataError(f"{revision.name} has no {path}; `dvc exp remove {revision.name}` and run it again.")
-    found: dict[str, Any] = json.loads(content)
-    return found
+    return json_mapping(content, f"{path} of {revision.name}")
 
 
 @dataclass(frozen=True)
