@@ -265,6 +265,16 @@ def test_dates_in_another_order_are_no_categories(form, table):
     assert "write dates as 2024-12-31" in message
 
 
+@pytest.mark.parametrize("name", ["../a/x.csv", "/a/x.csv", "a/../../x.csv"])
+def test_a_member_of_a_zip_that_lies_outside_of_it_is_named(name, write, split):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("t.csv", "x,label\n1,a\n")
+        archive.writestr(name, "x,label\n1,a\n")
+    write("t.zip", out.getvalue())
+    assert f"t.zip holds {name!r}, which lies outside of it" in refused(split, "t.zip", modality="table")
+
+
 def test_a_day_that_no_calendar_has_is_named(table):
     message = refused(table, {"x": [f"2024-02-{k + 20}" for k in range(12)]})
     assert "t.csv, line 12 holds '2024-02-30', which is no day" in message

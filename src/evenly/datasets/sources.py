@@ -110,6 +110,10 @@ def open_tree(path: Path, title: str, links_out: bool = False) -> Iterator[FileT
             raise DataError(f"{title} is no readable zip file ({error}); bring it again.") from error
         with archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            if outside := [name for name in names if name.startswith("/") or ".." in name.split("/")]:
+                raise DataError(
+                    f"{title} holds {outside[0]!r}, which lies outside of it; pack it again without."
+                )
             unfolded = sum(info.file_size for info in archive.infolist())
             if unfolded > max(MOST_UNFOLDED, MOST_TIMES * path.stat().st_size):
                 raise DataError(
