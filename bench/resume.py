@@ -1,6 +1,8 @@
 """What resuming a training costs: the seconds until a killed training goes on, as a share of one epoch.
 
-Also what keeping checkpoints costs. Run as `python -m bench resume`; CPU seconds on one thread.
+Also what keeping checkpoints costs. The rival, in the same process: `torch.save` and `torch.load` of network
+and optimizer, as in a plain loop.
+Run as `python -m bench resume`; CPU seconds on one thread.
 """
 
 from __future__ import annotations
@@ -68,6 +70,22 @@ def seconds(checkpoints: Path | None, stop_after: int | None = None) -> list[flo
     return times
 
 
+def plain_checkpoint(folder: Path) -> tuple[float, float]:
+    """CPU seconds of a plain `torch.save`, and of a network and an optimizer that go on from it."""
+    network = ImageNetwork(*small_cnn_body(1, 8, 32), 1, 10)
+    adam = torch.optim.Adam(network.parameters())
+    network(torch.zeros(8, 8, 8, 1, dtype=torch.uint8)).sum().backward()
+    adam.step()
+    start = time.process_time()
+    torch.save({"network": network.state_dict(), "optimizer": adam.state_dict()}, folder / "plain.pt")
+    saved = time.process_time()
+    again = ImageNetwork(*small_cnn_body(1, 8, 32), 1, 10)
+    states = torch.load(folder / "plain.pt", weights_only=True)
+    again.load_state_dict(states["network"])
+    torch.optim.Adam(again.parameters()).load_state_dict(states["optimizer"])
+    return saved - start, time.process_time() - saved
+
+
 def main() -> None:
     """Print the shares."""
     torch.set_num_threads(1)
@@ -79,10 +97,13 @@ def main() -> None:
         cut = Path(folder) / "cut"
         seconds(cut, stop_after=EPOCHS - 2)
         resumed = seconds(cut)
+        plain_checkpoint(Path(folder))
+        saving, loading = plain_checkpoint(Path(folder))
     # Epochs that the checkpoint remembers are logged as soon as it is read.
+    going_on, keeping = (resumed[1] - resumed[0]) / epoch, (np.median(kept[1:]) - epoch) / epoch
     print(f"an epoch                      {epoch:.3f} s")
-    print(f"until a training goes on      {(resumed[1] - resumed[0]) / epoch:.2f} of an epoch")
-    print(f"keeping checkpoints costs     {(np.median(kept[1:]) - epoch) / epoch:+.2f} of an epoch")
+    print(f"until a training goes on      {going_on:.2f} of an epoch; plain torch.load {loading / epoch:.2f}")
+    print(f"keeping checkpoints costs     {keeping:+.2f} of an epoch; plain torch.save {saving / epoch:+.2f}")
 
 
 if __name__ == "__main__":
