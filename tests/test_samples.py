@@ -189,3 +189,14 @@ def test_columns_codes_and_frames_hold_what_the_rows_hold_one_by_one():
     assert frame["flag"].tolist()[:2] == [True, True] and frame["flag"].isna().tolist()[2]
     assert frame["x"].isna().tolist() == [False, False, True, True]
     assert table.take([]).codes.shape == (0,)
+
+
+def test_a_row_without_a_weight_counts_like_a_mean_one_of_its_class() -> None:
+    columns = {"id": list("abcde"), "label": ["x", "x", "x", "y", "z"], "f": [0.0] * 5}
+    table = samples_from_columns(
+        {**columns, "sample_weight": [1.0, 4.0, None, 10.0, None]},
+        Schema("table", ("x", "y", "z"), (Feature("f", "number"),)),
+    )
+    assert table.weights is not None
+    assert table.weights.tolist() == [1, 4, 2.5, 10, 5]
+    assert table.take([3]).with_column("id", ["e"]).weights is not None

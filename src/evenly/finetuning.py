@@ -133,17 +133,28 @@ def finetune(
     if not len(validation):
         return _decided(after, summary, plan, None, numbers)
     guesses = [model.predict_proba(validation).argmax(axis=1) for model in (before, after)]
-    comparison = compared(validation.codes, guesses[0], guesses[1], len(train.classes), plan.seed)
+    comparison = compared(
+        validation.codes, guesses[0], guesses[1], len(train.classes), plan.seed, validation.weights
+    )
     return _decided(after, summary, plan, comparison, numbers)
 
 
-def compared(codes: np.ndarray, before: np.ndarray, after: np.ndarray, classes: int, seed: int) -> Comparison:
+def compared(
+    codes: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    classes: int,
+    seed: int,
+    sample_weight: np.ndarray | None = None,
+) -> Comparison:
     """Compare the classes that two models predict for the same rows, by the paired bootstrap of macro F1."""
     worse = 0
-    for weights in bootstrap_weights(len(codes), RESAMPLES, seed):
+    each = np.ones(len(codes)) if sample_weight is None else sample_weight
+    for drawn_rows in bootstrap_weights(len(codes), RESAMPLES, seed):
+        weights = drawn_rows * each
         drawn = [macro_f1(outcomes(codes, guess, classes, weights)) for guess in (before, after)]
         worse += int((drawn[1] < drawn[0]).sum())
-    values = [float(macro_f1(outcomes(codes, guess, classes))) for guess in (before, after)]
+    values = [float(macro_f1(outcomes(codes, guess, classes, each))) for guess in (before, after)]
     return Comparison(values[0], values[1], worse / RESAMPLES)
 
 

@@ -29,7 +29,7 @@ FeatureKind = Literal["number", "integer", "boolean", "category"]
 #: Columns that describe a sample. Every other column of a table-modality sample table is a feature.
 REQUIRED_COLUMNS = ("id", "label", "origin")
 LINEAGE_COLUMNS = ("parent", "neighbour", "neighbour_weight", "details")
-OPTIONAL_COLUMNS = ("group", "attribute", *LINEAGE_COLUMNS)
+OPTIONAL_COLUMNS = ("group", "attribute", "sample_weight", *LINEAGE_COLUMNS)
 PAYLOAD_COLUMNS = ("text", "image", "vector")
 RESERVED_COLUMNS = frozenset((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *PAYLOAD_COLUMNS))
 
@@ -95,11 +95,11 @@ class SampleTable:
     """
 
     #: Arrow table. Always `id`, `label`, `origin` (strings, never null). Optional: `group` (split unit),
-    #: `attribute` (spurious attribute), and the lineage of synthetic rows: `parent` and `neighbour` (ids of
-    #: real rows), `neighbour_weight` (float64 λ of x = parent + λ·(neighbour − parent)), `details` (JSON
-    #: text). Payload: `text` (string), or `image` (binary, an encoded PNG or JPEG), or one column per
-    #: feature; and `vector` (fixed-size list of float32) where a row exists in feature space only
-    #: (interpolated text).
+    #: `attribute` (spurious attribute), `sample_weight` (float64, what a row counts), and the lineage of
+    #: synthetic rows: `parent` and `neighbour` (ids of real rows), `neighbour_weight` (float64 λ of
+    #: x = parent + λ·(neighbour − parent)), `details` (JSON text). Payload: `text` (string), or `image`
+    #: (binary, an encoded PNG or JPEG), or one column per feature; and `vector` (fixed-size list of float32)
+    #: where a row exists in feature space only (interpolated text).
     table: pa.Table
     #: Modality, classes and features.
     schema: Schema
@@ -174,6 +174,24 @@ class SampleTable:
         found, indices = _encoded(self.table.column(name)) if len(self) else ([], np.zeros(0, np.int64))
         places = np.array([position.get(value, -1) for value in (*found, None)], dtype=np.int64)
         return np.asarray(places[indices])
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """What each row counts, float64 (n,), above 0; None where the data have no weights.
+
+        A row that was made without a parent counts like a mean one of its class, else of the table.
+        """
+        import numpy as np
+
+        if not self.has("sample_weight"):
+            return None
+        weights = self.column("sample_weight").astype(np.float64)
+        known = ~np.isnan(weights)
+        for code in np.unique(self.codes[~known]):
+            like = known & (self.codes == code)
+            like = like if like.any() else known
+            weights[~known & (self.codes == code)] = weights[like].mean() if like.any() else 1.0
+        return weights
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -378,7 +396,7 @@ def _arrow_types(schema: Schema) -> dict[str, pa.DataType]:
 
     kinds = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "category": pa.string()}
     types: dict[str, pa.DataType] = {c: pa.string() for c in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, "text")}
-    types |= {"neighbour_weight": pa.float64(), "image": pa.binary()}
+    types |= {"sample_weight": pa.float64(), "neighbour_weight": pa.float64(), "image": pa.binary()}
     return types | {feature.name: kinds[feature.kind] for feature in schema.features}
 
 

@@ -17,7 +17,7 @@ from sklearn.ensemble._hist_gradient_boosting import binning
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.classifier import write_sealed
 from evenly.classifiers.estimators import fit_estimator
-from evenly.classifiers.weights import rows_per_class, smoothed_prior
+from evenly.classifiers.weights import origin_weights, rows_per_class, smoothed_prior
 from evenly.errors import ModelError, RecipeError
 from evenly.evaluation.decisions import prior_offsets
 from evenly.features import Featurizer, fit_featurizer
@@ -485,3 +485,25 @@ def test_estimators_are_kept_and_read_without_torch_and_skops_trusts_what_it_did
         "assert {'sklearn.svm._classes.LinearSVC', 'sklearn.impute._knn.KNNImputer'} <= set(trusted)\n"
     )
     subprocess.run([sys.executable, "-c", "from pathlib import Path\n" + code], check=True)
+
+
+@pytest.mark.parametrize("model", ["logistic_regression"])
+def test_training_rows_of_weight_two_are_doubled_rows(
+    wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, model: ModelName
+) -> None:
+    train, validation = wine
+    weights = np.random.default_rng(2).integers(1, 4, len(train))
+    weighed = train.with_column("sample_weight", weights.astype(float))
+    copies = train.table.take(np.repeat(np.arange(len(train)), weights))
+    place = copies.column_names.index("id")
+    doubled = SampleTable(
+        copies.set_column(place, "id", [[str(k) for k in range(len(copies))]]), train.schema
+    )
+    found = []
+    for rows in (weighed, doubled, train):
+        classifier = build_classifier(plan_for(model), rows.schema, wine_featurizer)
+        classifier.fit(rows, validation, sample_weight=origin_weights(rows, 1))
+        found.append((classifier.predict_proba(validation), classifier.effective_prior))
+    for one, other in zip(found[0], found[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert np.abs(found[0][0] - found[2][0]).max() > 1e-3

@@ -293,3 +293,15 @@ def test_the_seeds_of_a_repetition_test_every_row_once(write, split):
 def test_folds_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make_entry(path="d.csv", split=settings)
+
+
+def test_weights_go_with_their_rows_and_rows_of_weight_zero_are_left_out(write, split):
+    rows = [(k, "ab"[k % 2], k % 5 / 2) for k in range(40)]
+    write("d.csv", csv_lines(rows, ("x", "label", "w")))
+    found = split("d.csv", modality="table", columns={"weight": "w"})
+    tables = (found.train, found.validation, found.test)
+    assert [feature.name for feature in found.train.schema.features] == ["x"]
+    kept = {x: w for t in tables for x, w in zip(t.column("x"), t.weights, strict=True)}
+    assert kept == {x: w for x, _, w in rows if w}
+    assert found.report.rows_read == 40
+    assert "8 rows of weight 0 left out." in found.report.warnings

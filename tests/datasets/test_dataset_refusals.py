@@ -410,3 +410,17 @@ def test_whatever_bytes_a_picture_has_it_is_read_or_refused_by_name(data):
         assert "a/1.png" in str(error)
     else:
         assert stated_size(kept)
+
+
+@pytest.mark.parametrize("weight", ["-1", "inf", "heavy", "1e999"])
+def test_what_is_no_weight_names_its_line(weight, write, refusal):
+    write("d.csv", csv_lines([*((*row, 1) for row in GOOD), ("x", "a", weight)], ("text", "label", "w")))
+    found = refusal("d.csv", columns={"weight": "w"})
+    assert f"d.csv, line 14 has {weight!r} in column 'w', which is no weight" in found
+
+
+def test_a_missing_weight_names_its_line_and_weights_of_one_class_are_none(write, refusal):
+    write("d.csv", csv_lines([*((*row, 1) for row in GOOD), ("x", "a", "")], ("text", "label", "w")))
+    assert "d.csv, line 14 has no weight (column 'w'" in refusal("d.csv", columns={"weight": "w"})
+    write("d.csv", csv_lines([(*row, int(row[1] == "a")) for row in GOOD], ("text", "label", "w")))
+    assert "fewer than two classes" in refusal("d.csv", columns={"weight": "w"})

@@ -96,12 +96,31 @@ def test_a_class_that_training_never_saw_stays_neutral() -> None:
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=6).filter(any), st.integers(0, 1000))
 def test_class_weights_bring_rows_to_the_wanted_shares(rows: list[int], seed: int) -> None:
     counts, target = np.array(rows), shares(len(rows), seed)
-    weights = deployment_weights(target, counts)
-    present = counts > 0
-    got = weights * counts / (weights * counts).sum()
-    np.testing.assert_allclose(got[present], target[present] / target[present].sum())
-    assert (weights * counts).sum() == pytest.approx(counts.sum())
-    assert np.all(weights[~present] == 0)
+    y = np.repeat(np.arange(len(rows)), counts)
+    own = np.random.default_rng(seed).uniform(0.1, 3, len(y))
+    for sample_weight in (None, own):
+        weights = deployment_weights(target, y, sample_weight)
+        got = np.bincount(y, weights, len(rows)) / weights.sum()
+        present = counts > 0
+        np.testing.assert_allclose(got[present], target[present] / target[present].sum())
+        assert weights.mean() == pytest.approx(1)
+
+
+def test_rules_from_rows_of_weight_two_are_those_from_doubled_rows() -> None:
+    generator = np.random.default_rng(8)
+    y, p = generator.integers(3, size=60), generator.dirichlet(np.ones(3), size=60)
+    weights = generator.integers(1, 3, size=60)
+    twice = np.repeat(np.arange(60), weights)
+    fitting = {"effective": shares(3, 1), "deployment": shares(3, 2), "shrinkage": 0.0}
+    weighed = fitted_rules(y, p, weights=weights.astype(float), **fitting)
+    doubled = fitted_rules(y[twice], p[twice], weights=None, **fitting)
+    plain = fitted_rules(y, p, weights=None, **fitting)
+    for one, other in zip(weighed, doubled, strict=True):
+        np.testing.assert_allclose(one.offsets, other.offsets)
+        assert one.temperature == pytest.approx(other.temperature)
+    assert any(
+        not np.array_equal(one.offsets, other.offsets) for one, other in zip(weighed, plain, strict=True)
+    )
 
 
 # -- tuned thresholds ---------------------------------

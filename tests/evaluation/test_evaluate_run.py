@@ -15,6 +15,7 @@ from evenly.evaluation.metrics import HEADLINE
 from evenly.evaluation.outputs import metrics_json, write_per_class, write_predictions
 from evenly.evaluation.results import Evaluation
 from evenly.files import write_json
+from evenly.params.evaluation import EvaluateSettings, PriorSetting
 from evenly.samples import SampleTable, samples_from_columns
 
 
@@ -205,3 +206,59 @@ def test_where_the_second_round_was_not_kept_there_is_one_model(tmp_path: Path) 
     (tmp_path / "train").mkdir()
     with pytest.raises(ModelError, match=r"train holds no model: there is no model\.json"):
         load_models(tmp_path)
+
+
+# -- rows that weigh ---------------------------------
+
+
+def _weighed(table: SampleTable, weights: np.ndarray) -> SampleTable:
+    return table.with_column("sample_weight", weights.astype(float))
+
+
+def _doubled(table: SampleTable, weights: np.ndarray) -> SampleTable:
+    """Rows as often as their weights say, under ids of their own."""
+    rows = table.table.take(np.repeat(np.arange(len(table)), weights))
+    place = rows.column_names.index("id")
+    return replace(table, table=rows.set_column(place, "id", [[f"{i:05d}" for i in range(len(rows))]]))
+
+
+@pytest.mark.parametrize("prior", ["validation", "train"])
+def test_rows_of_weight_two_score_as_doubled_rows(long_tail: Run, prior: PriorSetting) -> None:
+    weights = [
+        np.random.default_rng(9).integers(1, 3, len(t)) for t in (long_tail.validation, long_tail.test)
+    ]
+    settings = EvaluateSettings(bootstrap=200, threshold_shrinkage=0)
+    tables = (long_tail.validation, long_tail.test)
+    weighed, doubled = (
+        long_tail.evaluate(
+            prior=prior,
+            settings=settings,
+            validation=make(tables[0], weights[0]),
+            test=make(tables[1], weights[1]),
+        )
+        for make in (_weighed, _doubled)
+    )
+    plain = long_tail.evaluate(prior=prior, settings=settings)
+    pairs = [(weighed.final.test, doubled.final.test), (weighed.final.validation, doubled.final.validation)]
+    pairs += [(one.metrics, other.metrics) for one, other in zip(weighed.rules, doubled.rules, strict=True)]
+    if prior == "train":  # thresholds tuned on weights that are no whole numbers break ties by rounding
+        pairs = pairs[:4]
+    for one, other in pairs:
+        for name, value in one.items():
+            if "calibration" not in name:  # its bins follow the number of rows
+                found, wanted = (getattr(v, "value", v) for v in (value, other[name]))
+                assert found == pytest.approx(wanted, abs=1e-9), name
+    for one, other in zip(weighed.per_class, doubled.per_class, strict=True):
+        assert (one.recall, one.f1, one.auroc) == pytest.approx((other.recall, other.f1, other.auroc))
+    assert weighed.final.test["macro_f1"].value != pytest.approx(plain.final.test["macro_f1"].value)
+
+
+def test_weights_that_are_all_alike_change_no_score_and_no_interval(long_tail: Run) -> None:
+    alike = {
+        part: _weighed(table, np.full(len(table), 2))
+        for part, table in (("validation", long_tail.validation), ("test", long_tail.test))
+    }
+    weighed, plain = long_tail.evaluate(**alike), long_tail.evaluate()
+    for name, interval in plain.final.test.items():
+        assert weighed.final.test[name].ends == pytest.approx(interval.ends, abs=1e-6), name
+    assert weighed.chosen_rule == plain.chosen_rule

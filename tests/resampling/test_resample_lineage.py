@@ -66,6 +66,17 @@ def test_parents_and_neighbours_are_different_given_rows_of_the_same_class(metho
         assert neighbour != parent
 
 
+@pytest.mark.parametrize("method", ["smote", "random_over", "random_under"])
+def test_a_new_row_weighs_what_its_parent_does_and_a_real_one_keeps_its_weight(method: str) -> None:
+    samples = table_of("number")
+    samples = samples.with_column("sample_weight", np.arange(1.0, len(samples) + 1))
+    found = resampled(samples, plan(method, TARGETS))[0]
+    known = dict(zip(samples.ids, samples.weights, strict=True))
+    pairs = zip(found.ids, found.column("parent"), strict=True)
+    origins = [name if parent is None else parent for name, parent in pairs]
+    assert found.weights.tolist() == [known[name] for name in origins]
+
+
 def test_mixed_rows_interpolate_numbers_and_vote_on_categories() -> None:
     samples = mixed_samples(*clouds([40, 12, 9]))
     made = synthetic(resampled(samples, plan("smote", TARGETS))[0])

@@ -36,9 +36,9 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
     -------
     SampleTable
         Rows of origin `augmented`, ordered by class and then by turn: `parent` is the parent's id, `id` is
-        `<parent>~aug<ordinal>`, `details` what was drawn, as JSON; group and attribute are the parent's.
-        Texts and table rows differ from all training rows of their class and from each other; where the
-        policy cannot vary a class any further, fewer rows come back and the log says so.
+        `<parent>~aug<ordinal>`, `details` what was drawn, as JSON; group, attribute and
+        weight are the parent's. Texts and table rows differ from all training rows of their class and from
+        each other; where the policy cannot vary a class further, fewer rows come back and the log says so.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _table(rows: SampleTable, made: list[Offspring]) -> SampleTable:
             for child in made
         ],
     }
-    for name in ("group", "attribute"):
+    for name in ("group", "attribute", "sample_weight"):
         if rows.has(name):
             inherited = rows.column(name)
             columns[name] = [inherited[k] for k in positions]

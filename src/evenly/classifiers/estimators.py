@@ -454,8 +454,8 @@ def _easy_ensemble(
     vectors, codes, weight = train
     if not _all_equal(weight):
         raise ModelError(
-            "easy_ensemble takes no weights of rows, and these rows weigh differently; set "
-            "train.synthetic_weight of the recipe to 1, or choose balanced_random_forest or rusboost."
+            "easy_ensemble takes no weights of rows, and these rows weigh differently (columns.weight of the "
+            "data set, train.synthetic_weight of the recipe); choose balanced_random_forest or rusboost."
         )
     tree = DecisionTreeClassifier(max_depth=settings.max_depth)
     model = EasyEnsembleClassifier(

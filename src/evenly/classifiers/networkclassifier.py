@@ -132,7 +132,7 @@ class NetworkClassifier(Classifier):
             self.plan,
             self.classes,
             Rows(inputs, train.codes, sample_weight),
-            Rows(self._inputs(validation), validation.codes),
+            Rows(self._inputs(validation), validation.codes, validation.weights),
             log,
             attributes=train.column("attribute"),
             families=families(train),

@@ -99,7 +99,8 @@ class VectorClassifier(Classifier):
         self._prior = reweighted_prior(counts, drawn)
         # Rows of classes that training does not know cannot say when to stop.
         known = np.flatnonzero(counts[validation.codes] > 0) if len(validation) else np.arange(0)
-        as_trained = as_trained_weights(self._prior, validation.codes[known])
+        held_out_weight = None if validation.weights is None else validation.weights[known]
+        as_trained = as_trained_weights(self._prior, validation.codes[known], held_out_weight)
         if self._reads != "vectors":
             # Copies of a text say nothing new of how frequent its terms are.
             texts = sorted(set(texts_of(train, _NO_TERMS)))
@@ -114,8 +115,8 @@ class VectorClassifier(Classifier):
             )
             scores = {
                 f"{part}/{name}": value
-                for part, x, codes in (("train", vectors, train.codes), ("val", held_out, validation.codes))
-                for name, value in _scores(codes, self._probabilities(x)).items()
+                for part, x, rows in (("train", vectors, train), ("val", held_out, validation))
+                for name, value in _scores(rows, self._probabilities(x)).items()
             }
         log(0, scores)
         notes = self._fitted.notes
@@ -200,14 +201,15 @@ def _textless(train: SampleTable) -> tuple[str, ...]:
     )
 
 
-def _scores(codes: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def _scores(rows: SampleTable, probabilities: np.ndarray) -> dict[str, float]:
     """`loss` (mean negative log-likelihood), `macro_f1`, `balanced_accuracy` of probabilities (n, k)."""
+    codes, weights = rows.codes, rows.weights
     if not len(codes):
         return {}
-    guesses = outcomes(codes, probabilities.argmax(axis=1), probabilities.shape[1])
+    guesses = outcomes(codes, probabilities.argmax(axis=1), probabilities.shape[1], weights)
     true = probabilities[np.arange(len(codes)), codes]
     return {
-        "loss": float(-np.log(np.maximum(true, np.finfo(np.float64).tiny)).mean()),
+        "loss": float(np.average(-np.log(np.maximum(true, np.finfo(np.float64).tiny)), weights=weights)),
         "macro_f1": float(macro_f1(guesses)),
         "balanced_accuracy": float(balanced_accuracy(guesses)),
     }

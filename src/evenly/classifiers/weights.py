@@ -34,10 +34,15 @@ def families(train: SampleTable) -> np.ndarray:
 
 
 def origin_weights(rows: SampleTable, synthetic_weight: float) -> np.ndarray | None:
-    """Weigh rows that are neither real nor copies, float64 (n,); None where every row weighs 1."""
+    """Give what rows count in training, float64 (n,); None where every row weighs 1.
+
+    That is the weight that the data set gives them, times `synthetic_weight` for those that are neither real
+    nor copies.
+    """
     if synthetic_weight == 1:
-        return None
-    return np.where(np.isin(rows.origins, ("real", "duplicate")), 1.0, synthetic_weight)
+        return rows.weights
+    own = 1.0 if rows.weights is None else rows.weights
+    return np.asarray(np.where(np.isin(rows.origins, ("real", "duplicate")), 1.0, synthetic_weight) * own)
 
 
 def smoothed_prior(counts: np.ndarray) -> np.ndarray:
@@ -116,13 +121,16 @@ def reweighted_prior(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return normalised_prior(smoothed_prior(counts) * weights)
 
 
-def as_trained_weights(prior: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def as_trained_weights(
+    prior: np.ndarray, codes: np.ndarray, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
     """Weights of held-out rows that give every class the share that it has in what is minimised, the `prior`.
 
     With natural shares, boosting would stop before it has learnt the tail of balanced training rows.
     """
-    shares = smoothed_prior(rows_per_class(codes, len(prior)))
-    return np.asarray((prior / shares)[codes])
+    shares = smoothed_prior(rows_per_class(codes, len(prior), sample_weight))
+    by_class = (prior / shares)[codes]
+    return np.asarray(by_class if sample_weight is None else by_class * sample_weight / sample_weight.mean())
 
 
 def _normalised(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:

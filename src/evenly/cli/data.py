@@ -33,7 +33,7 @@ _SIGNS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|",
 _SIGNS |= {"apostrophe": "'"}
 #: Keys of datasets.yaml that `evenly add` has an option for, as messages write them.
 _KEY = re.compile(
-    r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute_is_feature|attribute|split|drop|categorical)\b"
+    r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute_is_feature|attribute|weight|split|drop|categorical)\b"
     r"|\bfiles\.(?P<bare>train|validation|test)\b"
     r"|`(?P<quoted>delimiter|decimal|thousands|missing)(?:: [^`]*)?`"
 )
@@ -107,6 +107,7 @@ def add(
     attribute_is_feature: Annotated[
         bool, typer.Option("--attribute-is-feature", help="The attribute's column is a feature too.")
     ] = False,
+    weight: Annotated[str | None, typer.Option(help="Column that says how much a row counts.")] = None,
     split: Annotated[str | None, typer.Option(help="Column that says train, validation or test.")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
     categorical: Annotated[
@@ -136,7 +137,7 @@ def add(
     refuse_into_itself(path, name, Path())
     columns: dict[str, Any] = {"label": label, "text": text, "image": image, "id": id_, "group": group}
     columns |= {"attribute": attribute, "split": split, "drop": drop, "categorical": categorical}
-    columns |= {"attribute_is_feature": attribute_is_feature}
+    columns |= {"attribute_is_feature": attribute_is_feature, "weight": weight}
     columns = {key: value for key, value in columns.items() if value}
     files = {"train": train, "validation": validation, "test": test}
     files = {key: value for key, value in files.items() if value is not None}

@@ -219,6 +219,8 @@ class PredictionTable:
     y: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
+    #: What each row counts, (n,); None where all count alike.
+    weights: np.ndarray | None = None
 
     def same_rows(self, other: PredictionTable) -> bool:
         """Whether both tables are about the same rows with the same labels."""
@@ -232,7 +234,7 @@ def read_predictions(revision: Revision) -> PredictionTable | None:
         return None
     name = f"{PREDICTIONS} of {revision.name}"
     rows = sorted(read_csv(content, name, _BEFORE), key=lambda row: row["id"])
-    columns = [column for column in (rows[0] if rows else ()) if column not in _BEFORE]
+    columns = [column for column in (rows[0] if rows else ()) if column not in (*_BEFORE, "weight")]
     classes = tuple(column.removeprefix("p_") for column in columns)
     position = {name: place for place, name in enumerate(classes)}
     with reading(name):
@@ -242,6 +244,9 @@ def read_predictions(revision: Revision) -> PredictionTable | None:
             y=np.array([position[row["label"]] for row in rows]),
             predicted=np.array([position[row["predicted"]] for row in rows]),
             probabilities=np.array([[row[column] for column in columns] for row in rows], dtype=np.float64),
+            weights=np.array([row["weight"] for row in rows], dtype=np.float64)
+            if rows and "weight" in rows[0]
+            else None,
         )
 
 
@@ -262,17 +267,19 @@ def paired_scores(
         Predictions(table.y, table.probabilities, table.predicted, bins=settings.calibration_bins)
         for table in (here, base)
     ]
-    draws = bootstrap_draws(both, resamples=settings.bootstrap, seed=seed)
-    metrics = paired_differences(both[0].values(), draws[0], both[1].values(), draws[1])
-    f1 = [_class_f1(one, base.classes, settings.bootstrap, seed) for one in both]
+    each = here.weights
+    draws = bootstrap_draws(both, resamples=settings.bootstrap, seed=seed, row_weights=each)
+    metrics = paired_differences(both[0].values(each), draws[0], both[1].values(each), draws[1])
+    f1 = [_class_f1(one, base.classes, settings.bootstrap, seed, each) for one in both]
     return PairedScores(len(base.ids), metrics, paired_differences(*f1[0], *f1[1]))
 
 
 def _class_f1(
-    predictions: Predictions, classes: tuple[str, ...], resamples: int, seed: int
+    predictions: Predictions, classes: tuple[str, ...], resamples: int, seed: int, each: np.ndarray | None
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """F1 by class, and on every resample."""
     chunks = bootstrap_weights(len(predictions), resamples, seed)
-    drawn = np.concatenate([f1_scores(predictions.outcomes(weights)) for weights in chunks])
-    values = f1_scores(predictions.outcomes()).tolist()
+    rows = np.ones(len(predictions)) if each is None else each
+    drawn = np.concatenate([f1_scores(predictions.outcomes(weights * rows)) for weights in chunks])
+    values = f1_scores(predictions.outcomes(rows)).tolist()
     return dict(zip(classes, values, strict=True)), dict(zip(classes, drawn.T, strict=True))

@@ -50,6 +50,8 @@ class _Rows:
     y: np.ndarray
     stated: np.ndarray
     decided: np.ndarray
+    #: What each row counts.
+    weight: np.ndarray
     rare: int
     #: Shares of the classes where the model is used; None where the rows are like that.
     deployment: np.ndarray | None
@@ -64,6 +66,7 @@ def _read(run: Run, rule: str) -> _Rows:
     with reading(file):
         y = np.array([place[row["label"]] for row in rows])
         p = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
+        weight = np.array([float(row.get("weight", 1)) for row in rows])
     decision = rule_of(rules, rule)
     deployment = None if rules["deployment"] is None else np.array(rules["deployment"])
     return _Rows(
@@ -71,6 +74,7 @@ def _read(run: Run, rule: str) -> _Rows:
         y,
         decision.probabilities(p),
         decision.decisions(p),
+        weight,
         place[rules["rare"]],
         deployment,
     )
@@ -81,10 +85,9 @@ def _scores(folds: Sequence[_Rows], metric: str) -> np.ndarray:
     y = np.concatenate([fold.y for fold in folds])
     stated, decided = (np.concatenate([getattr(f, name) for f in folds]) for name in ("stated", "decided"))
     predictions = Predictions(y, stated, decided, rare=folds[0].rare)
-    each = np.ones(len(y))
+    each = np.concatenate([fold.weight for fold in folds])
     if folds[0].deployment is not None:
-        counts = np.bincount(y, minlength=stated.shape[1])
-        each = deployment_weights(folds[0].deployment, counts)[y]
+        each = deployment_weights(folds[0].deployment, y, each)
     names = [name for fold in folds for name in fold.names]
     weights = np.vstack([np.ones(len(y)), *shared_weights(names)]) * each
     return np.asarray(predictions.values(weights, (metric,))[metric], dtype=np.float64)

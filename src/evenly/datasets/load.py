@@ -278,7 +278,7 @@ class _Splitter:
             modality=self.rows.modality,
             licence=entry.licence,
             strategy=entry.strategy,
-            rows_read=len(self.rows),
+            rows_read=len(self.source.rows),
             counts={part: table.counts for part, table in zip(PARTS, tables, strict=True)},
             duplicates={"policy": entry.duplicates, **self.copies.to_json()},
             conflicts={
@@ -304,6 +304,8 @@ class _Splitter:
             if len(feature.categories) > max(20, len(rows) // 2)
         ]
         warnings += _alike_labels(self.classes, self.sizes)
+        if weightless := len(self.source.rows) - len(rows):
+            warnings.append(f"{counted(weightless, 'row')} of weight 0 left out.")
         held_out = sum(self.copies.dropped[part] for part in PARTS[1:])
         if rows.given is not None and held_out:
             warnings.append(
@@ -347,7 +349,9 @@ def _alike_labels(classes: Sequence[str], sizes: np.ndarray) -> list[str]:
 
 
 def _canonical(rows: Rows) -> tuple[Rows, np.ndarray]:
-    """The rows ordered by id, and their ids, object array (n,); where there are none, made from content."""
+    """The rows that weigh more than 0, ordered by id, and their ids, object array (n,); where there are none,
+    made from content.
+    """
     ids = rows.ids
     if ids is None:
         others = list(rows.described.values())
@@ -355,8 +359,10 @@ def _canonical(rows: Rows) -> tuple[Rows, np.ndarray]:
             others.append(pa.array(-rows.given))  # of equal rows, the one in test has the plain id
         ids = pa.array(content_ids(rows.fingerprints, rows.labels, others), pa.string())
     order = pc.sort_indices(ids)
+    if (weights := rows.described.get("sample_weight")) is not None:
+        order = order.filter(pc.greater(weights.take(order), 0))
     positions = order.to_numpy().astype(np.int64)
-    names = np.empty(len(rows), dtype=object)
+    names = np.empty(len(positions), dtype=object)
     names[:] = ids.take(order).to_pylist()
     ordered = replace(
         rows,

@@ -162,7 +162,8 @@ def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
             f"{title} is none of csv, tsv, jsonl or parquet by its name; set `format` in datasets.yaml."
         )
     names = entry.columns
-    text = [c for c in (names.label, names.id, names.group, names.split) if c is not None]
+    described = (names.label, names.id, names.group, names.weight, names.split)
+    text = [column for column in described if column is not None]
     source = names.comparison.column if names.comparison else names.attribute
     kept = entry.modality == "table" and source not in names.categorical
     as_feature = kept and (names.comparison or names.attribute_is_feature or source in (names.features or ()))
@@ -213,7 +214,9 @@ def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) 
 
 
 def _part_folders(tree: FileTree, entry: DatasetEntry, name: str) -> list[FileTree]:
-    extra = next((k for k in ("id", "group", "attribute", "split") if getattr(entry.columns, k)), None)
+    extra = next(
+        (k for k in ("id", "group", "attribute", "weight", "split") if getattr(entry.columns, k)), None
+    )
     if extra:
         raise DataError(
             f"datasets.yaml: {name}.columns.{extra} needs a manifest, a csv that lists the images; an image "

@@ -41,7 +41,7 @@ class Rows:
     features: tuple[Feature, ...]
     #: uint64 (n,): equal where the payload is equal.
     fingerprints: np.ndarray
-    #: `group` and `attribute` where the data set has them; string arrays (n,).
+    #: `group` and `attribute`, strings, and `sample_weight`, float64, where the data set has them, (n,) each.
     described: dict[str, pa.Array]
     ids: pa.Array | None
     #: 0, 1 or 2 for train, validation and test, int8 (n,); None where the rows are still to be split.
@@ -71,6 +71,13 @@ def rows_from_columns(
     }
     if names.comparison:
         described["attribute"] = _compared(columns, names.comparison, where)
+    if names.weight is not None:
+        described["sample_weight"] = weights = _weights(columns[names.weight], entry, where)
+        if len(pc.unique(labels.filter(pc.greater(weights, 0)))) < 2:
+            raise DataError(
+                f"Column {names.weight!r} (columns.weight) gives rows of fewer than two classes a weight "
+                f"above 0 ({where(0)}, and so on); name the column that holds the weights."
+            )
     ids = None
     if names.id is not None:
         ids = filled(columns[names.id], names.id, "id", where)
@@ -148,6 +155,22 @@ def _check_unique(ids: pa.Array, where: Where) -> None:
         )
 
 
+def _weights(column: pa.Array, entry: DatasetEntry, where: Where) -> pa.Array:
+    name = str(entry.columns.weight)
+    weights = np.zeros(len(column))
+    for row, word in enumerate(filled(column, name, "weight", where).to_pylist()):
+        try:
+            weights[row] = float(word.replace(entry.decimal or ".", "."))
+        except ValueError:
+            weights[row] = np.nan
+        if not 0 <= weights[row] < np.inf:
+            raise DataError(
+                f"{where(row)} has {word!r} in column {name!r}, which is no weight; weights (columns.weight) "
+                "are numbers from 0 up: correct it."
+            )
+    return pa.array(weights)
+
+
 def _given_parts(values: pa.Array, name: str, where: Where) -> np.ndarray:
     words = values.to_pylist()
     for row, word in enumerate(words):
@@ -222,7 +245,7 @@ def _feature_names(columns: Collection[str], entry: DatasetEntry) -> list[str]:
     if names.features is not None:
         return [name for name in names.features if name not in names.drop]
     attribute = None if names.attribute_is_feature else names.attribute
-    taken = {names.label, names.id, names.group, attribute, names.split, *names.drop}
+    taken = {names.label, names.id, names.group, attribute, names.weight, names.split, *names.drop}
     return [name for name in columns if name not in taken]
 
 

@@ -95,14 +95,17 @@ def prior_offsets(target: np.ndarray, effective: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(known, np.log(target / np.where(known, effective, 1)), 0.0))
 
 
-def deployment_weights(target: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Give weights of a row of each class, (k,), that bring rows with these counts to the shares of `target`.
+def deployment_weights(
+    target: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Give weights of rows, (n,), of classes `y`, that bring these to the shares of `target`; the mean is 1.
 
-    The mean over the rows is 1; a class without rows gets 0.
+    Rows of a class that weigh differently keep their ratios.
     """
-    present = counts > 0
-    weights = np.where(present, target / np.where(present, counts, 1), 0.0)
-    return np.asarray(weights * counts.sum() / (weights * counts).sum())
+    own = np.ones(len(y)) if sample_weight is None else sample_weight
+    counts = np.bincount(y, own, len(target))
+    weights = own * (target / np.where(counts > 0, counts, 1))[y]
+    return np.asarray(weights / weights.mean())
 
 
 def tuned_offsets(
@@ -122,12 +125,12 @@ def tuned_offsets(
     Coordinate ascent from neutral: one class after the other, scarcest first, takes the offset that is best
     given the others (found exactly, by sorting the rows by the offset at which they would change sides), the
     smallest where several are as good. At the end a class with n rows keeps n/(n + shrinkage) of its offset.
-    Classes without rows stay neutral; `weights`, (k,), is what a row of each class counts.
+    Classes without rows stay neutral; `weights`, (n,), is what each row counts.
     """
     classes = probabilities.shape[1]
     logits = np.log(np.clip(probabilities, EPSILON, 1))
     counts = np.bincount(y, minlength=classes)
-    row_weights = np.ones(len(y)) if weights is None else weights[y]
+    row_weights = np.ones(len(y)) if weights is None else weights
     offsets = np.zeros(classes)
     present = np.flatnonzero(counts)
     order = present[np.argsort(counts[present], kind="stable")]
@@ -216,7 +219,7 @@ def fitted_rules(
     effective, deployment
         Priors (k,): the one that the scores stand for, and the one where the model will be used.
     weights
-        What a validation row of each class counts, (k,); None where validation is like deployment.
+        What each validation row counts, (n,); None where all count alike and are like deployment.
     shrinkage
         Of the tuned thresholds, in rows.
     objective, costs
@@ -224,7 +227,6 @@ def fitted_rules(
     """
     classes = len(effective)
     neutral = np.zeros(classes)
-    row_weights = None if weights is None else weights[y]
     rules = [
         DecisionRule("argmax", neutral),
         DecisionRule("logit_adjustment", prior_offsets(deployment, effective)),
@@ -236,7 +238,7 @@ def fitted_rules(
         y, probabilities, weights=weights, shrinkage=shrinkage, objective=objective, costs=costs
     )
     rules.append(DecisionRule("tuned_thresholds", tuned, restates_probabilities=False))
-    temperature = fitted_temperature(y, probabilities, row_weights)
+    temperature = fitted_temperature(y, probabilities, weights)
     rules.append(DecisionRule("temperature", neutral, temperature=temperature))
     return tuple(rules)
 
@@ -247,6 +249,7 @@ def out_of_fold(
     *,
     folds: int = 5,
     costs: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     **fitting: Any,
 ) -> dict[RuleName, tuple[np.ndarray, np.ndarray]]:
     """Read the rules out on the rows that they are made from, each row by rules made without its fold.
@@ -260,8 +263,8 @@ def out_of_fold(
     found: dict[RuleName, tuple[np.ndarray, np.ndarray]] = {}
     for fold in range(turn.max() + 1):
         held = turn == fold
-        known = None if costs is None else costs[~held]
-        for rule in fitted_rules(y[~held], probabilities[~held], costs=known, **fitting):
+        known, counted = (None if values is None else values[~held] for values in (costs, weights))
+        for rule in fitted_rules(y[~held], probabilities[~held], costs=known, weights=counted, **fitting):
             stated, decided = found.setdefault(
                 rule.name, (np.empty(probabilities.shape), np.empty(len(y), dtype=np.int64))
             )

@@ -25,7 +25,7 @@ from evenly.evaluation.intervals import (
     paired_differences,
     resampled,
 )
-from evenly.evaluation.metrics import HEADLINE, OF_RULES, Predictions
+from evenly.evaluation.metrics import HEADLINE, OF_RULES, Predictions, WeightedPredictions
 from evenly.evaluation.results import (
     ClassResult,
     Evaluation,
@@ -116,7 +116,7 @@ def evaluate(
             )
     tables = {"train": train, "balanced": balanced, "validation": validation, "test": test}
     rows = {name: np.bincount(table.codes, minlength=len(test.classes)) for name, table in tables.items()}
-    deployment = deployment_shares(prior, test.classes, rows["train"], rows["validation"])
+    deployment = deployment_shares(prior, test.classes, _weighed_rows(train), _weighed_rows(validation))
     reweighted = prior != "validation"
 
     # In the order of their ids, rows give the same resamples whatever the order of the file.
@@ -131,18 +131,21 @@ def evaluate(
     on_validation = [model.predict_proba(validation) for model in models.values()]
     # One model differs from no other, and most metrics need no resamples for their own interval.
     names = [name for name, metric in HEADLINE.items() if metric.ends is None or len(models) > 1]
-    draws = bootstrap_draws(on_test, resamples=settings.bootstrap, seed=seed, names=names)
-    values = [one.values() for one in on_test]
+    each = _taken(test.weights, by_id)
+    draws = bootstrap_draws(on_test, resamples=settings.bootstrap, seed=seed, row_weights=each, names=names)
+    values = [one.values(each) for one in on_test]
 
     fitting: dict[str, Any] = {
         "effective": np.asarray(list(models.values())[-1].effective_prior, dtype=np.float64),
         "deployment": deployment,
-        "weights": deployment_weights(deployment, rows["validation"]) if reweighted else None,
+        "weights": deployment_weights(deployment, validation.codes, validation.weights)
+        if reweighted
+        else validation.weights,
         "shrinkage": settings.threshold_shrinkage,
         "objective": tuning_objective(settings, rare),
         "costs": costs["validation"],
     }
-    row_weights = deployment_weights(deployment, rows["test"])[y] if reweighted else None
+    row_weights = deployment_weights(deployment, y, each) if reweighted else each
     rules, resamples = _rules(
         on_test[-1],
         _units(test, by_id),
@@ -161,9 +164,10 @@ def evaluate(
             ModelResult(
                 name=name,
                 probabilities=scores[i],
-                test=metric_intervals(values[i], draws[i], on_test[i].weighted()),
+                test=metric_intervals(values[i], draws[i], on_test[i].weighted(each)),
                 validation=_known_values(
-                    Predictions(validation.codes, on_validation[i], costs=costs["validation"], **judged)
+                    Predictions(validation.codes, on_validation[i], costs=costs["validation"], **judged),
+                    validation.weights,
                 ),
                 **_on_training_rows(model, balanced, costs["balanced"], judged),
             )
@@ -179,7 +183,7 @@ def evaluate(
         per_class=_per_class(
             test.classes,
             rows,
-            on_test[-1],
+            on_test[-1].weighted(each),
             np.exp(tuned.offsets),
             set_thresholds(validation.codes, on_validation[-1], settings.coverage),
         ),
@@ -292,8 +296,7 @@ def _operating_points(
     row_weights: np.ndarray | None,
 ) -> tuple[OperatingPoint, ...]:
     """Thresholds of the rare class that validation rows choose, read out on test rows."""
-    codes, scores, class_weights = validation
-    weights = None if class_weights is None else class_weights[codes]
+    codes, scores, weights = validation
     points = []
     for of, wanted in (("precision", settings.wanted_precision), ("recall", settings.wanted_recall)):
         if wanted is None or rare not in test.rankings:
@@ -321,6 +324,13 @@ def calibration_bins(rows: int, most: int) -> int:
     return int(np.clip(rows // _ROWS_A_BIN, 2, most))
 
 
+def _weighed_rows(table: SampleTable) -> np.ndarray:
+    """Rows per class, weighed so that the mean row of the table counts 1, (k,)."""
+    weights = table.weights
+    each = None if weights is None else weights / weights.mean()
+    return np.bincount(table.codes, each, minlength=len(table.classes))
+
+
 def _by_id(table: SampleTable) -> np.ndarray:
     return np.argsort(table.ids.astype(str), kind="stable")
 
@@ -346,7 +356,8 @@ def _on_training_rows(
     masks = ((origin, rows.origins == origin) for origin in origins)
     return {
         "train": _known_values(
-            Predictions(rows.codes[real], probabilities[real], costs=_taken(costs, real), **judged)
+            Predictions(rows.codes[real], probabilities[real], costs=_taken(costs, real), **judged),
+            _taken(rows.weights, real),
         ),
         "origins": tuple(
             OriginResult(origin, int(mask.sum()), float(hit[mask].mean()), float(losses[mask].mean()))
@@ -384,8 +395,8 @@ def _rules(
     by_id = _by_id(validation)
     y = validation.codes[by_id]
     validation_units = _units(validation, by_id)
-    weights = None if fitting["weights"] is None else fitting["weights"][y]
-    fitting = {**fitting, "costs": (costs := _taken(fitting["costs"], by_id))}
+    weights, costs = (_taken(fitting[name], by_id) for name in ("weights", "costs"))
+    fitting = {**fitting, "costs": costs, "weights": weights}
     # A single row leaves nothing to make a rule from.
     held_out = out_of_fold(y, validation_scores[by_id], **fitting) if len(y) > 1 else {}
     there = {name: Predictions(y, *held, costs=costs, **judged) for name, held in held_out.items()}
@@ -410,12 +421,12 @@ def _rules(
 def _per_class(
     classes: tuple[str, ...],
     rows: Mapping[str, np.ndarray],
-    predictions: Predictions,
+    sample: WeightedPredictions,
     threshold_weights: np.ndarray,
     set_from: np.ndarray,
 ) -> tuple[ClassResult, ...]:
-    sample = predictions.weighted()
-    o = sample.outcomes
+    predictions, o = sample.predictions, sample.outcomes
+    predicted_rows = np.bincount(predictions.predicted, minlength=len(classes))
     columns: dict[str, np.ndarray] = {}
     for metric, values, ends in (
         ("precision", confusion.precisions(o), bounds.precision_shares(sample).ends()),
@@ -424,15 +435,15 @@ def _per_class(
     ):
         columns |= {metric: values, f"{metric}_low": ends[0], f"{metric}_high": ends[1]}
     inside = prediction_sets(predictions.probabilities, set_from)[np.arange(len(predictions)), predictions.y]
-    covered = np.bincount(predictions.y, inside, len(classes))
-    low, high = bounds.exact_interval(covered, o.actual)
-    columns["set_coverage"] = covered / np.maximum(o.actual, 1)
+    covered, tested = np.bincount(predictions.y, inside, len(classes)), rows["test"]
+    low, high = bounds.exact_interval(covered, tested)
+    columns["set_coverage"] = covered / np.maximum(tested, 1)
     columns |= {"set_coverage_low": low, "set_coverage_high": high}
     results = []
     for k, name in enumerate(classes):
         scores: dict[str, Any] = dict.fromkeys([*columns, "auroc", "average_precision"])
         if k in predictions.rankings:
-            auroc, average_precision = predictions.rankings[k].auroc_and_average_precision()
+            auroc, average_precision = predictions.rankings[k].auroc_and_average_precision(sample.weights)
             scores = {column: float(values[k]) for column, values in columns.items()}
             scores["auroc"] = None if np.isnan(auroc) else float(auroc)
             scores["average_precision"] = None if np.isnan(average_precision) else float(average_precision)
@@ -440,7 +451,7 @@ def _per_class(
             ClassResult(
                 name=name,
                 **{f"{table}_rows": int(counts[k]) for table, counts in rows.items()},
-                predicted_rows=int(o.predicted[k]),
+                predicted_rows=int(predicted_rows[k]),
                 **scores,
                 threshold_weight=float(threshold_weights[k]),
                 set_threshold=float(set_from[k]),

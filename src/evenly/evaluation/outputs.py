@@ -149,12 +149,18 @@ def _rule_json(result: RuleResult) -> dict[str, Any]:
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
-    """Write one row per test sample: id, label, predicted, confidence, and one probability column a class."""
+    """Write one row per test sample: id, label, predicted, confidence, one probability column a class, and
+    its weight where it has one.
+    """
     test, cells = evaluation.test, prediction_cells(evaluation.classes, evaluation.final.probabilities)
+    weights = [[]] * len(test) if test.weights is None else [[weight] for weight in test.weights.tolist()]
     write_csv(
         path,
-        ["id", "label", *prediction_columns(evaluation.classes)],
-        ([id_, label, *row] for id_, label, row in zip(test.ids, test.labels, cells, strict=True)),
+        ["id", "label", *prediction_columns(evaluation.classes), *(["weight"] if any(weights) else [])],
+        (
+            [id_, label, *row, *weight]
+            for id_, label, row, weight in zip(test.ids, test.labels, cells, weights, strict=True)
+        ),
     )
 
 

@@ -95,16 +95,21 @@ def robustness(
         tables = [corrupted(test, corruption, strength, seed) for strength in STRENGTHS]
         for name, model in models.items():
             scored = [Predictions(test.codes, model.predict_proba(table), bins=bins) for table in tables]
-            points += _points(name, corruption, [clean[name], *scored], resamples, seed)
+            points += _points(name, corruption, [clean[name], *scored], resamples, seed, test.weights)
     return points
 
 
 def _points(
-    model: str, corruption: str, scored: Sequence[Predictions], resamples: int, seed: int
+    model: str,
+    corruption: str,
+    scored: Sequence[Predictions],
+    resamples: int,
+    seed: int,
+    weights: np.ndarray | None,
 ) -> list[RobustnessPoint]:
     """Points of one model and corruption, clean first, with intervals over common resamples."""
-    values = [one.values(names=METRICS) for one in scored]
-    draws = bootstrap_draws(scored, resamples=resamples, seed=seed, names=METRICS)
+    values = [one.values(weights, METRICS) for one in scored]
+    draws = bootstrap_draws(scored, resamples=resamples, seed=seed, row_weights=weights, names=METRICS)
     points = []
     for strength, (one, value, drawn) in enumerate(zip(scored, values, draws, strict=True)):
         chosen = {name: value[name] for name in METRICS}
@@ -114,7 +119,7 @@ def _points(
                 corruption,
                 strength,
                 strength_label(corruption, strength),
-                metric_intervals(chosen, drawn, one.weighted()),
+                metric_intervals(chosen, drawn, one.weighted(weights)),
                 paired_differences(value, drawn, values[0], draws[0]),
             )
         )

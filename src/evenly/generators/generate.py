@@ -176,7 +176,7 @@ def _table(
     if made.parents is not None:
         parents = pa.array(made.parents)
         columns["parent"] = real.table.column("id").take(parents).combine_chunks()
-        for name in ("group", "attribute"):
+        for name in ("group", "attribute", "sample_weight"):
             if real.has(name):
                 columns[name] = real.table.column(name).take(parents).combine_chunks()
     if made.neighbours is not None:

@@ -54,8 +54,8 @@ class Columns(Settings):
     `text` (default `text`) is read for text data sets, `image` (a path, or in Parquet the encoded bytes) for
     image manifests; every other column of a table that is not named here is a feature unless `features` lists
     them. `categorical` names features to take as categories although they look like numbers. `split` names a
-    column that says `train`, `validation` or `test` of each row. `attribute` is a column, which is then no
-    feature unless `attribute_is_feature` says so, or a comparison of one that stays what it is: `skin > 0`.
+    column that says `train`, `validation` or `test` of each row, `weight` one with what each row counts.
+    `attribute` is a column, which is then no feature unless `attribute_is_feature` says so, or a comparison of one that stays what it is: `skin > 0`.
     """
 
     label: str = "label"
@@ -65,6 +65,7 @@ class Columns(Settings):
     group: str | None = None
     attribute: str | None = None
     attribute_is_feature: bool = False
+    weight: str | None = None
     split: str | None = None
     features: tuple[str, ...] | None = None
     categorical: tuple[str, ...] = ()

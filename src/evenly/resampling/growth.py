@@ -160,7 +160,7 @@ def offspring(
     *,
     taken: set[str],
 ) -> SampleTable:
-    """Rows like their parents (label, group, attribute) but for id, origin, lineage and payload.
+    """Rows like their parents (label, group, attribute, weight) but for id, origin, lineage and payload.
 
     Those on `segments` name the other end as well; ids are added to `taken`.
     """

@@ -110,8 +110,8 @@ def _rebuilt(
 
 def _without_parents(made: SampleTable) -> SampleTable:
     table = made.table
-    for name in ("parent", "group", "attribute"):
+    for name in ("parent", "group", "attribute", "sample_weight"):
         if name in table.column_names:
             place = table.column_names.index(name)
-            table = table.set_column(place, name, pa.nulls(len(made), pa.string()))
+            table = table.set_column(place, name, pa.nulls(len(made), table.schema.field(name).type))
     return SampleTable(table, made.schema)

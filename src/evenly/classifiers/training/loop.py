@@ -245,7 +245,8 @@ class _Run:
         if not len(codes):
             return {}
         logits = shared_logits(part.network, part.validation, self.processes)
-        guesses = outcomes(codes, logits.argmax(dim=1).numpy(), logits.shape[1])
+        weight = self.validation.weight
+        guesses = outcomes(codes, logits.argmax(dim=1).numpy(), logits.shape[1], weight)
         losses = self.objective.row_losses(logits, torch.as_tensor(codes), epoch)
         weight = self.validation.weight
         return {
