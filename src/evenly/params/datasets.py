@@ -55,7 +55,8 @@ class Columns(Settings):
     image manifests; every other column of a table that is not named here is a feature unless `features` lists
     them. `categorical` names features to take as categories although they look like numbers. `split` names a
     column that says `train`, `validation` or `test` of each row, `weight` one with what each row counts.
-    `attribute` is a column, which is then no feature unless `attribute_is_feature` says so, or a comparison of one that stays what it is: `skin > 0`.
+    `attribute` is a column, which is then no feature unless `attribute_is_feature` says so, or a comparison
+    of one that stays what it is: `skin > 0`.
     """
 
     label: str = "label"
