@@ -181,6 +181,30 @@ def test_a_recommendation_that_test_rows_contradict_says_so(make_run: MakeRun) -
     assert "Beware: test rows contradict the validation rows" in sentence
 
 
+@pytest.mark.parametrize(
+    ("spread", "words"),
+    [(0.01, "test rows exclude that it gains .010 or more"), (2, "test rows do not show that it helps")],
+)
+def test_a_recommendation_that_test_rows_do_not_bear_out_says_so(
+    make_run: MakeRun, spread: float, words: str
+) -> None:
+    runs = sweep(make_run, {"none": 0.8})
+    differences = np.array([0.5, -1, 1.5, -1, 0.5]) * 0.01 * spread
+    runs += [
+        make_run("smote", seed, 0.8 + noise + more, validation=0.9 + noise, settings=DOES["smote"])
+        for seed, (noise, more) in enumerate(zip(NOISE, differences, strict=True))
+    ]
+    sentence = advised(runs).sentence
+    assert "Recommended: smote." in sentence and "Beware: the validation rows favour it" in sentence
+    assert words in sentence
+
+
+def test_what_the_rule_of_one_standard_error_passes_over_is_no_contradiction(make_run: MakeRun) -> None:
+    sentence = advised(sweep(make_run, {"none": 0.8, "llm": 0.9, "smote": 0.896})).sentence
+    assert "On validation rows llm has the best" in sentence and "Recommended: smote." in sentence
+    assert "Beware" not in sentence
+
+
 def test_the_rare_class_is_told_without_balancing_and_by_what_is_taken(make_run: MakeRun) -> None:
     def scored(recipe: str, seed: int, f1: float, recall: float) -> Run:
         run = make_run(recipe, seed, f1, settings=DOES[recipe])

@@ -293,10 +293,21 @@ def _caution(board: Leaderboard, found: Recommendation, alike: bool) -> str:
         )
     if alike and len(board.standings) > 1 and better is None and not gaining:
         return f" Beware: all techniques score the same on {size}, which therefore decide nothing. {settle}"
+    if better is not None and better.title in found.within and gain is not None and gain.differs:
+        return ""  # the 1-SE rule has been told, and what is taken is shown to help
     if better is not None and better.against_baseline is not None:
         why = "score all techniques the same" if alike else "do not show it"
+        if better.title in found.within and not alike:
+            why = f"put it within one standard error of {named(found.name)}, which is simpler"
         return (
             f" Beware: on test rows, {better.title} {relation(better.against_baseline)}; {size} {why}, and "
             f"only they choose, so that the test's figures stay honest. {settle}"
         )
-    return ""
+    if gain is None or gain.differs or found.name == BASELINE:
+        return ""
+    if gain.known and gain.high < board.worth:
+        return (
+            f" Beware: {size} favour it, and test rows exclude that it gains {decimal(board.worth, 3)} or "
+            "more: no balancing is as good, and simpler."
+        )
+    return f" Beware: {size} favour it, and test rows do not show that it helps. {settle}"

@@ -66,7 +66,8 @@ def bootstrap_draws(
     """Headline metrics of several sets of predictions for the same rows, on the same resamples of these rows.
 
     Gives, for each set, metric to its values, float (B,): the ranking metrics fewer where rows × classes are
-    many.
+    many. Of several sets, metrics of decisions are drawn with rows besides on which they differ from the
+    first (`_with_unseen`).
 
     Parameters
     ----------
@@ -84,16 +85,53 @@ def bootstrap_draws(
     ranked = min(resamples, max(_FEWEST, affordable))
     names = tuple(HEADLINE) if names is None else names
     unranked = [name for name in names if not HEADLINE[name].ranks]
+    decided = [name for name in names if HEADLINE[name].of_decisions]
+    padded = _with_unseen(predictions) if len(predictions) > 1 and decided else []
+    y, of_unseen = predictions[0].y, np.random.default_rng([seed, 1])
+    each = np.ones(rows) if row_weights is None else row_weights
+    of_class = np.bincount(y, each, classes) / np.maximum(np.bincount(y, minlength=classes), 1)
     collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
     done = 0
     for weights in bootstrap_weights(rows, resamples if names else 0, seed):
-        if row_weights is not None:
-            weights *= row_weights.astype(np.float32)
+        weights *= each.astype(np.float32)
         for into, one in zip(collected, predictions, strict=True):
             for name, values in one.values(weights, names if done < ranked else unranked).items():
                 into.setdefault(name, []).append(values)
+        if padded:
+            unseen = of_unseen.gamma(0.5, size=(len(weights), 2 * classes)) * np.tile(of_class, 2)
+            weights = np.hstack([weights, unseen.astype(np.float32)])
+            for into, one in zip(collected, padded, strict=True):
+                for name, values in one.values(weights, decided).items():
+                    into[name][-1] = values
         done += len(weights)
     return [{name: np.concatenate(parts) for name, parts in into.items()} for into in collected]
+
+
+def _with_unseen(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """Add rows on which sets of predictions may differ from the first although no row at hand shows it.
+
+    Of each class there is one that the first finds and the others do not, and one the other way round; who
+    misses it says what mistakes on the class say most. Half a row each, as in Jeffreys' prior of a share:
+    a bootstrap knows of no difference that its rows lack, and of few rows most lack some. Predictions that
+    decide as the first on every row do so on these.
+    """
+    first = predictions[0]
+    k, y = first.classes, first.y
+    mistakes = sum(one.weighted().confusion for one in predictions) + np.bincount(y, minlength=k) / len(y)
+    other, own = (mistakes * (1 - np.eye(k))).argmax(axis=1), np.arange(k)
+    padded = []
+    for one in predictions:
+        alike = np.array_equal(one.predicted, first.predicted)
+        more = np.concatenate([own, other] if alike else [other, own])
+        padded.append(
+            Predictions(
+                np.concatenate([y, own, own]),
+                np.vstack([one.probabilities, np.eye(k)[more]]),
+                np.concatenate([one.predicted, more]),
+                rare=one.rare,
+            )
+        )
+    return padded
 
 
 def resampled(

@@ -309,6 +309,8 @@ class Metric(Measure):
         Whether decision rules and techniques are judged by it.
     ranks
         Whether it needs the rows sorted by every class's score, and so is costly.
+    of_decisions
+        Whether it follows from what rows are taken for.
     ends
         Gives the ends of its 95% interval under one set of weights; percentiles of resamples where None.
     """
@@ -317,6 +319,7 @@ class Metric(Measure):
     in_short: bool = False
     of_rules: bool = False
     ranks: bool = False
+    of_decisions: bool = False
     ends: Callable[[WeightedPredictions], bounds.Ends] | None = None
 
 
@@ -327,7 +330,9 @@ def _of_outcomes(
     ends: Callable[[WeightedPredictions], bounds.Ends],
     **flags: bool,
 ) -> Metric:
-    return Metric(label, True, meaning, lambda weighted: value(weighted.outcomes), ends=ends, **flags)
+    return Metric(
+        label, True, meaning, lambda weighted: value(weighted.outcomes), of_decisions=True, ends=ends, **flags
+    )
 
 
 def _price(sample: WeightedPredictions, costs: np.ndarray) -> float:
@@ -374,17 +379,17 @@ HEADLINE: dict[str, Metric] = {
     ),
     "rare_f1": Metric(
         "Rare-class F1", True, "F1 of the class with the fewest training rows, or the one that is set",
-        lambda weighted: weighted.of_rare(f1_scores), in_short=True, of_rules=True,
+        lambda weighted: weighted.of_rare(f1_scores), in_short=True, of_rules=True, of_decisions=True,
         ends=lambda weighted: weighted.rare_ends(bounds.f1_ends(weighted)),
     ),
     "rare_recall": Metric(
         "Rare-class recall", True, "share of its rows that are found",
-        lambda weighted: weighted.of_rare(recalls), in_short=True, of_rules=True,
+        lambda weighted: weighted.of_rare(recalls), in_short=True, of_rules=True, of_decisions=True,
         ends=lambda weighted: weighted.rare_ends(bounds.recall_shares(weighted).ends()),
     ),
     "rare_precision": Metric(
         "Rare-class precision", True, "share of the rows taken for it that are of it",
-        lambda weighted: weighted.of_rare(precisions), in_short=True, of_rules=True,
+        lambda weighted: weighted.of_rare(precisions), in_short=True, of_rules=True, of_decisions=True,
         ends=lambda weighted: weighted.rare_ends(bounds.precision_shares(weighted).ends()),
     ),
     "rare_average_precision": Metric(
