@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class CalibrationGaps:
         return _ends(self._classes, weights)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BinnedGaps:
     """For each row, its bin, its score, and whether what the score is of was true, (n,) each."""
 
@@ -76,26 +77,35 @@ class _BinnedGaps:
     def gap(self) -> np.ndarray:
         return np.asarray(self.score - self.truth)
 
-    def sums(self, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Weighted sums of values by bin, (…, bins)."""
-        by_bin = np.zeros((len(values), self.column.max() + 1), dtype=weights.dtype)
+    def placed(self, values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+        """Values in the column of their bin, zeros elsewhere, (n, bins)."""
+        by_bin = np.zeros((len(values), self.column.max() + 1), dtype=dtype)
         by_bin[np.arange(len(values)), self.column] = values
-        return np.asarray(weights @ by_bin)
+        return by_bin
+
+    def sums(self, weights: np.ndarray, power: int) -> np.ndarray:
+        """Weighted sums of a power of the gaps by bin, (…, bins)."""
+        return np.asarray(weights @ _powers_by_bin(self, power, weights.dtype))
 
     def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Share of the weight, mean gap and its sampling variance, by bin, (…, bins) each."""
-        gap, ones, squared = self.gap, np.ones(len(self.gap)), weights**2
-        weight, squares = self.sums(weights, ones), self.sums(squared, ones)
+        squared = weights**2
+        weight, squares = self.sums(weights, 0), self.sums(squared, 0)
         some = weight > 0
         inside = np.where(some, weight, 1)
-        mean = self.sums(weights, gap) / inside
-        raw = self.sums(squared, gap**2) - 2 * mean * self.sums(squared, gap) + mean**2 * squares
+        mean = self.sums(weights, 1) / inside
+        raw = self.sums(squared, 2) - 2 * mean * self.sums(squared, 1) + mean**2 * squares
         rows = weight**2 / np.where(squares > 0, squares, 1)
         # With a single row the variance within the bin is unknown: its gap may be nothing but chance.
         variance = np.where(
             rows > 1.001, np.maximum(raw, 0) / inside**2 * rows / np.maximum(rows - 1, 0.001), mean**2
         )
         return weight / weights.sum(axis=-1)[..., None], mean, variance
+
+
+@lru_cache(maxsize=12)  # those of the resamples in hand, and no more
+def _powers_by_bin(gaps: _BinnedGaps, power: int, dtype: np.dtype[Any]) -> np.ndarray:
+    return gaps.placed(gaps.gap**power if power else np.ones(len(gaps.gap)), dtype)
 
 
 def _error(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> np.ndarray:
@@ -127,7 +137,8 @@ def _ends(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> Ends:
     overall, margins, residuals = 0.0, [], []
     for part in parts:
         share, mean, variance = part.moments(weights)
-        stated = part.sums(weights**2, part.score * (1 - part.score)) / np.maximum(share * total, 1e-12) ** 2
+        stated = weights**2 @ part.placed(part.score * (1 - part.score), weights.dtype)
+        stated /= np.maximum(share * total, 1e-12) ** 2
         bins.append((share, np.abs(mean), np.sqrt(np.maximum(np.maximum(variance, stated), 1e-18))))
         expected, frequency = float(weights @ part.score / total), float(weights @ part.truth / total)
         low, high = exact_interval(np.array(frequency * rows), np.array(rows))
