@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.metrics import ConfusionMatrixDisplay
 
 import evenly
@@ -165,6 +166,10 @@ DAMAGED = [
     ("image", PIXELS / 255.0, r"array of float64 with the shape \(8, 8\); give pixels of 0 to 255"),
     ("image", Path("a.png"), "give a list"),
     ("image", 5, "is a int; give a list"),
+    ("table", sparse.csr_array(np.ones((4, 3))), "is a csr_array; give a list, an array or a frame"),
+    ("table", np.array(1.0), "is a ndarray; give a list"),
+    ("text", {"a", "b"}, "is a set; give a list"),
+    ("table", [[1.0, 2, "u"], [1.0]], r"shape \(2,\), and the model takes 3 columns"),
 ]
 
 

@@ -168,6 +168,12 @@ def test_arrays_with_gaps_and_of_integers_texts_and_booleans_keep_their_type() -
     assert isinstance(evenly.resample(NUMBERS.tolist(), LABELS.tolist())[0], list)
 
 
+def test_a_column_of_dates_without_any_date_stays_one() -> None:
+    given = FRAME.assign(day=pd.Series(pd.NaT, index=FRAME.index, dtype="datetime64[s]"))
+    found, _ = evenly.resample(given, LABELS)
+    assert found.dtypes.equals(given.dtypes) and found["day"].isna().all()
+
+
 def test_what_a_class_cannot_be_given_is_made_otherwise_and_said() -> None:
     labels = np.where(np.arange(60) == 59, "alone", "many")
     with pytest.warns(UserWarning, match="Class 'alone' has a single row: it was duplicated"):
@@ -189,6 +195,9 @@ def test_what_a_class_cannot_be_given_is_made_otherwise_and_said() -> None:
         ((FRAME, LABELS[:9]), "X has 60 rows, and y 9"),
         ((NUMBERS[:, 0], LABELS), r"X has the shape \(60,\)"),
         ((None, LABELS), r"X has the shape \(\)"),
+        (([[1.0, 2.0], [3.0]] * 30, LABELS), r"X has the shape \(60,\)"),
+        (([[1.0, [2.0]], [3.0, 4.0]] * 30, LABELS), "unhashable type"),
+        ((FRAME.assign(flag=1j), LABELS), "Column 'flag' of X has complex numbers"),
         ((NUMBERS, ["a"] * 60), "more than 1 class"),
         ((NUMBERS, [None, *LABELS[1:]]), "y has no class in row 0"),
         ((NUMBERS, NUMBERS[:, 0]), "continuous"),

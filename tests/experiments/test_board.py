@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from browser import headless_browser
 
+import evenly
 from evenly.errors import DataError
 from evenly.experiments.board import make_server, serve
 from evenly.experiments.experiments import Experiment, Technique
@@ -176,6 +177,48 @@ def test_a_report_that_is_not_in_the_cache_is_a_sentence(port: int, project: Pat
     assert status == 404
     assert "not in DVC's cache" in body
     assert ask(port, "/")[0] == 200
+
+
+def test_a_score_that_comes_into_the_cache_later_is_shown(port: int, project: Path) -> None:
+    md5 = hashlib.md5(content := json.dumps({"test": {"macro_f1": 0.8125}}).encode()).hexdigest()
+    (project / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]).unlink()
+    assert "0.812" not in ask(port, "/")[1]
+    stored(project, content)
+    assert "0.812" in ask(port, "/")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("params.yaml", b"- [", "params.yaml of .* is damaged"),
+        ("params.yaml", b"\xff\xfe\x00", "params.yaml of .* is damaged"),
+        ("params.yaml", b"seed: 1", "What .* has left is damaged .*"),
+        ("metrics/evaluate.json", b'{"test"', "metrics/evaluate.json of .* is damaged"),
+        ("metrics/evaluate.json", b"[1]", "metrics/evaluate.json of .* is damaged"),
+    ],
+)
+def test_a_damaged_run_is_listed_and_a_comparison_says_what_is_wrong_with_it(
+    port: int, project: Path, path: str, content: bytes, message: str
+) -> None:
+    if path == "params.yaml":
+        (project / path).write_bytes(content)
+    else:
+        lock = project / "dvc.lock"
+        before = hashlib.md5(json.dumps({"test": {"macro_f1": 0.8125}}).encode()).hexdigest()
+        lock.write_text(lock.read_text().replace(before, stored(project, content)))
+    for command in (
+        ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-aqm", "damaged"),
+        ("update-ref", f"refs/exps/aa/{'b' * 38}/{RUN}", "HEAD"),
+    ):
+        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+    status, page, _ = ask(port, "/")
+    assert status == 200 and "/run/digits-%3Cb%3E%27smote%27-s1" in page
+    (project / "dvc.yaml").write_text("stages: {}\n")
+    with (
+        pytest.warns(UserWarning, match=message),
+        pytest.raises(DataError, match="No run has finished"),
+    ):
+        evenly.compare(project=project)
 
 
 def test_the_page_reloads_often_while_a_sweep_runs_and_tells_how_it_gets_on(port: int, project: Path) -> None:

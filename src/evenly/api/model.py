@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +167,14 @@ def _where(row: int) -> str:
 
 def _rows(X: Any, schema: Schema) -> Unlabelled:
     """Rows for a model of this schema."""
-    if isinstance(X, str | bytes | Path | Mapping) or not hasattr(X, "__len__"):
+    try:
+        several = not isinstance(X, str | bytes | Path | Mapping | Set) and len(X) >= 0
+    except TypeError:  # a single value, a generator, a sparse matrix
+        several = False
+    if not several:
         raise DataError(
-            f"The model predicts many rows at once, and this is a {type(X).__name__}; give a list."
+            f"The model predicts many rows at once, and this is a {type(X).__name__}; give a list, "
+            "an array or a frame."
         )
     columns: Mapping[str, Any]
     remarks: tuple[str, ...] = ()
@@ -223,7 +228,7 @@ def _table(X: Any, schema: Schema) -> RawTable:
         if len(X) and isinstance(X[0], Mapping):
             X = pd.DataFrame(list(X))
         else:
-            array = np.asarray(X)
+            array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
             if array.ndim != 2 or array.shape[1] != len(names):
                 raise DataError(
                     f"X has the shape {array.shape}, and the model takes {len(names)} columns: give a frame "

@@ -127,7 +127,10 @@ def resample(
         )
     frame = X
     if not isinstance(X, pd.DataFrame) and not sparse.issparse(X):
-        array = np.asarray(X, dtype=getattr(X, "dtype", None))
+        try:
+            array = np.asarray(X, dtype=getattr(X, "dtype", None))
+        except ValueError:  # rows of different lengths
+            array = np.asarray(X, dtype=object)
         if array.ndim != 2:
             raise DataError(
                 f"X has the shape {array.shape}, but samplers take one row for each sample: give a frame, or "
@@ -218,13 +221,14 @@ def _feature(name: str, column: pd.Series) -> tuple[Feature, pa.Array, np.ndarra
     kind = column.dtype
     if pd.api.types.is_bool_dtype(kind):
         return Feature(name, "boolean"), pa.array(column.astype("boolean"), pa.bool_()), None
-    if isinstance(kind, pd.CategoricalDtype) or not (
-        pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)
-    ):
+    if pd.api.types.is_complex_dtype(kind):
+        raise DataError(f"Column {column.name!r} of X has complex numbers; give their parts as two columns.")
+    dates = pd.api.types.is_datetime64_any_dtype(kind)
+    if not ((dates and column.notna().any()) or pd.api.types.is_numeric_dtype(kind)):
         codes, values = pd.factorize(column)
         texts = [None if code < 0 else str(code) for code in codes.tolist()]
         return Feature(name, "category"), pa.array(texts, pa.string()), np.asarray(values, dtype=object)
-    if pd.api.types.is_datetime64_any_dtype(kind):
+    if dates:
         column = (column - column.min()) / pd.Timedelta(days=1)
     numbers = column.astype("float64").to_numpy()
     whole = pd.api.types.is_integer_dtype(kind)

@@ -49,10 +49,8 @@ from evenly.experiments.sweeping import SweepTable, log_file, recorded_progress,
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.wording import duration
 
-#: Of what a failed run has printed.
-_LAST_LINES = 8
 METRIC = typer.Option(help="macro_f1, balanced_accuracy, accuracy, worst_class_recall, nll, brier, …")
-#: Of a failed run.
+#: Of what a failed run has printed.
 _LAST_LINES = 8
 OUTPUT = typer.Option(
     callback=output_folder, help="Folder for comparison.md, .html, .csv, .json, and the pictures."

@@ -8,12 +8,12 @@ refused, so that no page of the internet can read it under a name of its own.
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from http.client import HTTP_PORT
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 from evenly.errors import DataError, EvenlyError, ParameterError
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import Progress, Sweep, read_progress, read_sweep
+from evenly.experiments.runs import json_of
 from evenly.pages import page_html, policy, section
 
 _REPORTS, _REPORT, _WORKSPACE = "reports", "reports/report.html", "workspace"
@@ -110,7 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hosts(self) -> set[str]:
         port = self.connection.getsockname()[1]
-        return {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        names = ("127.0.0.1", "localhost")
+        # Browsers leave the port out where it is the one of HTTP.
+        return {f"{name}:{port}" for name in names} | ({*names} if port == HTTP_PORT else set())
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)
@@ -139,7 +142,7 @@ class Board:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, list[Any]] = {}
 
     def page(self, path: str) -> tuple[bytes, str] | None:
         """Content and kind of a page; None where there is none of this address."""
@@ -234,26 +237,18 @@ class Board:
         )
 
     def _row(self, name: str, commit: str, state: str) -> list[Any]:
-        """The cells of a finished run; they do not change, and are read once."""
-        if commit not in self._known:
+        """The cells of a finished run; once all can be read, they do not change and are kept."""
+        cells = self._known.get(commit)
+        if cells is None:
+            cells = [None] * 4
             revision = Revision(self.root, name, commit)
-            params = revision.yaml("params.yaml")
-            try:
-                test = json.loads(revision.read("metrics/evaluate.json") or "{}").get("test", {})
-            except DataError:  # not pulled
-                test = {}
-            self._known[commit] = {
-                **{key: params.get(key) for key in ("dataset", "balancing", "seed")},
-                **test,
-            }
-        known = self._known[commit]
-        score = known.get("macro_f1")
-        return [
-            {"text": name, "link": f"/run/{quote(name, safe='')}"},
-            state,
-            None if score is None else f"{score:.3f}",
-            *(known[key] for key in ("dataset", "balancing", "seed")),
-        ]
+            with suppress(DataError):  # not pulled, or damaged
+                params = revision.yaml("params.yaml")
+                cells[1:] = [params.get(key) for key in ("dataset", "balancing", "seed")]
+                score = json_of(revision, "metrics/evaluate.json").get("test", {}).get("macro_f1")
+                cells[0] = None if score is None else f"{score:.3f}"
+                self._known[commit] = cells
+        return [{"text": name, "link": f"/run/{quote(name, safe='')}"}, state, *cells]
 
 
 def _unfinished(name: str, state: str) -> list[Any]:

@@ -93,9 +93,9 @@ def named_packages() -> frozenset[str]:
         content = read_yaml("params.yaml")
     except ParameterError:
         return frozenset()
-    recipes = content.get("recipes")
     models = [content.get("model"), content.get("models")]
-    models += [one.get("model") for one in recipes.values() if isinstance(one, dict)] if recipes else []
+    if isinstance(recipes := content.get("recipes"), dict):
+        models += [one.get("model") for one in recipes.values() if isinstance(one, dict)]
     return frozenset(path.partition(".")[0] for model in models for path in _classes(model))
 
 
