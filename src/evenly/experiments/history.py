@@ -294,15 +294,19 @@ def clear_interrupted(root: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+#: Commands of DVC that run stages; any other, and what it leaves in the background, works on no run.
+_RUNS = {"run", "repro", "reproduce", "exec-run", "queue-worker"}
+
+
 def _dvc_works_in(root: Path) -> bool:
-    """Whether any process of DVC, or a stage, has its working folder in the project."""
+    """Whether any process of DVC that runs stages, or a stage, has its working folder in the project."""
     import psutil
 
     for process in psutil.process_iter():
         try:
             names = {part.rpartition("/")[2] for part in process.cmdline()}
-            dvc = "dvc" in names or any(name.startswith("stages.") for name in names)
-            if dvc and Path(process.cwd()).is_relative_to(root):
+            running = ("dvc" in names and names & _RUNS) or any(name.startswith("stages.") for name in names)
+            if running and Path(process.cwd()).is_relative_to(root):
                 return True
         except (psutil.Error, OSError):  # it has ended, or is somebody else's
             continue
