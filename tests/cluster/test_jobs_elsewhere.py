@@ -294,3 +294,10 @@ def test_a_name_fits_kubernetes_and_still_tells_jobs_apart(tmp_path: Path) -> No
     assert len(set(names)) == 2 and all(len(name) <= 63 and "_" not in name for name in names)
     assert (tmp_path / "names.txt").read_text().splitlines()[0].endswith(" 1 2")
     assert cluster.alive([f"{long}0123456789"]) == {}
+
+
+def test_a_job_is_not_lost_because_ssh_reached_nothing(tmp_path: Path) -> None:
+    commands = {"submit": "true {job}", "alive": "exit 255 # {name}"}
+    cluster = open_cluster("command", tmp_path, settings(command=commands))
+    cluster.submit("url", ["a"])
+    assert cluster.alive(["a"]) == {"a": "out of reach"}

@@ -155,7 +155,10 @@ class Board:
             return None if report is None else (report, _KINDS[".html"])
         # Looked up among the files there are, so that no address leads elsewhere.
         file = self.files().get(name) if kind == _REPORTS else None
-        return None if file is None else (file.read_bytes(), _KINDS[file.suffix])
+        try:
+            return None if file is None else (file.read_bytes(), _KINDS[file.suffix])
+        except FileNotFoundError:  # written anew just now
+            return None
 
     def files(self) -> dict[str, Path]:
         """Files of `reports/` that are given out, by their path in it; none that a link leads out to."""

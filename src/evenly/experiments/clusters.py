@@ -157,6 +157,10 @@ class Ray(Cluster):
             return ""
 
 
+#: The status of ssh where it reached no machine, which says nothing of the job.
+_SSH_FAILED = 255
+
+
 class Command(Cluster):
     """Commands that start a job, and where they only hand it in, say whether it is still there."""
 
@@ -214,13 +218,13 @@ class Command(Cluster):
         asked = self._settings.command
         if asked.alive is None:
             return {n: "running" for n in names if n in self._processes and self._processes[n].poll() is None}
-        return {
-            name: "there"
-            for name in names
-            if not subprocess.run(
-                self._filled(asked.alive, name), shell=True, stdin=subprocess.DEVNULL, capture_output=True
-            ).returncode
-        }
+        found = {}
+        for name in names:
+            command = self._filled(asked.alive, name)
+            done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
+            if done.returncode in (0, _SSH_FAILED):
+                found[name] = "there" if not done.returncode else "out of reach"
+        return found
 
     def log(self, name: str) -> str:
         """What the job has printed."""
