@@ -38,6 +38,7 @@ PARAMS = read_params("params.yaml")
 WITHOUT_ENDPOINT = [name for name, recipe in PARAMS.recipes.items() if recipe.llm is None]
 FOR_TEXTS = {"language_model", "tweets_hard"}
 FOR_NETWORKS = {
+    "afr",
     "logit_adjustment",
     "focal",
     "class_balanced_sampling",

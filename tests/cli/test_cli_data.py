@@ -62,7 +62,7 @@ def test_datasets_lists_what_there_is_what_is_here_and_under_which_terms(tmp_pat
     assert "yes" in lines["banking77"]
     assert " 4 " in lines["banking77"]
     assert "fetch it" in lines["wnut2020"]
-    assert "redistribution" in lines["wnut2020"]
+    assert "for research only" in lines["wnut2020"]
     assert "add it" in lines["cmcc34"]
 
 

@@ -132,11 +132,13 @@ def test_a_machine_that_reaches_no_data_ends_the_sweep_in_one_sentence(tiny: Pat
     assert tally(tiny) == []
 
 
-def test_a_job_that_ends_without_a_word_is_sent_again_so_often(tiny: Path) -> None:
+def test_a_job_that_ends_without_a_word_is_sent_again_so_often(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site, cluster = command(tiny, "echo sent >> sent.txt; echo no memory is left; : {job}", tries=2)
     subprocess.run(["git", "config", "core.excludesFile", str(tiny.parent / "ignored")], cwd=tiny, check=True)
     (tiny.parent / "ignored").write_text("sent.txt\n")
-    os.chdir(tiny)
+    monkeypatch.chdir(tiny)
     failures, _ = run(tiny, planned(["none"], [1]), site, cluster)
     assert failures == {
         "none-s1": "Its job ended 2 times without a result; the last thing printed was: no memory is left"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -226,8 +227,9 @@ def serve() -> Iterator[Serve]:
 def test_the_endpoint_is_asked_for_its_models(project: Path, serve: Serve) -> None:
     def endpoint(url: str, key: str = "k") -> Finding:
         text = (ROOT / "params.yaml").read_text()
-        assert "  base_url: null" in text and "  model: null" in text
-        text = text.replace("  base_url: null", f"  base_url: {url}").replace("  model: null", "  model: m")
+        text, found = re.subn(r"^  base_url:.*$", f"  base_url: {url}", text, flags=re.MULTILINE)
+        text, named = re.subn(r"^  model:$", "  model: m", text, flags=re.MULTILINE)
+        assert found == named == 1
         (project / "params.yaml").write_text(text)
         environment = {**PATHS, "DVC_ROOT": str(project), "OPENAI_API_KEY": key}
         return about("language model", list(endpoint_findings(project, environment)))

@@ -170,7 +170,8 @@ def test_a_misspelt_key_is_named_rather_than_the_one_that_is_missing():
 def test_a_key_that_is_like_no_other_is_named_with_those_there_are():
     message = refusal(DatasetEntry, FULL_ENTRY | {"columns": {"qqq": 1}}, "datasets.yaml: mine")
     assert (
-        "datasets.yaml: mine.columns.qqq is not a known key; allowed are attribute, categorical, " in message
+        "datasets.yaml: mine.columns.qqq is not a known key; allowed are attribute, attribute_is_feature, "
+        in message
     )
 
 

@@ -115,5 +115,5 @@ def test_a_queued_grid_uses_the_code_that_was_queued_and_shows_in_exp_show(proje
     assert len(experiments) == 2
     for experiment in experiments:
         assert experiment["revs"][0]["data"]["metrics"]["scores.json"]["data"]["f1"] >= 0
-        project.dvc("exp", "apply", "--force", experiment["name"])
+        project.dvc("exp", "apply", experiment["name"])
         assert metrics(project, "imbalance")["train"]["marker"] == "queued"
