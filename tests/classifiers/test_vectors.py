@@ -16,7 +16,7 @@ from sklearn.ensemble._hist_gradient_boosting import binning
 
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.classifier import write_sealed
-from evenly.classifiers.estimators import fit_estimator
+from evenly.classifiers.estimators import _bins_of_weighted_rows, fit_estimator
 from evenly.classifiers.weights import origin_weights, rows_per_class, smoothed_prior
 from evenly.errors import ModelError, RecipeError
 from evenly.evaluation.decisions import prior_offsets
@@ -472,6 +472,12 @@ def test_boosted_trees_on_weighted_rows_are_those_of_scikit_learn(
     theirs = HistGradientBoostingClassifier(**ours.get_params()).fit(vectors, codes, weight)
     assert len(counts) > 500
     np.testing.assert_array_equal(ours.predict_proba(vectors), theirs.predict_proba(vectors))
+
+
+def test_boosted_trees_need_no_private_name_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(binning, "_weighted_percentile")
+    with _bins_of_weighted_rows():
+        assert not hasattr(binning, "_weighted_percentile")
 
 
 def test_estimators_are_kept_and_read_without_torch_and_skops_trusts_what_it_did(saved: Path) -> None:
