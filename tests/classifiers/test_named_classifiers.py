@@ -296,7 +296,7 @@ def test_a_file_that_names_a_function_of_a_trusted_package_is_not_loaded(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    from evenly.classifiers.estimators import load_estimator, save_estimator
+    from evenly.classifiers.estimator_files import load_estimator, save_estimator
 
     bomb = make_pipeline(FunctionTransformer(fetch_openml), GaussianNB())
     save_estimator(bomb, "sklearn", tmp_path)
@@ -309,7 +309,7 @@ def test_a_class_that_only_pickle_could_keep_is_refused_when_it_is_saved(
 ) -> None:
     from sklearn.naive_bayes import GaussianNB
 
-    from evenly.classifiers.estimators import save_estimator
+    from evenly.classifiers.estimator_files import save_estimator
 
     model = GaussianNB()
     model.kept_ = (line for line in ())

@@ -483,7 +483,7 @@ def test_boosted_trees_need_no_private_name_of_scikit_learn(monkeypatch: pytest.
 def test_estimators_are_kept_and_read_without_torch_and_skops_trusts_what_it_did(saved: Path) -> None:
     code = (
         "import sys\n"
-        "from evenly.classifiers.estimators import load_estimator\n"
+        "from evenly.classifiers.estimator_files import load_estimator\n"
         "from evenly.params.models import RandomForestSettings\n"
         f"estimator = load_estimator(RandomForestSettings(), Path({str(saved)!r}))\n"
         "assert 'torch' not in sys.modules\n"

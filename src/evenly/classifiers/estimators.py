@@ -1,29 +1,21 @@
-"""The estimators behind vector models: made from settings, fitted, and kept in files that hold no pickle."""
+"""The estimators behind vector models: made from settings, and fitted."""
 
 from __future__ import annotations
 
 import importlib
-import io
-import json
-import logging
-import pkgutil
 import threading
 import warnings
-import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
-from evenly.classifiers.classifier import REMEDY
+from evenly.classifiers.penalty import Weighted, fit_regression
 from evenly.errors import ModelError
 from evenly.params.models import (
-    AnyModelSettings,
     BalancedRandomForestSettings,
     CatBoostSettings,
     EasyEnsembleSettings,
@@ -36,12 +28,9 @@ from evenly.params.models import (
     SklearnSettings,
     XgBoostSettings,
 )
-from evenly.params.named import OWN_PACKAGES, imported_class, made_estimator, named_packages, takes_weights
+from evenly.params.named import made_estimator, takes_weights
 from evenly.plans import TrainPlan
 
-logger = logging.getLogger(__name__)
-
-SKOPS_FILE = "estimator.skops"
 #: Files of the libraries that have a format of their own.
 OWN_FILES: dict[ModelName, str] = {
     "catboost": "estimator.cbm",
@@ -85,24 +74,9 @@ CONSISTS_OF: dict[ModelName, tuple[str, ...]] = {
         "numpy.random._generator.Generator",
     ),
 }
-#: What every estimator keeps its numbers and settings in.
-_PLAIN = {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "NoneType", "str", "tuple")}
-#: Types of the standard library that estimators of others hold.
-_HARMLESS = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter"}
-_PLAIN |= {f"numpy.{name}" for name in ("ndarray", "bool", "float32", "float64", "int32", "int64", "uint64")}
+_TRIED = 100  # training rows of which probabilities are looked at
 #: No tree splits unless each side can have this share of the training rows.
 LARGEST_LEAF = 1 / 3
-
-#: Values of C from the weakest start on, tried in steps of one: about half a power of ten each.
-_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
-#: C on vectors, and where the walk begins that chooses it for terms.
-_PENALTY = 10.0
-_GAIN = 0.01  # of the held-out loss, relative: what a further step of the walk must bring
-_ENOUGH = 100  # validation rows to choose by; with fewer, the training rows are folded
-_FOLDS = 3
-
-#: Vectors float32 (n, d), dense or sparse, classes int64 (n,), weights float64 (n,).
-Weighted = tuple[Any, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -129,10 +103,13 @@ def fit_estimator(
     penalty. Training rows of one of the `families`, int64 (n,), are not parted when such rows are few.
     """
     present = np.unique(train[1])
-    numbered = [(x, np.searchsorted(present, codes), weight) for x, codes, weight in (train, validation)]
+    train, validation = (
+        (x, np.searchsorted(present, codes), weight) for x, codes, weight in (train, validation)
+    )
     if isinstance(plan.settings, LogisticRegressionSettings):
-        return _logistic_regression(plan.settings, numbered[0], numbered[1], present, families, plan.seed)
-    return _FITS[type(plan.settings)](plan.settings, plan, *numbered, present)
+        model, notes = fit_regression(plan.settings, train, validation, families, plan.seed)
+        return Fitted(model, present, notes=notes)
+    return _FITS[type(plan.settings)](plan.settings, plan, train, validation, present)
 
 
 def _unweighted(rows: Weighted) -> tuple[Any, np.ndarray, np.ndarray | None]:
@@ -142,215 +119,6 @@ def _unweighted(rows: Weighted) -> tuple[Any, np.ndarray, np.ndarray | None]:
 
 def _all_equal(weight: np.ndarray) -> bool:
     return bool(np.allclose(weight, weight[:1], rtol=1e-9, atol=0))
-
-
-def save_estimator(estimator: Any, model: ModelName, folder: Path) -> None:
-    """Write an estimator into a folder; the same fit gives the same bytes.
-
-    Raises
-    ------
-    ModelError
-        When an estimator of others holds what cannot be written without pickle.
-    """
-    if model in OWN_FILES:
-        estimator.save_model(str(folder / OWN_FILES[model]))
-        return
-    try:
-        content = _skops().dumps(estimator)
-    except Exception as error:
-        if model != "sklearn":
-            raise
-        raise ModelError(
-            f"A {type(estimator).__name__} cannot be saved without pickle ({error}); choose another model."
-        ) from error
-    (folder / SKOPS_FILE).write_bytes(_canonical_skops(content))
-
-
-def load_estimator(settings: AnyModelSettings, folder: Path, trust: Collection[str] = ()) -> Any:
-    """Read an estimator that `save_estimator` wrote, if it names no types that such a model does not have.
-
-    One of a class that others wrote is read if its package is one of `trust`, or named by params.yaml here.
-    """
-    model = settings.kind
-    path = folder / OWN_FILES.get(model, SKOPS_FILE)
-    if not path.exists():
-        raise ModelError(f"{path} does not exist; {REMEDY}.")
-    if model in OWN_FILES:
-        library = _library(model)
-        try:
-            return _READERS[model](library, str(path))
-        except Exception as error:  # its own error class is only known where it is installed
-            first = " ".join(str(error).split())[:200]
-            raise ModelError(f"{path} cannot be read by {model} ({first}); {REMEDY}.") from error
-    skops = _skops()
-    try:
-        if isinstance(settings, SklearnSettings):
-            return skops.load(path, trusted=_types_of_others(path, settings, {*trust, *named_packages()}))
-        trusted = set(CONSISTS_OF[model])
-        untrusted = set(skops.get_untrusted_types(file=path))
-        unknown = sorted((_named_classes(path) - trusted - _PLAIN) | (untrusted - trusted))
-        if unknown:
-            raise ModelError(
-                f"{path} names the type {unknown[0]}, which no {model} consists of; it is not loaded. "
-                "Use a model from a source that you trust."
-            )
-        estimator = skops.load(path, trusted=sorted(trusted & untrusted))
-        found = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
-        if found != CONSISTS_OF[model][0]:
-            raise ModelError(f"{path} holds a {found}, which is no {model}; {REMEDY}.")
-        return estimator
-    except ModelError:
-        raise
-    except Exception as error:  # skops raises whatever the damage happens to break
-        raise ModelError(f"{path} is damaged ({error}); {REMEDY}.") from error
-
-
-def _skops() -> Any:
-    """`skops.io`, whose import walks through all modules of scikit-learn: but for copies of other libraries.
-
-    One of them would bring torch.
-    """
-    listed = pkgutil.iter_modules
-
-    def own_modules(path: Any = None, prefix: str = "") -> Any:
-        return (found for found in listed(path, prefix) if found.name != "sklearn.externals")
-
-    with patch.object(pkgutil, "iter_modules", own_modules):
-        import skops.io
-    return skops.io
-
-
-def _types_of_others(path: Path, settings: SklearnSettings, packages: set[str]) -> list[str]:
-    """Types in a file that skops does not trust by itself, all of them classes of trusted packages."""
-    found: list[str] = _skops().get_untrusted_types(file=path)
-    for name in (*found, settings.estimator or ""):
-        package = name.partition(".")[0]
-        if package not in packages | OWN_PACKAGES and name not in _HARMLESS:
-            raise ModelError(
-                f"{path} holds a {name}, whose package is neither scikit-learn nor named in params.yaml here "
-                f"(models.sklearn.class), so it is not loaded. If you trust where the model is from: "
-                f"`evenly predict --trust {package}`, evenly.load(..., trust={package!r})."
-            )
-        if name in found and not isinstance(imported_class(name, str(path)), type):
-            raise ModelError(f"{path} names {name}, which is no class; it is not loaded.")
-    return found
-
-
-def _named_classes(path: Path) -> set[str]:
-    """Classes that a skops file names."""
-    found: set[str] = set()
-    with zipfile.ZipFile(path) as archive:
-        left: list[Any] = [json.loads(archive.read("schema.json"))]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            if "__class__" in node:
-                found.add(f"{node.get('__module__')}.{node['__class__']}")
-            left.extend(node.values())
-        elif isinstance(node, list):
-            left.extend(node)
-    return found
-
-
-def _logistic_regression(
-    settings: LogisticRegressionSettings,
-    train: Weighted,
-    validation: Weighted,
-    present: np.ndarray,
-    families: np.ndarray | None,
-    seed: int,
-) -> Fitted:
-    fit = partial(_regression, settings.max_iter)
-    notes: tuple[str, ...] = ()
-    if settings.C != "auto":
-        model = fit(settings.C, train)
-    elif not settings.reads_terms:
-        model = fit(_PENALTY, train)
-    elif len(validation[1]) >= _ENOUGH:
-        models: dict[float, Any] = {}
-
-        def held_out_loss(penalty: float) -> float:
-            models[penalty] = fit(penalty, train, *list(models.values())[-1:])
-            return _log_loss(models[penalty], validation)
-
-        model = models[_chosen_penalty(held_out_loss)]
-        notes = (f"C is {model.C:g}, by the loss on {len(validation[1]):,} validation rows.",)
-    else:
-        parts = _folds(train, families, seed)
-        penalty = _chosen_penalty(
-            lambda penalty: sum(_log_loss(fit(penalty, inside), outside) for inside, outside in parts)
-        )
-        model = fit(penalty, train)
-        notes = (f"C is {penalty:g}, by the loss on {_FOLDS} folds of the training rows.",) if parts else ()
-    if int(np.max(model.n_iter_)) >= settings.max_iter:
-        notes += (
-            f"Logistic regression had not converged after {settings.max_iter} iterations; raise "
-            "models.logistic_regression.max_iter.",
-        )
-    return Fitted(model, present, notes=notes)
-
-
-def _regression(max_iter: int, penalty: float, rows: Weighted, start: Any = None) -> Any:
-    """Logistic regression fitted on rows, from the coefficients of another one where there is one."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=penalty, max_iter=max_iter, warm_start=start is not None)
-    if start is not None:
-        model.coef_, model.intercept_ = start.coef_.copy(), start.intercept_.copy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(*rows)
-    return model.set_params(warm_start=False)
-
-
-def _chosen_penalty(held_out_loss: Callable[[float], float]) -> float:
-    """Walk from the usual C to weaker penalties, or else to stronger ones, as long as the loss falls."""
-    start = best = _PENALTIES.index(_PENALTY)
-    least = held_out_loss(_PENALTY)
-    for step in (1, -1):
-        while best == start or step * (best - start) > 0:
-            place = best + step
-            if not 0 <= place < len(_PENALTIES):
-                break
-            loss = held_out_loss(_PENALTIES[place])
-            if not loss < least * (1 - _GAIN):
-                break
-            best, least = place, loss
-        if best != start:
-            break
-    return _PENALTIES[best]
-
-
-def _log_loss(model: Any, rows: Weighted) -> float:
-    """Weighted mean of the negative log-likelihood of rows, those of classes that the model knows."""
-    vectors, codes, weight = rows
-    known = np.flatnonzero(np.isin(codes, model.classes_) & (weight > 0))
-    if not len(known):
-        return 0.0
-    probabilities = model.predict_proba(vectors[known])
-    true = probabilities[np.arange(len(known)), np.searchsorted(model.classes_, codes[known])]
-    losses = -np.log(np.maximum(true, np.finfo(np.float64).tiny))
-    return float(np.average(losses, weights=weight[known]))
-
-
-def _folds(rows: Weighted, families: np.ndarray | None, seed: int) -> list[tuple[Weighted, Weighted]]:
-    """Part rows into training and held-out ones, a family never on both sides; none of a single class."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    vectors, codes, weight = rows
-    groups = np.arange(len(codes)) if families is None else families
-    if len(np.unique(groups)) < 2 * _FOLDS:
-        return []
-    parts = []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
-        cut = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed % 2**32)
-        for inside, outside in cut.split(codes, codes, groups):
-            if len(np.unique(codes[inside])) > 1:
-                pair = [(vectors[part], codes[part], weight[part]) for part in (inside, outside)]
-                parts.append((pair[0], pair[1]))
-    return parts
 
 
 def _forest(settings: RandomForestSettings, plan: TrainPlan) -> dict[str, Any]:
@@ -525,13 +293,13 @@ def _sklearn(
         raise ModelError(f"{name} takes no weights of rows, and these rows weigh differently.")
     try:
         estimator.fit(vectors, codes, **weights)
-        probabilities = np.asarray(estimator.predict_proba(vectors[:_ENOUGH]))
+        probabilities = np.asarray(estimator.predict_proba(vectors[:_TRIED]))
         known = list(estimator.classes_)
     except Exception as error:  # whatever a class raises that others have written
         why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ModelError(f"{name} cannot be fitted on these rows: {why}.") from error
     k = len(present)
-    if known != list(range(k)) or probabilities.shape != (min(len(codes), _ENOUGH), k):
+    if known != list(range(k)) or probabilities.shape != (min(len(codes), _TRIED), k):
         raise ModelError(f"{name} gives no probability for each of the {k} classes; choose another model.")
     if not np.isfinite(probabilities).all() or not (probabilities.sum(axis=1) > 0).all():
         raise ModelError(f"{name} gives probabilities that are no numbers; choose other options or features.")
@@ -545,9 +313,9 @@ def _catboost(
     validation: Weighted,
     present: np.ndarray,
 ) -> Fitted:
-    library = _library("catboost")
+    catboost = library("catboost")
     stops = len(validation[1]) > 0
-    model = library.CatBoostClassifier(
+    model = catboost.CatBoostClassifier(
         iterations=settings.rounds,
         learning_rate=settings.learning_rate,
         depth=settings.depth,
@@ -561,8 +329,8 @@ def _catboost(
         verbose=False,
     )
     vectors, codes, weight = train
-    held_out = library.Pool(validation[0], validation[1], weight=validation[2]) if stops else None
-    model.fit(library.Pool(vectors, codes, weight=weight), eval_set=held_out)
+    held_out = catboost.Pool(validation[0], validation[1], weight=validation[2]) if stops else None
+    model.fit(catboost.Pool(vectors, codes, weight=weight), eval_set=held_out)
     metadata = model.get_metadata()
     for key in CATBOOST_VOLATILE:
         del metadata[key]
@@ -592,7 +360,7 @@ class Boosters:
 def _lightgbm(
     settings: LightGbmSettings, plan: TrainPlan, train: Weighted, validation: Weighted, present: np.ndarray
 ) -> Fitted:
-    library = _library("lightgbm")
+    lightgbm = library("lightgbm")
     (vectors, codes, weight), held_out = _unweighted(train), _unweighted(validation)
     leaf, notes = _possible_leaf(settings.min_samples_leaf, len(codes))
     classes = {"objective": "multiclass", "num_class": len(present)}
@@ -608,25 +376,27 @@ def _lightgbm(
         "verbosity": -1,
         **({"objective": "binary"} if len(present) == 2 else classes),
     }
-    rows = library.Dataset(vectors, codes, weight=weight)
+    rows = lightgbm.Dataset(vectors, codes, weight=weight)
     stops = len(validation[1]) > 0
-    watched = [library.Dataset(held_out[0], held_out[1], weight=held_out[2], reference=rows)] if stops else []
+    watched = (
+        [lightgbm.Dataset(held_out[0], held_out[1], weight=held_out[2], reference=rows)] if stops else []
+    )
     rounds: list[int] = []
     callbacks = [lambda state: rounds.append(state.iteration)]
-    callbacks += [library.early_stopping(settings.patience, verbose=False)] if stops else []
-    trees = library.train(options, rows, settings.rounds, valid_sets=watched, callbacks=callbacks)
+    callbacks += [lightgbm.early_stopping(settings.patience, verbose=False)] if stops else []
+    trees = lightgbm.train(options, rows, settings.rounds, valid_sets=watched, callbacks=callbacks)
     best = trees.best_iteration if stops else trees.num_trees() // trees.num_model_per_iteration()
-    kept = library.Booster(model_str=trees.model_to_string(num_iteration=best))
+    kept = lightgbm.Booster(model_str=trees.model_to_string(num_iteration=best))
     return Fitted(Boosters(kept), present, max(0, best - 1), len(rounds), notes)
 
 
 def _xgboost(
     settings: XgBoostSettings, plan: TrainPlan, train: Weighted, validation: Weighted, present: np.ndarray
 ) -> Fitted:
-    library = _library("xgboost")
+    xgboost = library("xgboost")
     (vectors, codes, weight), held_out = _unweighted(train), _unweighted(validation)
     stops = len(validation[1]) > 0
-    model = library.XGBClassifier(
+    model = xgboost.XGBClassifier(
         n_estimators=settings.rounds,
         learning_rate=settings.learning_rate,
         max_depth=settings.max_depth,
@@ -642,7 +412,7 @@ def _xgboost(
     return Fitted(model, present, int(model.best_iteration) if stops else rounds - 1, rounds)
 
 
-def _library(model: ModelName) -> Any:
+def library(model: ModelName) -> Any:
     """The library that a model is of, imported."""
     try:
         return importlib.import_module(model)
@@ -652,7 +422,7 @@ def _library(model: ModelName) -> Any:
         ) from None
 
 
-_READERS: dict[ModelName, Callable[[Any, str], Any]] = {
+READERS: dict[ModelName, Callable[[Any, str], Any]] = {
     "catboost": lambda library, path: library.CatBoostClassifier().load_model(path),
     "lightgbm": lambda library, path: Boosters(library.Booster(model_file=path)),
     "xgboost": lambda library, path: _loaded_xgboost(library, path),
@@ -676,49 +446,3 @@ _FITS: dict[type, Callable[..., Fitted]] = {
     RusBoostSettings: _rusboost,
     SklearnSettings: _sklearn,
 }
-
-
-def _canonical_skops(content: bytes) -> bytes:
-    """Compress a skops file, its object ids numbered in order of appearance, and without times.
-
-    skops names objects and array files by their address in memory, and the archive dates its members.
-    """
-    source = zipfile.ZipFile(io.BytesIO(content))
-    numbers: dict[str, int] = {}
-
-    def number(identifier: str) -> int:
-        return numbers.setdefault(identifier, len(numbers))
-
-    members: dict[str, str] = {}
-
-    def renumbered(node: Any) -> Any:
-        if isinstance(node, list):
-            return [renumbered(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        out: dict[str, Any] = {}
-        for key, value in node.items():
-            if key == "__id__":
-                # Which constants Python keeps one copy of is chance: none of them shares its number.
-                constant = node.get("__loader__") == "JsonNode"
-                out[key] = number(f"constant {len(numbers)}" if constant else str(value))
-            elif key == "file" and isinstance(value, str):
-                stem, dot, ending = value.partition(".")
-                members[value] = out[key] = f"{number(stem)}{dot}{ending}"
-            else:
-                out[key] = renumbered(value)
-        return out
-
-    schema = json.dumps(renumbered(json.loads(source.read("schema.json"))), indent=1)
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for old, new in members.items():
-            archive.writestr(_member(new), source.read(old))
-        archive.writestr(_member("schema.json"), schema)
-    return target.getvalue()
-
-
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    info.compress_type = zipfile.ZIP_DEFLATED
-    return info

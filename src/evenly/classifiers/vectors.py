@@ -12,7 +12,8 @@ import numpy as np
 
 from evenly.classifiers.classifier import FEATURIZER, REMEDY, Classifier, FitSummary, Log, no_log, texts_of
 from evenly.classifiers.devices import pinned_threads
-from evenly.classifiers.estimators import Fitted, fit_estimator, load_estimator, save_estimator
+from evenly.classifiers.estimator_files import load_estimator, save_estimator
+from evenly.classifiers.estimators import Fitted, fit_estimator
 from evenly.classifiers.weights import (
     as_trained_weights,
     check_rows,
