@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -64,6 +66,46 @@ def test_ties_copies_and_far_away_data_are_exact_too(dimension: int) -> None:
     check(tails, tails, 5, True)
     clusters = np.sort(rng.integers(0, 5, 200))[:, None] * 1e3 + rng.standard_normal((200, dimension)) * 1e-3
     check(clusters.astype(np.float32), clusters.astype(np.float32), 5, True)
+
+
+@pytest.mark.parametrize("unit", ["bf16", "cpu"])
+def test_matrix_units_and_devices_of_torch_find_the_same(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on a GPU, here on the CPU; coarse products are those of whatever the processor has."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((900, 70)).astype(np.float32)
+    grid = rng.integers(0, 2, (300, 12)).astype(np.float32)
+    tails = rng.standard_t(1.2, (300, 70)).astype(np.float32)
+    copies = np.repeat(noise[:40], 10, axis=0)
+    cases = [(noise, noise, True), (noise[100:300], noise, np.arange(100, 300)), (grid[:50], grid, False)]
+    cases += [(rows, rows, True) for rows in (grid, tails, copies)]
+    expected = [nearest_neighbours(queries, points, 5, own)[0] for queries, points, own in cases]
+    asked = []
+    monkeypatch.setattr(neighbours, "_unit", lambda *sizes: asked.append(sizes) or unit)
+    for (queries, points, own), distances in zip(cases, expected, strict=True):
+        check(queries, points, 5, own)
+        np.testing.assert_array_equal(nearest_neighbours(queries, points, 5, own)[0], distances)
+    assert len(asked) == 2 * len(cases)
+
+
+def test_a_coarse_product_that_loses_digits_changes_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the processor has no such units: products of rows that are cut to 8 bits."""
+    rows = np.random.default_rng(0).standard_normal((900, 70)).astype(np.float32)
+    expected = nearest_neighbours(rows, rows, 5, True)
+
+    @contextmanager
+    def coarse(_: str) -> Iterator[Callable[[np.ndarray, np.ndarray, np.ndarray], object]]:
+        def cut(values: np.ndarray) -> np.ndarray:
+            return (values.view(np.uint32) + np.uint32(0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
+
+        yield lambda left, right, out: np.matmul(cut(left), cut(right).T, out=out)
+
+    monkeypatch.setattr(neighbours, "_products", coarse)
+    monkeypatch.setattr(neighbours, "_unit", lambda *_: "bf16")
+    for found, wanted in zip(nearest_neighbours(rows, rows, 5, True), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    monkeypatch.setattr(neighbours, "_COARSE_ERROR", 0.0)
+    monkeypatch.setattr(neighbours, "_COARSE_SPARE", 0)
+    assert (nearest_neighbours(rows, rows, 5, True)[1] != expected[1]).any()
 
 
 @given(

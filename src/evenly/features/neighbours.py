@@ -1,18 +1,22 @@
 """Exact nearest neighbours in Euclidean space, in bounded memory: by a tree in few dimensions, else by tiles;
 and the nearest within a radius, without looking at every pair.
 
-The tiles are float32 matrix products, which round. So they only nominate: a few more candidates than asked
-for, whose distances are then computed exactly. A row is done when the rounding bound proves that nothing
-outside its candidates can be nearer; the rare rows without that proof (many ties) are searched again with
-everything within the bound.
+The tiles are matrix products, which round. So they only nominate: a few more candidates than asked for, whose
+distances are then computed exactly. A row is done when the rounding bound proves that nothing outside its
+candidates can be nearer; the rare rows without that proof (many ties) are searched again with everything
+within the bound. So a product may as well be a coarse one of bfloat16, where the processor has matrix units
+for it, or a GPU's: the result is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +28,14 @@ TREE_DIMENSIONS = 8
 #: Rows and columns of a tile of scores, 15 MiB; strides of a power of two would share cache lines.
 _TILE = 2000
 _SPARE = 4  # candidates beyond k
+_COARSE_SPARE = 12  # the same where products are of bfloat16
+#: What they add to the error of a product, relative to the norms of its sides: two roundings to 8 bits.
+_COARSE_ERROR = 1.1 * 2.0**-8
+#: Multiplications from which on it pays to load torch for the products, and to use it where it is loaded.
+_MUCH, _SOME = 2e11, 1e10
+_WIDE = 64  # dimensions from which on matrix units save more than their further candidates cost
+#: Scores held at once on a GPU.
+_GPU_STRIP = 1 << 28
 _EXACT = 1 << 17  # numbers held at once while distances are computed exactly: they stay in the cache
 _STRIP = 1 << 22  # scores held at once while rows are searched again
 _FEW_PAIRS = 1 << 24  # within a radius: up to so many pairs matrix products are as fast
@@ -123,19 +135,20 @@ class _Candidates:
     rows: list[np.ndarray]
     columns: list[np.ndarray]
     scores: list[np.ndarray]
+    within: np.ndarray  # room for a tile of truth values
     held: int = 0
 
     def offer(self, tile: np.ndarray, first_row: int, first_column: int) -> None:
         """Take a tile of scores into account for the queries of its rows."""
         bound = self.bound[first_row : first_row + tile.shape[0]]
-        hits = _promising(tile, bound, self.keep, axis=1)
+        hits = _promising(tile, bound, self.keep, 1, self.within)
         rows, columns = np.divmod(hits, tile.shape[1])
         self._add(rows + first_row, columns + first_column, tile.ravel()[hits])
 
     def offer_mirrored(self, tile: np.ndarray, first_row: int, first_column: int) -> None:
         """Take a tile into account for the points of its columns, as `offer` of its transpose would."""
         bound = self.bound[first_column : first_column + tile.shape[1]]
-        hits = _promising(tile, bound, self.keep, axis=0)
+        hits = _promising(tile, bound, self.keep, 0, self.within)
         rows, columns = np.divmod(hits, tile.shape[1])
         self._add(columns + first_column, rows + first_row, tile.ravel()[hits])
 
@@ -166,18 +179,20 @@ class _Candidates:
         self.held = len(order)
 
 
-def _promising(tile: np.ndarray, bound: np.ndarray, keep: int, axis: int) -> np.ndarray:
+def _promising(tile: np.ndarray, bound: np.ndarray, keep: int, axis: int, within: np.ndarray) -> np.ndarray:
     """Positions in the flat tile of scores within the bounds, tightened in place where these are many.
 
-    `axis` is the one along which the scores of a query lie: 1 for rows of the tile, 0 for its columns.
+    `axis` is the one along which the scores of a query lie: 1 for rows of the tile, 0 for its columns. The
+    truth values take the room of `within`.
     """
     limits = bound[:, None] if axis == 1 else bound[None, :]
+    places = within[: tile.size].reshape(tile.shape)
     if np.isinf(bound).any():
         _tighten(tile, bound, keep, axis)
-    hits = np.flatnonzero(tile <= limits)
+    hits = np.flatnonzero(np.less_equal(tile, limits, out=places))
     if len(hits) > 4 * keep * len(bound):
         _tighten(tile, bound, keep, axis)
-        hits = np.flatnonzero(tile <= limits)
+        hits = np.flatnonzero(np.less_equal(tile, limits, out=places))
     if len(hits) > 16 * keep * len(bound):  # ties without end
         best = np.argpartition(tile, keep - 1, axis=axis).take(range(keep), axis=axis)
         across, along = np.indices(best.shape)
@@ -204,16 +219,19 @@ def _by_tiles(
     queries: np.ndarray, points: np.ndarray, k: int, own: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     available = len(points) - (own is not None)
-    keep = min(k + _SPARE, available)
-    # With a column for each half norm, one product gives |q|²/2 + |p|²/2 − q·p: half the squared distance.
+    unit = _unit(len(queries) * len(points), queries.shape[1])
+    keep = min(k + (_COARSE_SPARE if unit == "bf16" else _SPARE), available)
+    # With columns for the half norms, one product gives |q|²/2 + |p|²/2 − q·p: half the squared distance.
     centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
     left, reach = _with_norms(queries, centre, query=True)
     right, extent = _with_norms(points, centre, query=False)
-    symmetric = own is not None and queries.shape == points.shape and queries is points
-    with _blas_threads().limit(limits=1):
-        found = _candidates(left, right, keep, own, symmetric)
-    found.compress()
-    columns = np.sort(found.columns[0].reshape(len(queries), keep).astype(np.int64), axis=1)
+    if unit not in ("numpy", "bf16"):
+        nominees, bound = _candidates_of_torch(left, right, keep, own, unit)
+    else:
+        symmetric = own is not None and queries.shape == points.shape and queries is points
+        with _products(unit) as product:
+            nominees, bound = _candidates(left, right, keep, own, symmetric, product)
+    columns = np.sort(nominees, axis=1)
     rows = np.repeat(np.arange(len(queries)), keep)
     squares = _squared_distances(queries, points, rows, columns.ravel()).reshape(columns.shape)
     rank = np.argsort(squares, axis=1, kind="stable")[:, :k]
@@ -225,41 +243,101 @@ def _by_tiles(
         worst = squares[:, -1]
         furthest = np.minimum(reach + np.sqrt(worst), extent.max())
         slack = (queries.shape[1] + 16) * 2.0**-23 * (reach + furthest) ** 2 / 2
-        open_rows = np.flatnonzero((worst / 2 + slack >= found.bound) & (worst > 0))
+        doubt = slack + (_COARSE_ERROR * reach * furthest if unit == "bf16" else 0)
+        open_rows = np.flatnonzero((worst / 2 + doubt >= bound) & (worst > 0))
         limits = (worst / 2 + 2 * slack)[open_rows].astype(np.float32)
         _search_again(open_rows, limits, (queries, points), (left, right), own, squares, indices)
     return np.sqrt(squares).astype(np.float32), indices
 
 
 def _with_norms(vectors: np.ndarray, centre: np.ndarray, query: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Centred vectors with the two columns that make a product a distance; and the norms, float64 (n,)."""
+    """Centred vectors with the columns that make a product a distance; and the norms, float64 (n,).
+
+    Half the square of a norm stands in three columns of 8 significant bits each, which bfloat16 keeps.
+    """
     n, d = vectors.shape
-    wide = np.empty((n, d + 2), np.float32)
+    wide = np.ones((n, d + 6), np.float32)
     np.subtract(vectors, centre, out=wide[:, :d])
     half = np.einsum("ij,ij->i", wide[:, :d], wide[:, :d]) / 2
     if not query:
         np.negative(wide[:, :d], out=wide[:, :d])
-    wide[:, d] = half if query else 1
-    wide[:, d + 1] = 1 if query else half
+    left = half.copy()
+    for column in range(d, d + 3) if query else range(d + 3, d + 6):
+        wide[:, column] = (left.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+        left -= wide[:, column]
     return wide, np.sqrt(2 * half.astype(np.float64))
+
+
+def _unit(pairs: int, dimensions: int) -> str:
+    """Choose what multiplies so many pairs of rows: numpy, `bf16` (matrix units), or a GPU of torch."""
+    if pairs * dimensions < (_SOME if "torch" in sys.modules else _MUCH):
+        return "numpy"
+    if Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists():
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda"
+    return "bf16" if dimensions >= _WIDE and _has_matrix_units() else "numpy"
+
+
+@cache
+def _has_matrix_units() -> bool:
+    try:
+        return " amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+@contextmanager
+def _products(unit: str) -> Iterator[Callable[[np.ndarray, np.ndarray, np.ndarray], object]]:
+    """Give what writes the product of a matrix and the transpose of another into a third, on one thread.
+
+    On small tiles a second thread mostly waits, at full CPU cost.
+    """
+    if unit == "numpy":
+        with _blas_threads().limit(limits=1):
+            yield lambda left, right, out: np.matmul(left, right.T, out=out)
+        return
+    import torch
+
+    settings: Any = torch.backends.mkldnn
+    precision, threads = settings.matmul.fp32_precision, torch.get_num_threads()
+    settings.matmul.fp32_precision = "bf16"
+    torch.set_num_threads(1)
+    try:
+        yield lambda left, right, out: torch.mm(
+            torch.from_numpy(left), torch.from_numpy(right).T, out=torch.from_numpy(out)
+        )
+    finally:
+        settings.matmul.fp32_precision = precision
+        torch.set_num_threads(threads)
 
 
 @cache
 def _blas_threads() -> ThreadpoolController:
-    """Control the threads of matrix products: on small tiles a second one mostly waits, at full CPU cost."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def _candidates(
-    left: np.ndarray, right: np.ndarray, keep: int, own: np.ndarray | None, symmetric: bool
-) -> _Candidates:
-    found = _Candidates(keep, np.full(len(left), np.inf, np.float32), [], [], [])
+    left: np.ndarray,
+    right: np.ndarray,
+    keep: int,
+    own: np.ndarray | None,
+    symmetric: bool,
+    product: Callable[[np.ndarray, np.ndarray, np.ndarray], object],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the best points by score, int64 (q, keep), and the worst of their scores, float32 (q,)."""
+    room = np.empty(_TILE**2, np.float32)
+    bound = np.full(len(left), np.inf, np.float32)
+    found = _Candidates(keep, bound, [], [], [], np.empty(_TILE**2, bool))
     for r in range(0, len(left), _TILE):
         # Among one set of points, the tile above the diagonal is also, transposed, the one below it.
         for c in range(r if symmetric else 0, len(right), _TILE):
-            tile = left[r : r + _TILE] @ right[c : c + _TILE].T
+            some, others = left[r : r + _TILE], right[c : c + _TILE]
+            tile = room[: len(some) * len(others)].reshape(len(some), len(others))
+            product(some, others, tile)
             if own is not None:
                 inside = own[r : r + _TILE] - c
                 here = np.flatnonzero((inside >= 0) & (inside < tile.shape[1]))
@@ -267,7 +345,32 @@ def _candidates(
             found.offer(tile, r, c)
             if symmetric and c > r:
                 found.offer_mirrored(tile, r, c)
-    return found
+    found.compress()
+    return found.columns[0].reshape(len(left), keep).astype(np.int64), found.bound
+
+
+def _candidates_of_torch(
+    left: np.ndarray, right: np.ndarray, keep: int, own: np.ndarray | None, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do what `_candidates` does, on a device of torch."""
+    import torch
+
+    points = torch.from_numpy(right).to(device).T
+    step = max(1, _GPU_STRIP // len(right))
+    parts = []
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    try:
+        for start in range(0, len(left), step):
+            scores = torch.from_numpy(left[start : start + step]).to(device) @ points
+            if own is not None:
+                places = torch.from_numpy(own[start : start + step]).to(device)
+                scores.scatter_(1, places[:, None], torch.inf)
+            best, columns = scores.topk(keep, largest=False)
+            parts.append((columns.cpu().numpy(), best[:, -1].cpu().numpy()))
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+    return np.concatenate([columns for columns, _ in parts]), np.concatenate([worst for _, worst in parts])
 
 
 def _search_again(
