@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from evenly.confusion import Outcomes, f1_scores, matthews_correlation, precisions, recalls
+from evenly.confusion import Outcomes, f1_scores, matthews_correlation, precisions, recalls, weighted_f1
 
 LEVEL = 0.95
 #: Standard errors from the middle of a normal distribution to the ends of its interval.
@@ -169,12 +169,9 @@ def macro_f1_ends(sample: WeightedRows) -> Ends:
 
 
 def weighted_f1_ends(sample: WeightedRows) -> Ends:
-    """Interval of the mean F1 by class size."""
-    value, (low, high), actual = f1_scores(sample.outcomes), f1_ends(sample), sample.outcomes.actual
-    known = ~np.isnan(value)
-    weights = actual[known] / actual.sum()
-    correlation = _f1_correlation(sample)[np.ix_(known, known)]
-    return combined(value[known], low[known], high[known], weights, correlation)
+    """Interval of the mean F1 by class size, of which the sizes are a sample, too."""
+    low, high = moved_ends(sample, weighted_f1)
+    return max(0.0, low), high
 
 
 def _f1_correlation(sample: WeightedRows) -> np.ndarray:
