@@ -65,13 +65,20 @@ def test_a_sweep_says_what_is_in_its_groups() -> None:
         (("llm", "jurnal"), "no command 'jurnal'; did you mean 'journal'?"),
         (("llm", "journal", "prun"), "no command 'prun'; did you mean 'prune'?"),
         (("list",), "no command 'list'; there are"),
+        (("predict", "m", "r", "--ouput", "o"), "No such option: --ouput (Possible options: --output)"),
+        (("llm", "estimate", "--shw", "1"), "No such option: --shw (Possible options: --show)"),
     ],
 )
-def test_a_mistyped_command_is_answered_with_the_near_one_or_all(
+def test_what_is_mistyped_is_answered_with_what_is_near_or_with_all_commands(
     arguments: tuple[str, ...], answer: str
 ) -> None:
     assert answer in words(*arguments)
     assert CliRunner().invoke(app, list(arguments)).exit_code == 2
+
+
+def test_no_option_is_named_for_one_that_is_far_from_all() -> None:
+    shown = words("predict", "m", "r", "--model", "o")
+    assert "No such option: --model" in shown and "Possible" not in shown
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from evenly import __version__
 from evenly.errors import EvenlyError
-from evenly.wording import nearest_names
+from evenly.wording import near_names, nearest_names
 
 #: Commands in the order of use, under the headings of `evenly --help`.
 SECTIONS = {
@@ -52,7 +52,19 @@ COMMANDS = {
 
 
 class CommandGroup(TyperGroup):
-    """Commands of which a mistyped one is answered with the one that is near."""
+    """Commands of which a mistyped one, or a mistyped option, is answered with the one that is near."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is called."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "possibilities"):  # of click, whose class is where typer keeps it
+                params = getattr(getattr(error, "ctx", None), "command", ctx.command).params
+                known = [name[2:] for one in params for name in one.opts if name.startswith("--")]
+                near = near_names(str(getattr(error, "option_name", "")).lstrip("-"), known)
+                error.possibilities = [f"--{name}" for name in near]
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is called."""
