@@ -245,10 +245,11 @@ def moved_ends(sample: WeightedRows, metric: Callable[[Outcomes], np.ndarray]) -
     raised = mistakes * (kept - 1)[:, None]
     higher = raised - np.diag(raised.sum(axis=1))
     share = o.actual / total
+    rest = np.where(share < 1, 1 - share, 1.0)  # that of a class alone keeps its share at any size
     for row_changes in (
         (lower, higher),
         tuple(
-            counts * ((end * (1 - share) / np.maximum(share * (1 - end), 1e-12)) - 1)[:, None]
+            counts * (end * rest / np.maximum(share * (1 - end), 1e-12) - 1)[:, None]
             for end in (class_low, np.minimum(class_high, 1 - 1e-9))
         ),
     ):
