@@ -31,7 +31,7 @@ from evenly.samples import SampleTable, read_samples
 
 ROOT = Path(__file__).parents[1]
 BEFORE_TRAIN = ["llm_generate", "imported", "generate", "filter", "offline_augment", "resample"]
-STAGES = ["source", "split", "featurize", "analyze", *BEFORE_TRAIN, "train"]
+STAGES = ["source", "split", "featurize", "analyze", *BEFORE_TRAIN, "train", "finetune"]
 LIGHT = 1e-3
 OPTIONS = {
     "table": ["--modality", "table", "--drop", "row"],
