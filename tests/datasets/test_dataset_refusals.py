@@ -45,7 +45,7 @@ def test_empty_text_names_the_line_even_behind_longer_records_and_empty_lines(wr
     assert "d.jsonl, line 3 has no text" in refusal("d.jsonl")
 
 
-@pytest.mark.parametrize("label", ["", "nan", "NaN", "  "])
+@pytest.mark.parametrize("label", ["", "  ", "\u200b"])
 def test_a_missing_label_names_its_line(label, write, refusal):
     write("d.csv", csv_lines([*GOOD, ("x", label)]))
     assert "d.csv, line 14 has no label (column 'label'" in refusal("d.csv")
@@ -58,7 +58,7 @@ def test_a_missing_label_in_parquet_names_its_row(write, refusal):
     assert "d.parquet, row 2 has no label" in refusal("d.parquet")
 
 
-@pytest.mark.parametrize("word", ["NA", "None", "null", "NULL", "n/a", "<NA>"])
+@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "None", "null", "NULL", "n/a", "<NA>"])
 def test_words_for_a_missing_value_are_classes_only_where_the_entry_names_them(word, write, split, refusal):
     write("d.csv", csv_lines([(f"{k}", (word, "other")[k % 2]) for k in range(8)]))
     message = refusal("d.csv")
@@ -327,7 +327,10 @@ def test_files_that_are_left_out_are_told_by_type_and_folder(write, split):
     write("pictures/a/1.gif", b"GIF89a")
     write("pictures/readme.txt", "x")
     (warning,) = (w for w in split("pictures", modality="image").report.warnings if "left out" in w)
-    assert warning == "2 files below pictures are no images and were left out: 1 .gif, 1 .txt, in 'a'."
+    assert warning == (
+        "2 files below pictures are no images and were left out: 1 .gif, 1 .txt, in 'a'; convert 'a/1.gif' "
+        "to PNG or JPEG if they matter."
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import unicodedata
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datafiles import csv_lines, make_entry, texts
+from datafiles import csv_lines, make_entry, png, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from evenly.datasets import sources
 from evenly.datasets.load import load_splits
@@ -54,12 +58,25 @@ def parts(splits):
     return (splits.train, splits.validation, splits.test)
 
 
+def told(splits):
+    """Warnings, but for the one about data outside of data/raw."""
+    return [warning for warning in splits.report.warnings if "sha256" not in warning]
+
+
 def packed(frame) -> bytes:
     out = io.BytesIO()
     if isinstance(frame, pd.DataFrame):
         frame.to_parquet(out)
     else:
         pq.write_table(frame, out)
+    return out.getvalue()
+
+
+def zipped(files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
     return out.getvalue()
 
 
@@ -187,10 +204,10 @@ def test_a_zip_that_unfolds_to_far_more_than_its_size_is_refused(write, split, m
     [
         ("?", "11 of 12 values are numbers, but t.csv, line 5 holds '?'"),
         ("unknown", "11 of 12 values are numbers, but t.csv, line 5 holds 'unknown'"),
-        ("3,5", "1 have a decimal comma; t.csv, line 5 holds '3,5': set `decimal: ','`"),
-        ("3 kg", "1 have a unit or currency beside them; t.csv, line 5 holds '3 kg'"),
-        ("€3", "1 have a unit or currency beside them; t.csv, line 5 holds '€3'"),
-        ("3 500", "1 have a sign between thousands; t.csv, line 5 holds '3 500'"),
+        ("3,5", "1 has a decimal comma; t.csv, line 5 holds '3,5': set `decimal: ','`"),
+        ("3 kg", "1 has a unit or currency beside them; t.csv, line 5 holds '3 kg'"),
+        ("€3", "1 has a unit or currency beside them; t.csv, line 5 holds '€3'"),
+        ("3 500", "1 has a sign between thousands; t.csv, line 5 holds '3 500'"),
     ],
 )
 def test_one_odd_cell_makes_no_category_of_a_numeric_column(cell, words, table):
@@ -289,6 +306,204 @@ def test_a_doubled_mark_of_the_encoding_is_no_part_of_a_name_and_utf16_without_o
     assert "u.csv, line 1 is UTF-16" in refused(split, "u.csv", modality="table")
 
 
+WRITTEN = [
+    *((mark + "{}", "a minus that is not the sign -") for mark in "−–－"),
+    ("({})", "a minus that is not the sign -"),
+    ("{}-", "a minus that is not the sign -"),
+    ("{}%", "a unit or currency"),
+    ("{} kg", "a unit or currency"),
+    ("€ {}", "a unit or currency"),
+    ("'{}'", "quotes around them"),
+    ("1٣{}", "digits other than 0 to 9"),
+]
+
+
+@pytest.mark.parametrize(("form", "words"), WRITTEN)
+def test_numbers_in_a_form_that_is_not_read_are_no_categories(form, words, table):
+    values = [form.format(k) for k in range(12)]
+    assert f"12 have {words}" in refused(table, {"x": values})
+    assert features(table({"x": values}, columns={"categorical": ["x"]})) == {"x": "category"}
+
+
+def test_most_rows_without_a_value_hide_no_numbers(table):
+    assert "15 of 30 values are numbers, but t.csv, line 2 holds '-'" in refused(
+        table, {"x": ["-"] * 15 + [k / 8 for k in range(15)]}, labels=["a", "b"] * 15
+    )
+
+
+def test_a_few_numbers_with_a_unit_are_a_category(table):
+    assert features(table({"x": ["2 cyl", "4 cyl", "8 cyl"] * 4, "f": range(12)}))["x"] == "category"
+
+
+@pytest.mark.parametrize("around", ["\u00a0{}", "{}\u00a0", "\u200b{}", "\ufeff{}\u200e"])
+def test_signs_that_cannot_be_seen_make_no_category_of_numbers(around, table):
+    assert features(table({"x": [around.format(k) for k in range(12)]})) == {"x": "integer"}
+
+
+def test_codes_that_begin_with_zeros_are_warned_about(table):
+    (warning,) = told(table({"zip": [f"0{k}123" for k in range(12)], "f": range(12)}))
+    assert "column 'zip' holds '00123', which is read as the number" in warning
+    assert not told(table({"day": [f"2024-01-{k + 1:02}" for k in range(12)]}))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", ["{}", "{}T10:00:00Z", "{} 10:00:00.25+02:00", "{}T00:00:00.123456789"])
+def test_dates_are_days_whatever_the_file_is_and_for_a_model_too(kind, form, write, split):
+    rows = [{"x": form.format(f"2024-01-{k + 1:02}"), "label": label} for k, label in enumerate(LABELS)]
+    content = {"csv": csv_lines([row.values() for row in rows], ("x", "label")), "jsonl": rows}
+    path = write(f"t.{kind}", content.get(kind) or packed(pa.Table.from_pylist(rows)))
+    splits = split(path.name, modality="table")
+    assert features(splits) == {"x": "number"}
+    days = sorted(x for part in parts(splits) for x in part.table.column("x").to_pylist())
+    first = {"{}": 0, "{}T10:00:00Z": 10 / 24, "{} 10:00:00.25+02:00": 8 / 24 + 0.25 / 86400}.get(form, 0)
+    assert days[0] == pytest.approx(19723 + first, abs=1e-5)
+    assert np.diff(days) == pytest.approx(np.ones(11), abs=1e-9)
+    with open_unlabelled(path, splits.train.schema) as new:
+        assert sorted(next(new.batches(99)).table.column("x").to_pylist()) == days
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_times_that_are_too_near_or_of_two_zones_are_refused(kind, write, split):
+    for values, words in (
+        ([f"2024-01-01 10:00:00.1000000{k:02}" for k in range(12)], "nearer to one another than numbers"),
+        ([f"2024-01-{k + 1:02}T10:00:00{'Z' * (k % 2)}" for k in range(12)], "with and without a zone"),
+    ):
+        rows = [{"x": x, "label": label} for x, label in zip(values, LABELS, strict=True)]
+        content = {"csv": csv_lines([row.values() for row in rows], ("x", "label")), "jsonl": rows}
+        write(f"t.{kind}", content.get(kind) or packed(pa.Table.from_pylist(rows)))
+        assert words in refused(split, f"t.{kind}", modality="table")
+
+
+def test_times_between_seconds_are_kept(write, split):
+    for unit in ("ms", "us", "ns"):
+        times = pa.array(range(0, 12 * 10**4, 10**4), pa.timestamp("us")).cast(pa.timestamp(unit))
+        write("t.parquet", packed(pa.table({"x": times, "label": LABELS})))
+        days = [
+            x for p in parts(split("t.parquet", modality="table")) for x in p.table.column("x").to_pylist()
+        ]
+        assert sorted(days) == [k * 10**4 / 86400e6 for k in range(12)]
+
+
+def test_numbers_in_quotes_among_numbers_are_numbers_and_alone_are_told(write, split):
+    mixed = [
+        {"x": str(k) if k % 2 else k, "y": "" if k == 3 else k / 2, "label": v} for k, v in enumerate(LABELS)
+    ]
+    write("t.jsonl", mixed)
+    assert features(split("t.jsonl", modality="table")) == {"x": "integer", "y": "number"}
+    write("t.jsonl", [{"x": str(k), "label": v} for k, v in enumerate(LABELS)])
+    (warning,) = told(split("t.jsonl", modality="table"))
+    assert "'x' holds numbers that are written as text ('0')" in warning
+    write("t.jsonl", [{"x": k if k % 2 else True, "label": v} for k, v in enumerate(LABELS)])
+    assert "t.jsonl, line 1: 'x' is true or false" in refused(split, "t.jsonl", modality="table")
+
+
+def test_names_of_columns_are_read_alike_in_every_form(write, split):
+    rows = [{" f ": k, "": k % 2, "label": label} for k, label in enumerate(LABELS)]
+    write("t.jsonl", rows)
+    write("t.parquet", packed(pa.Table.from_pylist(rows)))
+    for name in ("t.jsonl", "t.parquet"):
+        splits = split(name, modality="table")
+        assert features(splits) == {"f": "integer"}
+        assert [w.split(": ")[1].split(" (")[0] for w in told(splits)] == [
+            "spaces around column names do not count",
+            "1 column has no name and is left out",
+        ]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_lines_may_end_as_on_any_machine(end, write, split):
+    write("t.csv", csv_lines(enumerate(LABELS), ("f", "label")).replace("\n", end))
+    write("t.jsonl", end.join(json.dumps({"f": k, "label": label}) for k, label in enumerate(LABELS)))
+    for name in ("t.csv", "t.jsonl"):
+        assert features(split(name, modality="table")) == {"f": "integer"}
+
+
+NO_TABLES = {
+    "t.csv.gz": (b"", "t.csv.gz is none of csv, tsv, jsonl or parquet by its name; unpack it"),
+    "t.xlsx": (b"", "save the sheet as `CSV UTF-8`"),
+    "t.json": (b"[]", "write one object a line, as `jq -c '.[]' OLD > NEW.jsonl`"),
+    "t.txt": (b"", "rename it, or say `format: csv` in datasets.yaml"),
+    "gzip.csv": (gzip.compress(b"x"), "gzip.csv is a gzip file"),
+    "book.csv": (b"PK\3\4xx", "book.csv is a zip file or an Excel workbook"),
+    "u32.csv": ("x,label\n".encode("utf-32"), "u32.csv is UTF-32"),
+    "note.csv": (b"sep=;\nx;label\n1;a\n", "note.csv, line 1 is a note for Excel ('sep=;')"),
+    "page.csv": (b"<html>not found</html>\n", "page.csv, line 1 is '<html>not found</html>'"),
+    "remark.csv": (b"# from lab 3\nx,label\n", "remark.csv, line 1 is '# from lab 3'"),
+    "words.csv": (b"x label\n1 a\n", "fields seem to be separated by ' '"),
+    "head.csv": (b"x,label", "head.csv has no rows"),
+    "list.jsonl": (b'[{"x": 1}]', "list.jsonl holds a list"),
+    "pretty.jsonl": (b'{\n"x": 1}', "pretty.jsonl has objects of several lines"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TABLES)
+def test_what_is_no_table_says_what_to_make_of_it(name, write, split):
+    content, words = NO_TABLES[name]
+    write(name, content)
+    assert words in refused(split, name, modality="table")
+
+
+def test_bytes_that_are_no_text_name_their_row(write, split):
+    for column in ("text", "label"):
+        values = {"text": [b"t%d" % k for k in range(12)], "label": [label.encode() for label in LABELS]}
+        values[column][4] = b"\xff"
+        write("t.parquet", packed(pa.table(values)))
+        assert f"t.parquet, row 5 holds bytes in column {column!r}" in refused(split, "t.parquet")
+
+
+def test_a_zip_that_windows_wrote_has_folders(write, split):
+    write("w.zip", zipped({f"top\\{'ab'[k % 2]}\\{k}.png": png(k) for k in range(12)}))
+    assert split("w.zip", modality="image").train.classes == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["..\\a.csv", "C:\\a.csv", "d\\..\\..\\a.csv"])
+def test_nor_does_a_zip_of_windows_reach_out_of_itself(name, write, split):
+    write("w.zip", zipped({name: "x,label\n1,a\n"}))
+    assert f"w.zip holds {name!r}, which lies outside of it" in refused(split, "w.zip", modality="table")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_twice_or_a_link_in_a_zip_is_refused(write, split):
+    link = zipfile.ZipInfo("l.csv")
+    link.external_attr = 0o120777 << 16
+    for name, words in (
+        ("t.csv", "w.zip holds 't.csv' twice"),
+        (link, "w.zip holds 'l.csv', which is a link"),
+    ):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("t.csv", "x,label\n1,a\n")
+            archive.writestr(name, "x,label\n1,b\n")
+        write("w.zip", out.getvalue())
+        assert words in refused(split, "w.zip", modality="table")
+
+
+def moving(kind):
+    """Two frames, or pages, in one file."""
+    out, frames = io.BytesIO(), [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(out, kind, save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("PNG", "m.png"), ("GIF", "m.png"), ("WEBP", "m.webp"), ("TIFF", "m.tif")]
+)
+def test_a_picture_that_moves_is_told_by_name(kind, name, write, split):
+    for k in range(8):
+        write(f"pictures/{'ab'[k % 2]}/{k}.png", png(k))
+    write(f"pictures/a/{name}", moving(kind))
+    (warning,) = (w for w in split("pictures", modality="image").report.warnings if "frames" in w)
+    assert warning.endswith(f"of which the first is read: pictures/a/{name}.")
+
+
+def test_a_manifest_finds_names_that_a_mac_has_taken_apart(write, split):
+    names = [f"{k}\u00e9.png" for k in range(12)]
+    for k, name in enumerate(names):
+        write("m/" + unicodedata.normalize("NFD", name), png(k))
+    write("m/list.csv", csv_lines(zip(names, LABELS, strict=True), ("image", "label")))
+    assert split("m", modality="image", columns={"image": "image"}).report.rows_read == 12
+
+
 def test_codes_with_some_numbers_stay_categories(table):
     assert features(table({"x": ["1", "A2", "B3", "7c"] * 3, "f": range(12)})) == {
         "x": "category",
@@ -329,19 +544,12 @@ _NAMES = ("text", "x", "c", "label")
 _RECORDS = [dict(zip(_NAMES, row, strict=True)) for row in _ROWS]
 
 
-def _zip(content: str) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("d.csv", content)
-    return out.getvalue()
-
-
 WHOLE = {
     "csv": csv_lines(_ROWS, _NAMES).encode(),
     "tsv": csv_lines(_ROWS, _NAMES, delimiter="\t").encode(),
     "jsonl": "".join(json.dumps(record) + "\n" for record in _RECORDS).encode(),
     "parquet": packed(pa.Table.from_pylist(_RECORDS)),
-    "zip": _zip(csv_lines(_ROWS, _NAMES)),
+    "zip": zipped({"d.csv": csv_lines(_ROWS, _NAMES)}),
 }
 MODEL = Schema("table", ("a", "b"), (Feature("x", "number"), Feature("c", "category", ("u", "v"))))
 

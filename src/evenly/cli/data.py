@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -23,7 +23,7 @@ from evenly.datasets.sources import checksum, find_source, is_tracked, open_tree
 from evenly.datasets.unlabelled import InputFile
 from evenly.errors import DataError, EvenlyError, ParameterError
 from evenly.params.base import read_yaml, settings_from
-from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries, read_entry
+from evenly.params.datasets import DATASETS_FILE, DatasetEntry, Format, read_entries, read_entry
 from evenly.params.project import read_params
 from evenly.samples import Modality, read_samples
 
@@ -35,7 +35,7 @@ _SIGNS |= {"apostrophe": "'"}
 _KEY = re.compile(
     r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute_is_feature|attribute|weight|split|drop|categorical)\b"
     r"|\bfiles\.(?P<bare>train|validation|test)\b"
-    r"|`(?P<quoted>delimiter|decimal|thousands|missing)(?:: [^`]*)?`"
+    r"|`(?P<quoted>delimiter|decimal|thousands|missing|format|quoting|duplicates)(?:: [^`]*)?`"
 )
 
 
@@ -113,7 +113,13 @@ def add(
     categorical: Annotated[
         list[str] | None, typer.Option(help="Column to take as categories; may be repeated.")
     ] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="How a file is read whose name does not say it.")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    quoting: Annotated[
+        bool | None, typer.Option("--quoting/--no-quoting", help='Whether " encloses fields.')
+    ] = None,
     decimal: Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")] = None,
     thousands: Annotated[
         str | None, typer.Option(help="Sign between thousands: comma, point, space, apostrophe or _.")
@@ -124,6 +130,9 @@ def add(
     train: Annotated[str | None, typer.Option(help="File below PATH with the given training part.")] = None,
     validation: Annotated[str | None, typer.Option(help="File with the given validation part.")] = None,
     test: Annotated[str | None, typer.Option(help="File with the given test part.")] = None,
+    duplicates: Annotated[
+        Literal["drop", "keep"] | None, typer.Option(help="What becomes of identical rows.")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Under which terms you have it.")] = None,
 ) -> None:
     """Copy your own data into data/raw, under DVC, and write or complete their entry in datasets.yaml.
@@ -143,9 +152,9 @@ def add(
     files = {key: value for key, value in files.items() if value is not None}
     options: dict[str, Any] = {"modality": modality, "licence": licence}
     options |= {"delimiter": _sign(delimiter), "decimal": _sign(decimal), "thousands": _sign(thousands)}
-    options |= {"missing": missing}
+    options |= {"missing": missing, "format": format_, "quoting": quoting, "duplicates": duplicates}
     options |= {"columns": columns, "files": files}
-    changes = {key: value for key, value in options.items() if value}
+    changes = {key: value for key, value in options.items() if value or value is False}
     existing = _existing(name)
     known = (existing or {}).get("columns") or {}
     chosen = {"label": "label", **known, **columns}
@@ -237,6 +246,7 @@ def _with_options(message: str, chosen: Mapping[str, Any]) -> str:
 
     def named(found: re.Match[str]) -> str:
         option = f"--{found['bare'] or found['quoted'] or found['dotted']}".replace("_", "-")
+        option = "--no-quoting" if option == "--quoting" else option
         if option in mentioned or re.search(rf"{option}\b", message):
             return found[0]
         mentioned.add(option)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.datasets.rows import category_values, numbers
+from evenly.datasets.rows import category_values, days_of, numbers
 from evenly.datasets.sources import Where
 from evenly.datasets.tabular import LARGEST_EXACT, RawTable
 from evenly.errors import DataError
@@ -60,7 +60,9 @@ def _numeric(feature: Feature, column: pa.Array, where: Where) -> pa.Array:
     """The column as float64, NaN where missing; numbers written as text are taken for what they say."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column = _parsed(feature, category_values(column), where)
+        words = category_values(column)
+        dates = days_of(words, feature.name, where) if feature.kind == "number" else None
+        column = _parsed(feature, words, where) if dates is None else dates
     elif pa.types.is_null(kind):
         column = column.cast(pa.float64())
     dated = pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 #: Endings of pictures that are not read; a class that has nothing else is refused.
 _UNREAD = frozenset((
-    ".avif", ".cr2", ".dng", ".emf", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif",
+    ".avif", ".cr2", ".dng", ".emf", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jpe",
     ".jp2", ".jxl", ".nef", ".pbm", ".pgm", ".ppm", ".psd", ".svg", ".tga",
 ))  # fmt: skip
 #: Pixels above which a picture is refused before it is decoded: a small file can unfold to gigabytes.
@@ -65,6 +67,8 @@ def left_out(title: str, names: Sequence[str]) -> list[str]:
         return []
     folders = sorted({str(PurePosixPath(name).parent) for name in names} - {"."})
     where = f", in {first_names(folders, 5, '{!r}')}" if folders else ""
+    if pictures := [name for name in names if _suffix(name) in _UNREAD]:
+        where += f"; convert {first_names(pictures, 5, '{!r}')} to PNG or JPEG if they matter"
     verb = "is no image and was" if len(names) == 1 else "are no images and were"
     return [f"{counted(len(names), 'file')} below {title} {verb} left out: {_endings(names)}{where}."]
 
@@ -81,32 +85,83 @@ def _endings(names: Sequence[str]) -> str:
 
 def manifest_names(tree: FileTree, manifest: str, paths: Sequence[str], where: Where) -> list[str]:
     """Names in the tree of the images that a manifest lists, relative to itself or to the top of the tree."""
-    known, beside = set(tree.names), PurePosixPath(manifest).parent
+    # The same letters may be composed in the one and in parts in the other, as macOS writes names.
+    known = {unicodedata.normalize("NFC", name): name for name in tree.names}
+    beside = PurePosixPath(manifest).parent
     found: list[str] = []
     for row, path in enumerate(paths):
-        listed = path.replace("\\", "/")
+        listed = unicodedata.normalize("NFC", path.replace("\\", "/"))
         candidates = (str(beside / listed), str(PurePosixPath(listed)))
-        name = next((candidate for candidate in candidates if candidate in known), None)
+        name = next((known[candidate] for candidate in candidates if candidate in known), None)
         if name is None:
             raise DataError(f"{where(row)} names the image {path!r}, which is not in {tree.title}.")
         found.append(name)
     return found
 
 
-def checked_images(read: Callable[[int], bytes], count: int, where: Where) -> list[bytes]:
+def checked_images(
+    read: Callable[[int], bytes], count: int, where: Where, moving: list[str] | None = None
+) -> list[bytes]:
     """Encoded images, each decoded once to see that it can be.
 
-    PNG and JPEG stay byte for byte as they are; what has another encoding becomes PNG, which loses nothing.
+    PNG and JPEG stay byte for byte as they are; what has another encoding becomes PNG, which loses nothing
+    but all frames or pages after the first: `moving` gets the names of such files.
     """
     import cv2
 
     cv2.setNumThreads(1)
     # OpenCV releases the interpreter's lock while decoding; the files come back in order.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda row: _checked(read(row), row, where), range(count)))
+        images = list(pool.map(lambda row: _checked(read(row), row, where, moving), range(count)))
+    if moving:
+        moving.sort()
+    return images
 
 
-def _checked(data: bytes, row: int, where: Where) -> bytes:
+def first_frames(moving: Sequence[str]) -> tuple[str, ...]:
+    """A warning that names files of which only the first frame or page is read; or none."""
+    if not moving:
+        return ()
+    files = counted(len(moving), "image has", "images have")
+    return (f"{files} several frames or pages, of which the first is read: {first_names(moving, 5)}.",)
+
+
+def _several_frames(data: bytes) -> bool:
+    """Whether an animation or a document of several pages, by what its head or its first directory says."""
+    if data.startswith(_PNG):
+        return b"acTL" in data[:200]
+    if data.startswith(b"GIF8"):
+        return _gif_frames(data) > 1
+    if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
+        return bool(data[20] & 2)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        order = "<" if data.startswith(b"II") else ">"
+        start = struct.unpack_from(f"{order}I", data, 4)[0]
+        entries = struct.unpack_from(f"{order}H", data, start)[0]
+        return bool(struct.unpack_from(f"{order}I", data, start + 2 + 12 * entries)[0])
+    return False
+
+
+def _gif_frames(data: bytes) -> int:
+    """How many pictures a GIF holds: blocks that begin with a comma, behind the sub-blocks of others."""
+
+    def palette(packed: int) -> int:
+        return 3 << (packed & 7) + 1 if packed & 0x80 else 0
+
+    frames, at = 0, 13 + palette(data[10])
+    while data[at] != 0x3B:
+        if data[at] == 0x2C:
+            frames += 1
+            at += 11 + palette(data[at + 9])
+        else:
+            at += 2
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+    return frames
+
+
+def _checked(data: bytes, row: int, where: Where, moving: list[str] | None) -> bytes:
     import cv2
 
     kept = data.startswith((_PNG, _JPEG))
@@ -126,6 +181,9 @@ def _checked(data: bytes, row: int, where: Where) -> bytes:
         raise DataError(
             f"{where(row)} is not a readable image (empty, damaged or of an unknown kind); mend or remove it."
         )
+    with contextlib.suppress(struct.error, IndexError):
+        if moving is not None and _several_frames(data):
+            moving.append(where(row))
     if kept:
         return data
     if pixels.dtype not in (np.uint8, np.uint16):

@@ -303,6 +303,14 @@ class _Splitter:
             for feature in rows.features
             if len(feature.categories) > max(20, len(rows) // 2)
         ]
+        warnings += [
+            f"The category column {feature.name!r} holds numbers that are written as text "
+            f"({feature.categories[0]!r}); write them without quotes if they are amounts, or name it in "
+            "columns.categorical."
+            for feature in rows.features
+            if feature.categories and feature.name not in self.entry.columns.categorical
+            if all(re.fullmatch(r"[+-]?[0-9]{1,15}|[+-]?[0-9]*\.[0-9]+", word) for word in feature.categories)
+        ]
         warnings += _alike_labels(self.classes, self.sizes)
         if weightless := len(self.source.rows) - len(rows):
             warnings.append(f"{counted(weightless, 'row')} of weight 0 left out.")

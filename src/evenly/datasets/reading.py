@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.datasets.builtin import BUILTIN_ROWS, builtin_columns
-from evenly.datasets.images import checked_images, folder_images, is_image, left_out, manifest_names
+from evenly.datasets.images import (
+    checked_images,
+    first_frames,
+    folder_images,
+    is_image,
+    left_out,
+    manifest_names,
+)
 from evenly.datasets.rows import Rows, rows_from_columns
 from evenly.datasets.sources import FileTree, Where, find_source, is_tracked, open_tree, verified_checksum
 from evenly.datasets.tabular import RawTable, read_table, table_format
@@ -77,6 +84,7 @@ def _read_rows(tree: FileTree, entry: DatasetEntry, name: str) -> tuple[Rows, li
         parts = [_read_folder(branch, entry) for branch in branches]
         ignored = [name for branch in branches for name in branch.names if not is_image(name)]
         remarks = left_out(entry.path or "", ignored)
+        remarks += [warning for raw in parts for warning in raw.warnings]
     else:
         files = _part_files(tree, entry, name)
         parts = [_read_table(tree, file, entry) for file in files]
@@ -134,11 +142,21 @@ def _part_files(tree: FileTree, entry: DatasetEntry, name: str) -> list[str]:
         return tables
     there = ", ".join(tables or tree.names[:5]) or "nothing"
     if len(tree.names) == 1:
-        raise DataError(f"{tree.title} is none of csv, tsv, jsonl or parquet by its name; set {name}.format.")
+        raise DataError(_unknown_form(tree.title_of(tree.names[0])))
     raise DataError(
-        f"{tree.title} must hold one csv, tsv, jsonl or parquet file, but there is {there}; name one in "
-        f"{name}.path, or the given splits in {name}.files."
+        f"{tree.title} must hold one csv, tsv, jsonl or parquet file, but there is {there}; give one of them "
+        "alone, or name the given splits in files.train, files.validation and files.test."
     )
+
+
+def _unknown_form(title: str) -> str:
+    """What to do with a file whose name says nothing."""
+    remedy = {
+        **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".rar"), "unpack it"),
+        **dict.fromkeys((".xls", ".xlsx", ".ods", ".xlsm"), "save the sheet as `CSV UTF-8`"),
+        ".json": "write one object a line, as `jq -c '.[]' OLD > NEW.jsonl` does",
+    }.get(PurePosixPath(title).suffix.lower(), "rename it, or say `format: csv` in datasets.yaml")
+    return f"{title} is none of csv, tsv, jsonl or parquet by its name; {remedy}."
 
 
 def _named(tree: FileTree, file: str, key: str) -> str:
@@ -158,9 +176,7 @@ def _read_table(tree: FileTree, file: str, entry: DatasetEntry) -> RawTable:
     title = tree.title_of(file)
     kind = table_format(file, entry)
     if kind is None:
-        raise DataError(
-            f"{title} is none of csv, tsv, jsonl or parquet by its name; set `format` in datasets.yaml."
-        )
+        raise DataError(_unknown_form(title))
     names = entry.columns
     described = (names.label, names.id, names.group, names.weight, names.split)
     text = [column for column in described if column is not None]
@@ -193,6 +209,7 @@ def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) 
     if missing is not None:
         raise DataError(f"{raw.where(missing)} has no image (column {column!r} is empty there).")
     listed = values.to_pylist()
+    moving: list[str] = []
     if pa.types.is_string(values.type):
         if len(tree.names) == 1:
             raise DataError(
@@ -203,11 +220,13 @@ def _with_images(raw: RawTable, tree: FileTree, file: str, entry: DatasetEntry) 
             lambda row: tree.read(names[row]),
             len(names),
             lambda row: f"{tree.title_of(names[row])} ({raw.where(row)})",
+            moving,
         )
     else:
-        images = checked_images(lambda row: bytes(listed[row]), len(listed), raw.where)
+        images = checked_images(lambda row: bytes(listed[row]), len(listed), raw.where, moving)
     index = raw.table.column_names.index(column)
-    return replace(raw, table=raw.table.set_column(index, column, pa.array(images, pa.binary())))
+    table = raw.table.set_column(index, column, pa.array(images, pa.binary()))
+    return replace(raw, table=table, warnings=(*raw.warnings, *first_frames(moving)))
 
 
 # -- image folders -------------------------------------------------------------------------------------------
@@ -239,6 +258,7 @@ def _part_folders(tree: FileTree, entry: DatasetEntry, name: str) -> list[FileTr
 def _read_folder(tree: FileTree, entry: DatasetEntry) -> RawTable:
     names, labels = folder_images(tree)
     where: Where = lambda row: tree.title_of(names[row])  # noqa: E731
-    images = checked_images(lambda row: tree.read(names[row]), len(names), where)
+    moving: list[str] = []
+    images = checked_images(lambda row: tree.read(names[row]), len(names), where, moving)
     columns = {entry.columns.label: pa.array(labels, pa.string()), "image": pa.array(images, pa.binary())}
-    return RawTable(pa.table(columns), tree.title, where)
+    return RawTable(pa.table(columns), tree.title, where, first_frames(moving))

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 
 from evenly.datasets.identity import fingerprints_of
 from evenly.datasets.sources import Where
-from evenly.datasets.tabular import LARGEST_EXACT
+from evenly.datasets.tabular import INVISIBLE, LARGEST_EXACT
 from evenly.errors import DataError
 from evenly.params.datasets import PARTS, Comparison, DatasetEntry
 from evenly.samples import RESERVED_COLUMNS, Feature, Modality
+from evenly.wording import counted
 
 #: What stands for a missing value in a category, besides null; csv numbers know the same words.
 _LABELS_MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")
@@ -102,10 +103,10 @@ def rows_from_columns(
 
 def filled(column: pa.Array, name: str, what: str, where: Where, trim: bool = True) -> pa.Array:
     """The column as text without surrounding spaces, after refusing the first value that is missing."""
-    values = column.cast(pa.string())
+    values = _as_text(column, name, where)
     trimmed = pc.utf8_trim_whitespace(values)
-    missing = pc.fill_null(pc.equal(trimmed, ""), True)
-    if what != "text":  # a text may well say "nan"
+    missing = pc.fill_null(pc.equal(pc.utf8_trim(trimmed, INVISIBLE), ""), True)
+    if what not in ("text", "label"):  # a text may well say "nan", and labels have a rule of their own
         missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_lower(trimmed), "nan"), True))
     row = pc.index(missing, True).as_py()
     if row >= 0:
@@ -113,6 +114,24 @@ def filled(column: pa.Array, name: str, what: str, where: Where, trim: bool = Tr
             f"{where(row)} has no {what} (column {name!r} is empty there); fill it in or remove the row."
         )
     return trimmed if trim else values
+
+
+def _as_text(column: pa.Array, name: str, where: Where) -> pa.Array:
+    """A column as text; bytes that are none are refused."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+            raise DataError(f"Column {name!r} is of type {column.type}, which is no text.") from None
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where(row)} holds bytes in column {name!r} that are no text in UTF-8 ({error.reason}); "
+                "write it as text."
+            ) from None
+    raise DataError(f"Column {name!r} is of type {column.type}, which is no text.")
 
 
 def _refuse_missing_labels(labels: pa.Array, entry: DatasetEntry, where: Where) -> None:
@@ -260,7 +279,12 @@ def _typed_feature(name: str, column: pa.Array, categorical: bool, where: Where)
     kind = column.type
     written = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if written and not categorical:
-        _refuse_odd_numbers(name, category_values(column), where)
+        values = category_values(column)
+        _refuse_odd_numbers(name, values, where)
+        if (dates := days_of(values, name, where)) is not None:
+            if _matches(values, r"[.,][0-9]{7}"):
+                _refuse_merged(name, values, dates)
+            return Feature(name, "number"), dates
     if categorical or written or pa.types.is_time(kind):
         return _category(name, column)
     if pa.types.is_boolean(kind):
@@ -275,19 +299,38 @@ def _typed_feature(name: str, column: pa.Array, categorical: bool, where: Where)
     dated = pa.types.is_date(kind) or pa.types.is_timestamp(kind)
     if not (dated or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"Column {name!r} is of type {kind}, which is no feature; put it in columns.drop.")
-    return Feature(name, "number"), numbers(name, column, where)
+    found = numbers(name, column, where)
+    if not pa.types.is_floating(kind):
+        _refuse_merged(name, column, found)
+    return Feature(name, "number"), found
+
+
+def _refuse_merged(name: str, column: pa.Array, numbers: pa.Array) -> None:
+    """Refuse times and decimals of which some are equal as numbers: their rows would be taken for copies."""
+    if pc.count_distinct(column).as_py() > pc.count_distinct(numbers, "all").as_py():
+        raise DataError(
+            f"Column {name!r} holds values that are nearer to one another than numbers of 64 bits can tell, "
+            "such as nanoseconds; write times as seconds since the first of them, or put it in columns.drop."
+        )
 
 
 _DIGITS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _PLAIN = rf"^[+-]?{_DIGITS}$"
 _DAY = r"^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}([ T].*)?$"
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?$"
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _GROUPED = (
     r"^[+-]?[1-9][0-9]{0,2}(?:(?:[ ',_\x{a0}\x{202f}’][0-9]{3})+(?:\.[0-9]+)?"
     r"|(?:[ '\x{a0}\x{202f}’][0-9]{3})+,[0-9]+|(?:\.[0-9]{3})+(?:,[0-9]+|\.[0-9]{3}))$"
 )
 _COMMA = r"^[+-]?(?:[0-9]+(?:[. ][0-9]{3})*)?,[0-9]+(?:[eE][+-]?[0-9]+)?$"
 _UNIT = rf"^[$€£¥]? ?[+-]?{_DIGITS} ?(?:%|°?\pL{{1,4}}|[$€£¥])?$"
+#: A minus that is another sign, stands behind, or is written as parentheses; digits of other scripts.
+_MINUS = rf"^(?:[−–﹣－] ?{_DIGITS}|\({_DIGITS}\)|{_DIGITS}-)$"
+_SCRIPT = r"^[+\-−]?\p{Nd}+(?:[.,٫]\p{Nd}+)?$"
+_QUOTED = rf"^['‘’‚“”„´`\"][+-]?{_DIGITS}['‘’“”´`\"]$"
+#: So many different numbers are no names of categories.
+_MANY = 10
 
 
 def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
@@ -305,31 +348,33 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
             f"Column {name!r}: {days:,} of {total:,} values are dates, but {where(row)} holds "
             f"{values[row].as_py()!r}; write dates as 2024-12-31 and leave unknown ones empty{end}"
         )
-    if days == total and total:
-        lost = next((r for r, v in enumerate(values) if v.is_valid and not _is_day(v.as_py())), None)
-        if lost is not None:
-            raise DataError(
-                f"Column {name!r} holds dates, but {where(lost)} holds {values[lost].as_py()!r}, which is no "
-                f"day; correct it, or leave it empty{end}"
-            )
     if plain == total or not total:  # numbers that were kept as text: a form with types says so on purpose
         return
     other = pc.invert(pc.match_substring_regex(values, _PLAIN))
     for pattern, what, remedy in (
         (_GROUPED, "a sign between thousands", ""),
         (_COMMA, "a decimal comma", "set `decimal: ','` in datasets.yaml for csv files, or write a point"),
+        (_MINUS, "a minus that is not the sign - before them", "write that"),
+        (_SCRIPT, "digits other than 0 to 9", "write those"),
+        (_QUOTED, "quotes around them", "write the numbers alone"),
         (_UNIT, "a unit or currency beside them", "write the numbers alone"),
     ):
         odd = pc.and_(pc.match_substring_regex(values, pattern), other)
         count = pc.sum(odd).as_py() or 0
-        if count and plain + count >= least and (pattern != _UNIT or plain >= least):
+        if pattern == _UNIT and plain < least:  # `2 doors` may be a category, ten different ones are not
+            units = pc.replace_substring_regex(values.filter(odd), r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?", "#")
+            many = pc.count_distinct(values).as_py() >= _MANY and len(pc.unique(units)) == 1
+            count = count if many else 0
+        if count and plain + count >= least:
             row = pc.index(odd, True).as_py()
             value = values[row].as_py()
+            has = counted(count, "has", "have")
             raise DataError(
-                f"Column {name!r}: {plain:,} of {total:,} values are numbers and {count:,} have {what}; "
+                f"Column {name!r}: {plain:,} of {total:,} values are numbers and {has} {what}; "
                 f"{where(row)} holds {value!r}: {remedy or _thousands_remedy(value)}{end}"
             )
-    if plain >= least:
+    words = pc.unique(values.filter(other)).drop_null()
+    if plain >= least or (len(words) == 1 and len(pc.unique(present)) > _MANY):
         row = pc.index(other, True).as_py()
         raise DataError(
             f"Column {name!r}: {plain:,} of {total:,} values are numbers, but {where(row)} holds "
@@ -338,11 +383,38 @@ def _refuse_odd_numbers(name: str, values: pa.Array, where: Where) -> None:
         )
 
 
-def _is_day(value: str) -> bool:
-    try:
-        return bool(datetime.date.fromisoformat(value[:10]))
-    except ValueError:
-        return False
+def days_of(values: pa.Array, name: str, where: Where) -> pa.Array | None:
+    """Words that are dates throughout as days since 1970-01-01, NaN where missing; None where one is none.
+
+    A day that no calendar has, and times of which only some have a zone, are refused.
+    """
+    present = values.drop_null()
+    if not len(present) or _matches(present, _ISO) < len(present):
+        return None
+    end = "; or, if it is a category, name it in columns.categorical."
+    moments: list[datetime.datetime | None] = []
+    first: datetime.datetime | None = None
+    for row, word in enumerate(values.to_pylist()):
+        try:
+            moment = None if word is None else datetime.datetime.fromisoformat(word)
+        except ValueError:
+            raise DataError(
+                f"Column {name!r} holds dates, but {where(row)} holds {word!r}, which is no day, or no time "
+                f"as 2024-12-31 23:59:59; correct it, or leave it empty{end}"
+            ) from None
+        first = first or moment
+        if moment and first and (moment.tzinfo is None) != (first.tzinfo is None):
+            raise DataError(
+                f"Column {name!r} holds times with and without a zone: {where(row)} holds {word!r}; write "
+                f"all of them in one way{end}"
+            )
+        moments.append(moment)
+    a_day = datetime.timedelta(days=1)
+    days = [
+        ((m if m.tzinfo else m.replace(tzinfo=datetime.UTC)) - _EPOCH) / a_day if m else np.nan
+        for m in moments
+    ]
+    return pa.array(days, pa.float64())
 
 
 def _thousands_remedy(value: str) -> str:
@@ -363,8 +435,10 @@ def numbers(name: str, column: pa.Array, where: Where) -> pa.Array:
     """Numbers or dates as float64 (n,), NaN where missing, none infinite; dates as days since 1970-01-01."""
     kind = column.type
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        seconds = column.cast(pa.timestamp("s", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        column = pc.divide(seconds.cast(pa.float64()), 86400.0)
+        if pa.types.is_date(kind):
+            column = column.cast(pa.timestamp("s"))
+        a_day = 86400.0 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        column = pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), a_day)
     column = pc.fill_null(column.cast(pa.float64()), float("nan"))
     infinite = pc.index(pc.is_inf(column), True).as_py()
     if infinite >= 0:

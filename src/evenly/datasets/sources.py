@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import re
+import stat
 import struct
 import zipfile
 import zlib
@@ -109,18 +110,14 @@ def open_tree(path: Path, title: str, links_out: bool = False) -> Iterator[FileT
         except _ZIP_DAMAGE as error:
             raise DataError(f"{title} is no readable zip file ({error}); bring it again.") from error
         with archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            if outside := [name for name in names if name.startswith("/") or ".." in name.split("/")]:
-                raise DataError(
-                    f"{title} holds {outside[0]!r}, which lies outside of it; pack it again without."
-                )
+            members = _members(archive, title)
             unfolded = sum(info.file_size for info in archive.infolist())
             if unfolded > max(MOST_UNFOLDED, MOST_TIMES * path.stat().st_size):
                 raise DataError(
                     f"{title} unfolds to {unfolded:,} bytes, more than {MOST_UNFOLDED:,} and more than "
                     f"{MOST_TIMES} times its size; unpack it and give the folder if it is what it should be."
                 )
-            yield FileTree(title, _visible(names), lambda name: _member(archive, title, name))
+            yield FileTree(title, _visible(members), lambda name: _member(archive, title, members[name]))
     else:
         yield FileTree(title, (path.name,), lambda _: path.read_bytes())
 
@@ -211,8 +208,31 @@ def _visible(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not _HIDDEN.search(name)))
 
 
-def _member(archive: zipfile.ZipFile, title: str, name: str) -> bytes:
+def _members(archive: zipfile.ZipFile, title: str) -> dict[str, zipfile.ZipInfo]:
+    """The files of a zip by their names in it, with forward slashes also where Windows has written others."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.replace("\\", "/")
+        if info.is_dir() or name.endswith("/"):
+            continue
+        if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:/", name):
+            fault = ", which lies outside of it"
+        elif name in members:
+            fault = " twice"
+        elif stat.S_ISLNK(info.external_attr >> 16):
+            fault = ", which is a link"
+        else:
+            members[name] = info
+            continue
+        raise DataError(f"{title} holds {info.filename!r}{fault}; pack it again without.")
+    return members
+
+
+def _member(archive: zipfile.ZipFile, title: str, member: zipfile.ZipInfo) -> bytes:
     try:
-        return archive.read(name)
+        return archive.read(member)
     except _ZIP_DAMAGE as error:
+        name = member.filename.replace("\\", "/")
+        if member.flag_bits & 1:
+            raise DataError(f"{title}/{name} is encrypted; unpack it and give the folder.") from None
         raise DataError(f"{title}/{name} cannot be unpacked ({error}); bring the zip again.") from error

@@ -11,8 +11,9 @@ import io
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -39,6 +40,9 @@ SUFFIXES: dict[str, Format] = {
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 _QUOTE, _LINE_ENDS = 0x22, (0x0A, 0x0D)
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+#: Signs without width that copied text brings along: joiners, marks of direction and of the encoding.
+INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u202d\u2060\ufeff"
 
 #: Beyond this, not every integer has a float64 of its own, and a column of such numbers is an identifier.
 LARGEST_EXACT = 2**53
@@ -101,11 +105,36 @@ def _without(table: pa.Table, missing: Collection[str], untouched: Collection[st
 def column_names(data: bytes, title: str, kind: Format, entry: DatasetEntry) -> list[str]:
     """Names of a file's columns in its order, for choosing which of them to read."""
     if kind == "parquet":
-        return _parquet_names(_parquet_file(data, title), title)
+        return list(_parquet_names(_parquet_file(data, title), title)[0])
     content = _decoded(data, title)
     if kind == "jsonl":
-        return list(dict.fromkeys(name for _, row in _json_objects(content, title) for name in row))
+        objects = _json_objects(content, title)
+        return list(_named(list(dict.fromkeys(name for _, row in objects for name in row)), title)[0])
     return [name for name in _header(content, title, _dialect(data, title, kind, entry))[0] if name]
+
+
+def _named(written: Sequence[str], at: str) -> tuple[dict[str, int], list[str]]:
+    """Columns by their names without surrounding spaces, leaving out those without a name; and warnings.
+
+    A name twice is refused; `at` says where the names stand.
+    """
+    header = [name.strip(f"{INVISIBLE} \t\r\n") for name in written]
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise DataError(f"{at} has two columns {twice[0]!r}; rename one of them.")
+    warnings = []
+    spaced = [name for name, plain in zip(written, header, strict=True) if plain and name != plain]
+    if spaced:
+        names = first_names([ascii(n) if n.isprintable() is False else repr(n) for n in spaced], 5)
+        warnings.append(f"{at}: spaces around column names do not count ({names}).")
+    nameless = [str(k + 1) for k, name in enumerate(header) if not name]
+    if nameless:
+        what = "column has no name and is" if len(nameless) == 1 else "columns have no name and are"
+        warnings.append(
+            f"{at}: {counted(len(nameless), what, what)} left out (number {first_names(nameless, 5)}), such "
+            "as an index that pandas wrote or a delimiter at the end of lines; give it a name if it matters."
+        )
+    return {name: k for k, name in enumerate(header) if name}, warnings
 
 
 def _require_columns(
@@ -120,7 +149,19 @@ def _require_columns(
             )
 
 
+#: How files begin that are no text, whatever their name says, and what to do with them.
+_OTHER_FILES = {
+    b"\x1f\x8b": "a gzip file; unpack it by `gunzip`",
+    b"PK\x03\x04": "a zip file or an Excel workbook; unpack it, or save the sheet as `CSV UTF-8`",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save the sheet as `CSV UTF-8`",
+    b"PAR1": "a Parquet file; name it so",
+    b"\xff\xfe\0\0": "UTF-32, not UTF-8; convert the file by `iconv -f UTF-32 -t UTF-8 OLD > NEW`",
+}
+
+
 def _decoded(data: bytes, title: str) -> str:
+    if other := next((what for start, what in _OTHER_FILES.items() if data.startswith(start)), None):
+        raise DataError(f"{title} is {other}.")
     if b"\0" in data[:2] and data[:2] != b"\0\0":  # UTF-16 without its mark is well-formed UTF-8
         name = "UTF-16LE" if data[1:2] == b"\0" else "UTF-16BE"
         raise DataError(
@@ -176,8 +217,9 @@ def _read_delimited(
     header, begins, warnings = _header(content, title, dialect)
     named = [name for name in header if name]
     _require_columns(named, wanted, text, title)
-    try:
-        table = pacsv.read_csv(
+
+    def read(columns: list[str], text: Collection[str]) -> pa.Table:
+        return pacsv.read_csv(
             io.BytesIO(data),
             read_options=pacsv.ReadOptions(
                 block_size=1 << 24,
@@ -194,10 +236,15 @@ def _read_delimited(
                 column_types={name: pa.string() for name in text},
                 decimal_point=dialect.decimal,
                 null_values=[*pacsv.ConvertOptions().null_values, *dialect.missing],
-                include_columns=named if wanted is None else list(wanted),
+                include_columns=columns,
             ),
         )
+
+    try:
+        table = read(named if wanted is None else list(wanted), text)
     except pa.ArrowException as error:
+        if len(list(islice(dialect.records(content), 2))) < 2:
+            raise DataError(f"{title} has no rows.") from error
         _refuse_ragged(content, title, dialect, len(header))
         raise DataError(f"{title} cannot be read ({error}).") from error
     # Arrow would turn 09:30 into 09:30:00, and integers beyond 2^64 into floats that are equal.
@@ -205,10 +252,14 @@ def _read_delimited(
     if as_written:
         return _read_delimited(data, title, dialect, wanted, [*text, *as_written])
 
-    if dialect.thousands or dialect.missing:
-        table = _with_own_signs(_without(table, dialect.missing, text), title, dialect, text)
+    table = _with_own_signs(_without(table, dialect.missing, text), title, dialect, text)
     if dialect.decimal == "," and not dialect.thousands:
         table = _with_points(table, title, text)
+
+    zeros = rb'(?:^|[\r\n"]|%b) *0[0-9]+(?:[\r\n"]|%b|$)' % ((re.escape(dialect.delimiter.encode()),) * 2)
+    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    if whole and re.search(zeros, data):
+        warnings += _zeros_in_front(read(whole, whole), title)
 
     def where(row: int) -> str:
         records = dialect.records(data.decode("utf-8-sig"))
@@ -237,7 +288,9 @@ def _with_points(table: pa.Table, title: str, text: Collection[str]) -> pa.Table
 
 
 def _with_own_signs(table: pa.Table, title: str, dialect: _Dialect, text: Collection[str]) -> pa.Table:
-    """A table whose columns of numbers, with a sign between thousands or missing values, are numbers."""
+    """A table whose columns of numbers that Arrow does not know for such are numbers: with a sign between
+    thousands, words for missing values, or signs around them that cannot be seen.
+    """
     sign = {" ": "[ \u00a0\u202f]", "'": "['’]"}.get(dialect.thousands, re.escape(dialect.thousands))
     point = re.escape(dialect.decimal)
     groups = rf"[0-9]{{1,3}}(?:{sign}[0-9]{{3}})+|" if dialect.thousands else ""
@@ -246,7 +299,7 @@ def _with_own_signs(table: pa.Table, title: str, dialect: _Dialect, text: Collec
         column = table.column(k)
         if field.name in text or not pa.types.is_string(field.type) or column.null_count == len(column):
             continue
-        words = pc.utf8_trim_whitespace(column)
+        words = pc.utf8_trim(pc.utf8_trim_whitespace(column), INVISIBLE)
         if not pc.all(pc.match_substring_regex(words, number)).as_py():
             if (
                 dialect.thousands == "."
@@ -263,6 +316,17 @@ def _with_own_signs(table: pa.Table, title: str, dialect: _Dialect, text: Collec
         digits = pc.utf8_ltrim(plain, "+")
         table = table.set_column(k, field.name, digits.cast(pa.int64() if whole else pa.float64()))
     return table
+
+
+def _zeros_in_front(written: pa.Table, title: str) -> Iterator[str]:
+    """A warning about each column of integers that a file writes with zeros before them, as codes are."""
+    for name in written.column_names:
+        coded = pc.fill_null(pc.match_substring_regex(written.column(name), r"^\s*0[0-9]"), False)
+        if (row := pc.index(coded, True).as_py()) >= 0:
+            yield (
+                f"{title}: column {name!r} holds {written.column(name)[row].as_py()!r}, which is read as the "
+                "number; if it is a code, such as a postal one, name it in columns.categorical."
+            )
 
 
 def _loses_digits(column: pa.ChunkedArray) -> bool:
@@ -319,33 +383,32 @@ def _header(content: str, title: str, dialect: _Dialect) -> tuple[list[str], int
     An empty file, a name twice, and plainly another delimiter are refused.
     """
     begins, written = next(dialect.records(content), (1, []))
-    header = [name.strip("\ufeff \t\r\n") for name in written]
-    if not any(header):
+    first = written[0].strip("\ufeff \t\r\n") if written else ""
+    if not first and not any(name.strip() for name in written):
         raise DataError(f"{title} is empty; it needs a line with column names, and rows.")
-    twice = [name for name in header if name and header.count(name) > 1]
-    if twice:
-        raise DataError(f"{title}, line {begins} has two columns {twice[0]!r}; rename one of them.")
-    others = [sign for sign in (";", "\t", "|", ",") if sign in header[0] and sign != dialect.delimiter]
-    if len(header) == 1 and others:
+    if re.fullmatch("sep=.?", first) and len(written) <= 2:
         raise DataError(
-            f"{title}, line {begins} has one column {header[0]!r}, where fields seem to be separated by "
+            f"{title}, line {begins} is a note for Excel ({dialect.delimiter.join(written)!r}), not the "
+            "names of columns; remove the line."
+        )
+    if len(written) == 1 and first[:1] in ("#", "<"):
+        raise DataError(
+            f"{title}, line {begins} is {first[:40]!r}, not the names of columns; remove lines of remarks, "
+            "or, if this is a page of a web site, download the file itself."
+        )
+    others = [sign for sign in (";", "\t", "|", ",", "^", "~", " ") if sign in first]
+    others = [sign for sign in others if sign != dialect.delimiter]
+    if len(written) == 1 and others:
+        raise DataError(
+            f"{title}, line {begins} has one column {first!r}, where fields seem to be separated by "
             f"{others[0]!r}, not {dialect.delimiter!r}; set `delimiter` in datasets.yaml, "
             "or the option --delimiter."
         )
-    warnings = []
-    spaced = [name for name in written if name.strip() and name != name.strip()]
-    if spaced:
-        names = first_names(spaced, 5, "{!r}")
-        warnings.append(f"{title}, line {begins}: spaces around column names do not count ({names}).")
-    nameless = [str(k + 1) for k, name in enumerate(header) if not name]
-    if nameless:
-        what = "column has no name and is" if len(nameless) == 1 else "columns have no name and are"
-        warnings.append(
-            f"{title}, line {begins}: {counted(len(nameless), what, what)} left out (number "
-            f"{first_names(nameless, 5)}), such as an index that pandas wrote or a {dialect.delimiter!r} at "
-            "the end of lines; give it a name if it matters."
-        )
-    return header, begins, warnings
+    header, warnings = _named(written, f"{title}, line {begins}")
+    names = [""] * len(written)
+    for name, k in header.items():
+        names[k] = name
+    return names, begins, warnings
 
 
 def _refuse_ragged(content: str, title: str, dialect: _Dialect, expected: int) -> None:
@@ -371,24 +434,34 @@ def _read_jsonl(
         raise DataError(f"{title} is empty; it needs one JSON object a line.")
     objects = list(_json_objects(content, title))
     where: Where = lambda row: f"{title}, line {objects[row][0]}"  # noqa: E731
-    names = [
-        name
-        for name in dict.fromkeys(k for _, row in objects for k in row)
-        if wanted is None or name in wanted
-    ]
+    written = list(dict.fromkeys(k for _, row in objects for k in row))
+    named, warnings = _named(written, title)
+    names = {name: written[k] for name, k in named.items() if wanted is None or name in wanted}
     _require_columns(names, wanted, text, title)
     arrays = {}
-    for name in names:
-        values = [row.get(name) for _, row in objects]
+    for name, key in names.items():
+        values = [row.get(key) for _, row in objects]
         if name not in text and missing:
             values = [None if isinstance(v, str) and v.strip() in missing else v for v in values]
         arrays[name] = _json_column(values, name, name in text, where)
-    return RawTable(pa.table(arrays), title, where)
+    return RawTable(pa.table(arrays), title, where, tuple(warnings))
 
 
 def _json_objects(content: str, title: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects with the lines that they stand in; empty lines are passed over."""
-    for number, line in enumerate(content.split("\n"), start=1):
+    lines = re.split(r"\r\n|\n|\r", content)
+    start = next((line.strip() for line in lines if line.strip()), "")
+    if start.startswith("["):
+        raise DataError(
+            f"{title} holds a list, where each line must be one object; convert the file by `jq -c '.[]' OLD "
+            "> NEW`."
+        )
+    if start == "{":
+        raise DataError(
+            f"{title} has objects of several lines, where each must be one line; convert the file by "
+            "`jq -c . OLD > NEW`."
+        )
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -446,7 +519,17 @@ def _json_column(values: list[Any], name: str, text: bool, where: Where) -> pa.A
             f"{where(nested)}: {name!r} is a nested value; only text, numbers and true/false can be used."
         )
     kinds = {type(value) for value in values if value is not None}
-    if text or str in kinds or (bool in kinds and len(kinds) > 1):
+    if not text and bool in kinds and kinds & {int, float}:
+        row = next(row for row, value in enumerate(values) if type(value) is bool)
+        raise DataError(
+            f"{where(row)}: {name!r} is true or false, where other rows hold numbers; write one kind, or, if "
+            "it is a category, name it in columns.categorical."
+        )
+    if not text and str in kinds and kinds & {int, float}:
+        # Where some rows have numbers, those in quotes are numbers too, and empty ones are missing.
+        values = [_unquoted(value) for value in values]
+        kinds = {type(value) for value in values if value is not None}
+    if text or str in kinds:
         texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
         return pa.array(texts, pa.string())
     if int in kinds and max(abs(value) for value in values if type(value) is int) > LARGEST_EXACT:
@@ -461,6 +544,18 @@ def _json_column(values: list[Any], name: str, text: bool, where: Where) -> pa.A
     return pa.array([None if value is None else float(value) for value in values], pa.float64())
 
 
+def _unquoted(value: Any) -> Any:
+    """A number for the text of one, nothing for no text; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    plain = value.strip()
+    if re.fullmatch(r"[+-]?[0-9]{1,15}", plain):
+        return int(plain)
+    if re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", plain):
+        return float(plain)
+    return value if plain else None
+
+
 # -- Parquet ------------------------------------------------------------------------------------------------
 
 
@@ -470,13 +565,18 @@ _PARQUET_DAMAGE = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeErr
 
 def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text: Collection[str]) -> RawTable:
     file = _parquet_file(data, title)
-    names = _parquet_names(file, title)
+    names, warnings = _parquet_names(file, title)
     _require_columns(names, wanted, text, title)
+    read = names if wanted is None else {name: names[name] for name in wanted}
     try:
-        table = file.read(columns=names if wanted is None else list(wanted))
+        table = file.read(columns=list(read.values()))
+        named = {written: name for name, written in read.items()}
+        table = table.rename_columns([named[written] for written in table.column_names])
         table.validate(full=True)
         notes = [note for note in _pandas_notes(file, "columns") if isinstance(note, dict)]
-        categorical = [note.get("name") for note in notes if note.get("pandas_type") == "categorical"]
+        categorical = [
+            str(note.get("name")).strip() for note in notes if note.get("pandas_type") == "categorical"
+        ]
         for k, name in enumerate(table.column_names):
             column = _plain(table.column(name))
             table = table.set_column(k, name, column.cast(pa.string()) if name in categorical else column)
@@ -485,6 +585,8 @@ def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text:
     for name in text:
         column = table.column(name)
         if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+            if pa.types.is_floating(column.type):
+                column = pc.if_else(pc.is_nan(column), None, column)
             try:
                 column = column.cast(pa.string())
             except pa.ArrowException:
@@ -492,7 +594,7 @@ def _read_parquet(data: bytes, title: str, wanted: Collection[str] | None, text:
                     f"{title}: column {name!r} is of type {column.type}, which is no text."
                 ) from None
         table = table.set_column(table.column_names.index(name), name, column)
-    return RawTable(table, title, lambda row: f"{title}, row {row + 1}")
+    return RawTable(table, title, lambda row: f"{title}, row {row + 1}", tuple(warnings))
 
 
 def _parquet_file(data: bytes, title: str) -> pq.ParquetFile:
@@ -504,14 +606,12 @@ def _parquet_file(data: bytes, title: str) -> pq.ParquetFile:
     return file
 
 
-def _parquet_names(file: pq.ParquetFile, title: str) -> list[str]:
-    """Names of the columns but for the nameless index of a pandas frame, after refusing a name twice."""
-    names = list(file.schema_arrow.names)
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise DataError(f"{title} has two columns {twice[0]!r}; rename one of them.")
+def _parquet_names(file: pq.ParquetFile, title: str) -> tuple[dict[str, str], list[str]]:
+    """Columns as they are written by their names, but for the nameless index of a pandas frame; warnings."""
     index = _pandas_notes(file, "index_columns")
-    return [name for name in names if name not in index or not _PANDAS_INDEX.fullmatch(name)]
+    written = [n for n in file.schema_arrow.names if n not in index or not _PANDAS_INDEX.fullmatch(n)]
+    named, warnings = _named(written, title)
+    return {name: written[k] for name, k in named.items()}, warnings
 
 
 def _pandas_notes(file: pq.ParquetFile, key: str) -> list[Any]:
@@ -530,6 +630,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A dictionary-encoded column (pandas categories) as text, a struct with `bytes` as those."""
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type).cast(pa.string())
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.string())
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         return pc.struct_field(column, "bytes")
     return column
