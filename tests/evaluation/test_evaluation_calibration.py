@@ -65,6 +65,18 @@ def test_the_error_is_that_of_the_model_and_not_of_the_sample() -> None:
     assert np.mean(shifted) == pytest.approx(true, abs=0.012)
 
 
+@pytest.mark.parametrize("heat", [0.6, 0.25])
+def test_intervals_hold_the_error_of_every_class_where_the_classes_err_together(heat: float) -> None:
+    """A row mistaken is a gap in two classes at once; with gaps taken as apart, 81 and 87 of 100."""
+    y, p = calibrated(100_000, 10, 1)
+    true, covered = float(CalibrationGaps(y, scaled(p, heat), 15).class_wise()), 0
+    for seed in range(100):
+        y, p = calibrated(300, 10, seed + 2)
+        low, high = CalibrationGaps(y, scaled(p, heat), 15).class_wise_ends()
+        covered += low <= true <= high
+    assert covered >= 92
+
+
 @given(st.integers(1, 300), st.integers(2, 20), st.integers(0, 2**32 - 1), st.booleans())
 def test_bins_hold_about_equally_many_rows_and_never_part_equal_scores(
     rows: int, bins: int, seed: int, tied: bool

@@ -124,44 +124,46 @@ def _error(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> np.ndarr
 
 
 def _ends(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> Ends:
-    """Interval of `_error`: all multiples of the gaps found whose mean |gap| may well come out as it did.
+    """Interval of `_error`: the sizes of gaps, in standard errors, at which mean |gap| may well come out so.
 
-    The mean and the variance of the absolute value of a normal variable are known (the folded normal), so the
-    multiples are found without drawing. The upper end also allows for what a share of hits leaves open, since
-    rows that were all right say nothing of the size of a bin's noise.
+    Mean and variance of the absolute value of a normal variable are known (the folded normal), so nothing is
+    drawn. Those of several classes vary together as their correlations where signs are sure, as the squares
+    of these where gaps are noise. The upper end also allows for what a share of hits leaves open: rows that
+    were all right say nothing of the size of a bin's noise.
     """
     n = len(parts[0].score)
     weights = np.ones(n) if weights is None else weights.astype(np.float64)
     total, rows = weights.sum(), weights.sum() ** 2 / (weights**2).sum()
-    bins = []
-    overall, margins, residuals = 0.0, [], []
+    found = noise = overall = apart = 0.0
+    together, spreads, margins = np.zeros(n), [], []
     for part in parts:
         share, mean, variance = part.moments(weights)
         stated = weights**2 @ part.placed(part.score * (1 - part.score), weights.dtype)
         stated /= np.maximum(share * total, 1e-12) ** 2
-        bins.append((share, np.abs(mean), np.sqrt(np.maximum(np.maximum(variance, stated), 1e-18))))
+        sigma = np.sqrt(np.maximum(np.maximum(variance, stated), 1e-18))
+        found += float((share * np.abs(mean)).sum()) / len(parts)
+        noise += float((share * sigma).sum()) / len(parts)
+        spreads.append(float(np.sqrt((share**2 * sigma**2).sum())) / len(parts))
+        moves = weights * _mean_sign(mean / sigma)[part.column] * (part.gap - mean[part.column])
+        together, apart = together + moves, apart + float(moves @ moves)
         expected, frequency = float(weights @ part.score / total), float(weights @ part.truth / total)
         low, high = exact_interval(np.array(frequency * rows), np.array(rows))
         farthest = max(abs(expected - float(low)), abs(expected - float(high)))
         overall += abs(expected - frequency) / len(parts)
-        margins.append(farthest - abs(expected - frequency))
-        residuals.append(part.gap)
-    alike = _alike(np.array(residuals), weights)
-    found = sum(float((share * mean).sum()) for share, mean, _ in bins) / len(parts)
+        margins.append((farthest - abs(expected - frequency)) / len(parts))
+    alike = _alike(np.array([part.gap for part in parts]), weights)
+    spread, margin = np.array(spreads), np.array(margins)
+    some = apart > (1e-12 * total) ** 2  # more than rounding
+    straight = float(spread @ spread) * (float(together @ together) / apart if some else 1.0)
+    squared = float(spread @ alike @ spread)
 
-    def expected_at(multiple: float, side: int) -> float:
-        middle, spreads = 0.0, []
-        for share, mean, sigma in bins:
-            fold = _folded(multiple * mean, sigma)
-            middle += float((share * fold).sum()) / len(parts)
-            variance = (multiple * mean) ** 2 + sigma**2 - fold**2
-            spreads.append(float(np.sqrt((share**2 * np.maximum(variance, 0)).sum())))
-        spread = np.array(spreads)
-        return middle + side * NORMAL * float(np.sqrt(spread @ alike @ spread)) / len(parts)
+    def expected_at(size: float, side: int) -> float:
+        fold, sign = float(_folded(np.array(size), np.array(1.0))), float(_mean_sign(np.array(size)))
+        variance = straight * sign**2 + squared * max(0.0, size**2 + 1 - fold**2 - sign**2)
+        return noise * fold + side * NORMAL * float(np.sqrt(variance))
 
-    margin = np.array(margins)
-    open_end = overall + float(np.sqrt(margin @ alike @ margin)) / len(parts)
-    near, far = (_multiple(partial(expected_at, side=side), found) * found for side in (1, -1))
+    open_end = overall + float(np.sqrt(margin @ alike @ margin))
+    near, far = (noise * _size(partial(expected_at, side=side), found) for side in (1, -1))
     return near, min(1.0, max(far, open_end))
 
 
@@ -175,6 +177,13 @@ def _alike(residuals: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.asarray(alike)
 
 
+def _mean_sign(ratio: np.ndarray) -> np.ndarray:
+    """Mean sign of a normal variable whose mean is so many standard deviations."""
+    from scipy.special import erf
+
+    return np.asarray(erf(ratio / np.sqrt(2)))
+
+
 def _folded(mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """Mean of |x| for normal x (Leone et al. 1961)."""
     from scipy.special import ndtr
@@ -185,11 +194,13 @@ def _folded(mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     )
 
 
-def _multiple(expected: Callable[[float], float], found: float) -> float:
-    """The multiple, 0 or more, of the gaps at which so much is expected."""
+def _size(expected: Callable[[float], float], found: float) -> float:
+    """The number, 0 or more, at which so much is expected of a function that rises."""
     low, high = 0.0, 16.0
     if found <= 0 or expected(low) >= found:
         return 0.0
+    while expected(high) < found:
+        low, high = high, 2 * high
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if expected(middle) < found else (low, middle)
