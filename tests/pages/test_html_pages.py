@@ -112,6 +112,12 @@ def test_tiles_pictures_and_sentences_are_laid_out(tmp_path: Path) -> None:
     assert "<li>one</li><li>two</li>" in source
 
 
+def test_commands_in_sentences_are_set_as_code_and_still_escaped() -> None:
+    source = page({"text": "Run `a <b>`."}, {"remarks": ["`c`, not ` d"]})
+    assert "<p>Run <code>a &lt;b&gt;</code>.</p>" in source
+    assert "<li><code>c</code>, not ` d</li>" in source
+
+
 def test_values_are_text_wherever_they_stand() -> None:
     blocks = [
         {"text": MARKUP},

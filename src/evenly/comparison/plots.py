@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,7 +131,7 @@ def _gains(board: Leaderboard, path: Path) -> None:
                 ends = f"{decimal(gain.low)} to {decimal(gain.high)}, p {p_phrase(gain.holm_p)}"
                 words = f"{rows[place].title}: {signed_decimal(gain.mean)}, {ends}"
                 hover(ax, (gain.low, place - 0.3, gain.high, place + 0.3), words)
-        ax.set_title(f"against {shortened([reference], 30)[0]}")
+        ax.set_title("\n".join(wrap(f"against {shortened([reference], 60)[0]}", 30)))
         ax.set_xlabel(f"gain in {MEASURES[board.metric].label}, 95%", loc="right")
     _names(axes[0], [s.title for s in rows])
     for ax in axes[1:]:

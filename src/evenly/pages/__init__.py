@@ -15,6 +15,9 @@ from evenly.figures import hover_marks
 #: A number as cells show it, perhaps with a sign or a mark before it, a unit after it, and more in brackets.
 _NUMBER = re.compile(r"[×<]?([+−-]?)((?:\d[\d,]*)?\.?\d+)(?: ?(?:%|s|min|h))?\*?(?: \([^()]*\))?")
 
+#: What sentences set apart, as Markdown has it.
+_CODE = re.compile("`([^`]+)`")
+
 
 def page_html(context: Mapping[str, Any]) -> str:
     """Lay out a report; its styles and pictures are in it, and no address of anything outside.
@@ -34,7 +37,7 @@ def page_html(context: Mapping[str, Any]) -> str:
 
         A block is a dict with one of these keys:
 
-            text             a paragraph
+            text             a paragraph; in it and in remarks, `words` are code
             remarks          sentences
             numbers          tiles, each with `label`, `value` and perhaps `note`
             table            rows of cells; with `columns`, and perhaps `caption`
@@ -46,12 +49,13 @@ def page_html(context: Mapping[str, Any]) -> str:
         `link` (an address of a board).
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
     templates.filters["dash"] = lambda value: "–" if value is None else value
+    templates.filters["code"] = lambda text: Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
     templates.filters["data_address"] = data_address
     templates.filters["sort_keys"] = _sort_keys
     templates.filters["is_words"] = lambda cell: (
