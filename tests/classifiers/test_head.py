@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from evenly.classifiers.classifier import no_log
 from evenly.classifiers.images import ImageClassifier
 from evenly.classifiers.networks.network import Network, ParameterGroup
-from evenly.classifiers.training.fitting import _unseen, fit_network
+from evenly.classifiers.training.fitting import fit_network, pair_numbers
+from evenly.classifiers.training.reweighting import unseen_rows
 from evenly.classifiers.training.steps import FeatureInputs, Rows
 from evenly.confusion import balanced_accuracy, outcomes
 from evenly.errors import ModelError
@@ -70,42 +72,76 @@ class Given(Network):
         return [ParameterGroup("head", tuple(self.head.parameters()), "head")]
 
 
-def worst_group_errors(plan_for: PlanMaker, **training: object) -> list[float]:
-    """Errors of a head that has had little training, where a feature goes with the class in 95% of rows."""
-    errors = []
-    for seed in (1, 2, 3):
+def worst_group_errors(
+    plan_for: PlanMaker,
+    known_groups: bool = False,
+    noise: float = 0.6,
+    seeds: tuple[int, ...] = (1, 2, 3),
+    **training: object,
+) -> tuple[list[float], list[str]]:
+    """Errors of a head that has had little training, where a feature goes with the class in 95% of rows.
+
+    What the fit notes comes with them; validation groups are known or not.
+    """
+    errors: list[float] = []
+    notes: list[str] = []
+    for seed in seeds:
         drawn = np.random.default_rng(seed)
 
         def rows(n: int, drawn: np.random.Generator = drawn) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
             codes = drawn.integers(0, 2, n)
             shortcut = np.where(drawn.random(n) < 0.05, 1 - codes, codes)
-            shape = 0.4 * (2 * codes[:, None] - 1 + 0.6 * drawn.normal(size=(n, 4)))
+            shape = 0.4 * (2 * codes[:, None] - 1 + noise * drawn.normal(size=(n, 4)))
             sign = 2 * shortcut - 1 + 0.1 * drawn.normal(size=n)
             return torch.tensor(np.column_stack([shape, sign]), dtype=torch.float32), codes, shortcut
 
-        (x, y, _), (held, held_y, _), (test, true, shortcut) = rows(1000), rows(300), rows(2000)
+        (x, y, _), (held, held_y, marks), (test, true, shortcut) = rows(1000), rows(300), rows(2000)
         options = {"epochs": 2, "min_steps_per_epoch": 25, "batch_size": 64, "learning_rate": 5e-3}
         plan = plan_for("small_cnn", unfreeze="all", seed=seed, **options, **training)
         torch.manual_seed(seed)
         network = Given()
         fitted_on, watched = Rows(FeatureInputs(x), y), Rows(FeatureInputs(held), held_y)
-        fit_network(network, plan, ("a", "b"), fitted_on, watched, no_log)
+        groups = pair_numbers(held_y, marks) if known_groups else None
+        fit = fit_network(network, plan, ("a", "b"), fitted_on, watched, no_log, groups=groups)
+        notes += fit.summary.notes
         wrong = network.head(test).argmax(dim=1).numpy() != true
         errors.append(max(wrong[(true == k) & (shortcut == v)].mean() for k in (0, 1) for v in (0, 1)))
-    return errors
+    return errors, notes
 
 
 def test_afr_errs_less_on_the_worst_group_although_no_row_says_its_group(plan_for: PlanMaker) -> None:
-    plain = worst_group_errors(plan_for)
-    afr = worst_group_errors(plan_for, retrain_head="afr", afr_gamma=4)
+    plain, _ = worst_group_errors(plan_for)
+    afr, notes = worst_group_errors(plan_for, retrain_head="afr", afr_gamma=4)
     assert np.mean(plain) > 0.2
     assert np.mean(afr) < 0.6 * np.mean(plain)
+    assert all("with γ = 4, λ = 0, " in note for note in notes)
+
+
+def test_groups_of_validation_rows_settle_how_doubt_weighs(plan_for: PlanMaker) -> None:
+    overlapping: dict[str, Any] = {"noise": 2, "seeds": (1, 2)}
+    plain, _ = worst_group_errors(plan_for, **overlapping)
+    blind, _ = worst_group_errors(plan_for, **overlapping, retrain_head="afr")
+    chosen, notes = worst_group_errors(plan_for, known_groups=True, **overlapping, retrain_head="afr")
+    assert np.mean(chosen) < np.mean(plain) < np.mean(blind)
+    assert len(set(notes)) > 1 and all("worst group of the validation rows" in note for note in notes)
+
+
+def test_afr_keeps_the_head_that_no_reweighting_betters(plan_for: PlanMaker) -> None:
+    drawn = np.random.default_rng(5)
+    codes = drawn.integers(0, 2, 400)
+    x = torch.tensor(2.0 * codes[:, None] - 1 + 0.1 * drawn.normal(size=(400, 5)), dtype=torch.float32)
+    rows, groups = Rows(FeatureInputs(x), codes), pair_numbers(codes, drawn.integers(0, 2, 400))
+    plan = plan_for("small_cnn", unfreeze="all", epochs=1, learning_rate=0.05, retrain_head="afr")
+    network = Given()
+    fit = fit_network(network, plan, ("a", "b"), rows, rows, no_log, groups=groups)
+    assert fit.summary.metrics["val/macro_f1"] == 1.0
+    assert (network.head(x).argmax(dim=1).numpy() == codes).all()
 
 
 def test_copies_of_a_row_that_afr_retrains_on_are_not_seen_before() -> None:
     codes = np.repeat([0, 1, 2], [40, 10, 1])
     families = np.concatenate([np.arange(20), np.arange(20), 20 + np.arange(11)])
-    unseen = _unseen(codes, families, seed=1)
+    unseen = unseen_rows(codes, families, seed=1)
     assert not set(families[unseen]) & set(families[~unseen])
     assert [int(unseen[codes == code].sum()) for code in (0, 1, 2)] == [8, 2, 0]
 

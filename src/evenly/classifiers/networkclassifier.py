@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from evenly.classifiers.classifier import REMEDY, Classifier, FitSummary, Log, no_log
 from evenly.classifiers.devices import pinned_threads, place
 from evenly.classifiers.networks.network import Inputs, Network
-from evenly.classifiers.training.fitting import fit_network, start_at_class_means
+from evenly.classifiers.training.fitting import fit_network, pair_numbers, start_at_class_means
 from evenly.classifiers.training.sampling import Mixture
 from evenly.classifiers.training.steps import Rows, predict_logits
 from evenly.classifiers.weights import check_rows, families
@@ -136,11 +136,12 @@ class NetworkClassifier(Classifier):
             log,
             attributes=train.column("attribute"),
             families=families(train),
+            groups=pair_numbers(validation.codes, validation.column("attribute")),
             mixture=mixture,
             checkpoints=checkpoints,
         )
         self._network, self._prior = network, fit.prior
-        return dataclasses.replace(fit.summary, notes=self._notes(inputs))
+        return dataclasses.replace(fit.summary, notes=fit.summary.notes + self._notes(inputs))
 
     def predict_proba(self, samples: SampleTable) -> np.ndarray:
         """Class probabilities, float64 (n, k)."""

@@ -72,8 +72,9 @@ class TrainingSettings(Settings):
     from the epoch in which it is first trained. `augment` names a policy whose transforms are drawn anew for
     every batch of images. `retrain_head` trains the head anew at the end, on batches with every class, or
     every class and value of the spurious attribute, alike (2204.02937). With `afr` it is trained anew on a
-    fifth of the rows that the network has not seen, weighted by exp(−γ p), γ = `afr_gamma`, of the
-    probability p of their class: what a shortcut gets wrong counts most, whatever it is (2306.11074).
+    fifth of the rows that the network has not seen, weighted by exp(−γ p) of the probability p of their
+    class: what a shortcut gets wrong counts most, whatever it is (2306.11074). `afr_gamma: auto` is the γ
+    with the least error in the worst group of validation rows, and 2 where these have no such attribute.
 
     `head: class_means` gives cosine scores with vectors that start at the mean features of the classes;
     `views: 5` averages, where an image is predicted, the scores of its middle and its four corners, cut from
@@ -104,7 +105,9 @@ class TrainingSettings(Settings):
     head: Literal["linear", "class_means"] = Field(default="linear", exclude_if=lambda head: head == "linear")
     views: Literal[1, 5] = Field(default=1, exclude_if=lambda views: views == 1)
     retrain_head: Literal["none", "class", "group", "afr"] = "none"
-    afr_gamma: NonNegativeFloat = Field(default=2.0, exclude_if=lambda gamma: gamma == 2)
+    afr_gamma: NonNegativeFloat | Literal["auto"] = Field(
+        default="auto", exclude_if=lambda gamma: gamma == "auto"
+    )
     monitor: Literal["macro_f1", "balanced_accuracy", "loss"] = "macro_f1"
     patience: PositiveInt | None = 5
     precision: Literal["auto", "bf16", "off"] = "auto"

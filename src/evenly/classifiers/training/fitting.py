@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +19,13 @@ from evenly.classifiers.classifier import FitSummary, Log
 from evenly.classifiers.devices import Processes
 from evenly.classifiers.networks.modalities import CosineHead
 from evenly.classifiers.networks.network import Inputs, Network
-from evenly.classifiers.training.loop import Training, train_network
+from evenly.classifiers.training.loop import Training, train_network, validation_metrics
 from evenly.classifiers.training.losses import Objective, build_objective
+from evenly.classifiers.training.reweighting import refit_by_doubt, unseen_rows
 from evenly.classifiers.training.sampling import Batches, Mixture, epoch_batches
 from evenly.classifiers.training.schedule import freeze
 from evenly.classifiers.training.steps import FeatureInputs, FrozenBody, Rows, predict_logits, shared_features
-from evenly.classifiers.weights import inverse_frequency_weights, rows_per_class
+from evenly.classifiers.weights import rows_per_class
 from evenly.errors import ModelError
 from evenly.params.training import UnfreezeSettings
 from evenly.plans import TrainPlan
@@ -48,6 +48,7 @@ def fit_network(
     log: Log,
     attributes: np.ndarray | None = None,
     families: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     mixture: Mixture | None = None,
     checkpoints: Path | None = None,
 ) -> Fit:
@@ -65,6 +66,8 @@ def fit_network(
     families
         Numbers of the training rows, int64 (n,), the same for copies and offspring of a row, which
         `retrain_head: afr` never parts; None where there are none.
+    groups
+        Numbers of the groups of the validation rows, int64 (n,), which settle `afr`; None where unknown.
     mixture
         Which of the training rows an epoch shows, drawn uniformly; None leaves it to the sampler.
     checkpoints
@@ -75,7 +78,7 @@ def fit_network(
     kept = np.arange(len(train.codes))
     held = kept[:0]
     if plan.training.retrain_head == "afr":
-        unseen = _unseen(train.codes, kept if families is None else families, plan.seed)
+        unseen = unseen_rows(train.codes, kept if families is None else families, plan.seed)
         held, kept = kept[unseen], kept[~unseen]
     weight = train.weight
     if mixture is not None:
@@ -94,7 +97,7 @@ def fit_network(
     return (
         stage.balanced(train, validation, strata)
         if strata is not None
-        else stage.afr(train, validation, held)
+        else stage.afr(train, validation, held, groups)
     )
 
 
@@ -133,29 +136,22 @@ def balanced_strata(plan: TrainPlan, codes: np.ndarray, attributes: np.ndarray |
         return None
     if plan.training.retrain_head == "class":
         return codes
-    if attributes is None or all(value is None for value in attributes):
+    pairs = pair_numbers(codes, attributes)
+    if pairs is None:
         raise ModelError(
             "train.retrain_head is group, but no training row has a spurious attribute; name its column "
             "in datasets.yaml (columns: attribute), or use retrain_head: class."
         )
+    return pairs
+
+
+def pair_numbers(codes: np.ndarray, attributes: np.ndarray | None) -> np.ndarray | None:
+    """Numbers of the pairs of class and spurious attribute, int64 (n,); None where no row has one."""
+    if attributes is None or all(value is None for value in attributes):
+        return None
     pairs = list(zip(codes.tolist(), attributes.tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
     return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
-
-
-#: Share of the rows of each class that the network is not trained on, where its head is retrained by `afr`.
-UNSEEN = 0.2
-
-
-def _unseen(codes: np.ndarray, families: np.ndarray, seed: int) -> np.ndarray:
-    """Draw rows that the network shall not see, bool (n,): whole families, of each class that has several."""
-    drawn = np.random.default_rng([seed, 3])
-    first = np.unique(families, return_index=True)[1]
-    chosen = []
-    for code in np.unique(codes):
-        own = families[first[codes[first] == code]]
-        chosen.append(drawn.permutation(own)[: min(len(own) - 1, max(1, round(UNSEEN * len(own))))])
-    return np.isin(families, np.concatenate(chosen))
 
 
 @dataclass(frozen=True)
@@ -186,33 +182,23 @@ class _HeadStage:
             self._featured(train), self._featured(validation), self._objective(counts, shown), strata
         )
 
-    def afr(self, train: Rows, validation: Rows, held: np.ndarray) -> Fit:
-        """Train on the rows `held` out of the training, those that the network is unsure of weighing more.
-
-        The weights of equation 2; the best epoch is that with the least loss on validation rows weighted
-        alike. Instead of the pull to the old head, that is what ends the training.
-
-        References
-        ----------
-        Qiu et al., Simple and Fast Group Robustness by Automatic Feature Reweighting, ICML 2023 (2306.11074).
-        """
-        features = self._featured(train)
+    def afr(self, train: Rows, validation: Rows, held: np.ndarray, groups: np.ndarray | None) -> Fit:
+        """Fit to the rows `held` out of the training, by doubt; validation groups, int64 (n,), choose."""
+        features, watched = self._featured(train), self._featured(validation)
         own = None if train.weight is None else train.weight[held]
         rows = Rows(FeatureInputs(features.inputs.batch(held, Processes().device)), train.codes[held], own)
-        rows, watched = self._by_doubt(rows), self._by_doubt(self._featured(validation))
-        counts = rows_per_class(rows.codes, len(self.classes), rows.weight)
-        return self._fit(rows, watched, self._objective(counts), None, {"monitor": "loss"})
-
-    def _by_doubt(self, rows: Rows) -> Rows:
-        """Rows of features with the weights β exp(−γ p): β of inverse class frequency, p of their class."""
-        if not len(rows.codes):
-            return rows
-        logits = predict_logits(FrozenBody(self.network), rows.inputs).double()
-        p = torch.softmax(logits, dim=1).numpy()[np.arange(len(rows.codes)), rows.codes]
-        counts = rows_per_class(rows.codes, len(self.classes), rows.weight)
-        weight = inverse_frequency_weights(counts)[rows.codes] * np.exp(-self.plan.training.afr_gamma * p)
-        weight = weight if rows.weight is None else weight * rows.weight
-        return Rows(rows.inputs, rows.codes, weight / weight.mean())
+        head = FrozenBody(self.network)
+        found = refit_by_doubt(head, self.plan, self.classes, rows, watched, groups)
+        epoch = self.plan.training.epochs - 1
+        metrics = {"train/loss": found.loss}
+        if len(watched.codes):
+            logits = predict_logits(head, watched.inputs)
+            metrics |= validation_metrics(logits, watched, found.objective, epoch)
+        self.log(self.epochs, metrics)
+        by = "the worst group of the validation rows" if groups is not None else "validation rows in doubt"
+        notes = (f"The head was fitted again with {found.choice}, by {by}.",)
+        summary = FitSummary(self.epochs, self.epochs + 1, metrics, notes)
+        return Fit(found.objective.effective_prior(epoch), summary)
 
     def _featured(self, rows: Rows) -> Rows:
         groups = self.network.parameter_groups()
@@ -241,10 +227,9 @@ class _HeadStage:
         validation: Rows,
         objective: Objective,
         strata: np.ndarray | None,
-        changes: Mapping[str, Any] | None = None,
     ) -> Fit:
         """Train the head on features; batches show all strata alike, or all rows."""
-        update = {"unfreeze": UnfreezeSettings(method="all"), "warmup": 0.0} | dict(changes or {})
+        update = {"unfreeze": UnfreezeSettings(method="all"), "warmup": 0.0}
         settings = self.plan.training.model_copy(update=update)
         seed = int(np.random.SeedSequence([self.plan.seed, 1]).generate_state(1)[0])
         batches = partial(

@@ -241,19 +241,10 @@ class _Run:
         return batch_loss(scores, targets, weights, mixing, self.objective, epoch, processes)
 
     def _validate(self, part: _Part, epoch: int) -> dict[str, float]:
-        codes = self.validation.codes
-        if not len(codes):
+        if not len(self.validation.codes):
             return {}
         logits = shared_logits(part.network, part.validation, self.processes)
-        weight = self.validation.weight
-        guesses = outcomes(codes, logits.argmax(dim=1).numpy(), logits.shape[1], weight)
-        losses = self.objective.row_losses(logits, torch.as_tensor(codes), epoch)
-        weight = self.validation.weight
-        return {
-            "val/loss": float(mean_loss(losses, None if weight is None else torch.as_tensor(weight))),
-            "val/macro_f1": float(macro_f1(guesses)),
-            "val/balanced_accuracy": float(balanced_accuracy(guesses)),
-        }
+        return validation_metrics(logits, self.validation, self.objective, epoch)
 
     def _rates(self, epoch: int, monitored: list[float]) -> dict[str, float]:
         factor = learning_rate_factor(self.settings, epoch, monitored)
@@ -281,6 +272,17 @@ class _Run:
         freeze(network, self.unfreezing.groups, first)
         scores = processes.wrapped(Scores(trained, processes.device.type, bf16))
         return _Part(first, trained, scores, train, validation)
+
+
+def validation_metrics(logits: Tensor, rows: Rows, objective: Objective, epoch: int) -> dict[str, float]:
+    """`val/loss`, `val/macro_f1` and `val/balanced_accuracy` of scores (n, k) of rows."""
+    guesses = outcomes(rows.codes, logits.argmax(dim=1).numpy(), logits.shape[1], rows.weight)
+    losses = objective.row_losses(logits, torch.as_tensor(rows.codes), epoch)
+    return {
+        "val/loss": float(mean_loss(losses, None if rows.weight is None else torch.as_tensor(rows.weight))),
+        "val/macro_f1": float(macro_f1(guesses)),
+        "val/balanced_accuracy": float(balanced_accuracy(guesses)),
+    }
 
 
 @dataclass(frozen=True)
