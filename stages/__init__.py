@@ -53,11 +53,12 @@ def source_roots() -> list[Path]:
 
 def asks_nothing(plan: str) -> bool:
     """Whether a plan file is empty: told before the settings of plans are imported, which takes longer."""
+    from evenly.errors import EvenlyError
     from evenly.files import read_json
 
     try:
         return bool(read_json(plan) == {})
-    except (OSError, ValueError):
+    except (OSError, EvenlyError):
         return False  # `read_plan` says what is wrong with it
 
 

@@ -72,8 +72,9 @@ def write_text(text: str, path: str | Path) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file of ours; one that is damaged is a `DataError`, one that is missing is not."""
+    with reading(path):
+        return json.loads(Path(path).read_bytes())
 
 
 def json_mapping(content: bytes, name: str) -> dict[str, Any]:
@@ -99,6 +100,8 @@ def reading(
         raise
     except Exception as fault:
         words = " ".join(str(fault).split())[:200].rstrip(".")
+        if isinstance(fault, RecursionError):
+            words = "it is nested too deeply"
         reason = f"{type(fault).__name__} {words}" if isinstance(fault, LookupError) or not words else words
         raise error(f"{name} is damaged ({reason.strip()}); {remedy}.") from fault
 
@@ -154,15 +157,9 @@ def read_sealed(path: Path, error: type[EvenlyError], remedy: str) -> dict[str, 
     EvenlyError
         As given, with what to do, when it is no such file, or the folder is damaged.
     """
-    try:
-        content = read_json(path)
+    with reading(path, remedy, error):
+        content = json.loads(path.read_bytes())
         fault = seal_fault(content, files_beside(path))
-    except FileNotFoundError:
-        raise
-    except RecursionError:
-        fault = "is damaged: it is nested too deeply"
-    except (OSError, ValueError) as found:
-        fault = f"is damaged ({found})"
     if fault is not None:
         raise error(f"{path} {fault}; {remedy}.")
     whole: dict[str, Any] = content

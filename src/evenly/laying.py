@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import evenly
-from evenly.errors import DataError
+from evenly.errors import DataError, EvenlyError
 from evenly.files import atomic_write, read_json
 from evenly.wording import counted, first_names
 
@@ -238,7 +238,7 @@ def _read_laid(root: Path) -> tuple[str, dict[str, str]]:
         content = read_json(root / LAID)
         if isinstance(content["version"], str) and isinstance(content["files"], dict):
             return content["version"], content["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EvenlyError, KeyError, TypeError):
         pass
     raise DataError(f"{root / LAID} is damaged; `git checkout {LAID}` gives back the one that was laid.")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from evenly.errors import ModelError
+from evenly.errors import EvenlyError, ModelError
 from evenly.files import atomic_folder, files_beside, read_json, read_sealed, sealed, write_json
 from evenly.params.base import settings_from
 from evenly.params.models import MODELS, installed_version
@@ -190,7 +190,7 @@ def kept_folder(folder: Path) -> Path:
     """The folder of the model that is meant: that of `train` where the second round was not kept."""
     try:
         content = read_json(folder / MANIFEST)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, EvenlyError):
         return folder  # loading says what is wrong with it
     not_kept = isinstance(content, dict) and content.get("kept") == "train" and "plan" not in content
     return folder.parent / "train" if not_kept else folder

@@ -197,13 +197,13 @@ def _all_runs(root: Path) -> list[Run]:
     """Read every run there is; say which are left out, and why."""
     runs, left_out = finished_runs(root)
     workspace = Revision(root, "workspace", None)
-    if workspace.read("metrics/evaluate.json") is not None:
-        try:
+    try:
+        if (root / "metrics" / "evaluate.json").is_file():
             if changed_stages(root):
                 raise DataError("The workspace's results are not of its settings; `dvc repro` renews them.")
             runs.append(read_run(workspace))
-        except DataError as error:
-            left_out.insert(0, str(error))
+    except DataError as error:
+        left_out.insert(0, str(error))
     for sentence in left_out[:_MOST_LEFT_OUT]:
         typer.echo(f"Left out: {sentence}")
     if len(left_out) > _MOST_LEFT_OUT:

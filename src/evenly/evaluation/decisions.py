@@ -5,6 +5,7 @@ Rules are made from the training prior, the deployment prior and validation rows
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from evenly.classifiers.classifier import MANIFEST, REMEDY
 from evenly.confusion import Outcomes, macro_f1
 from evenly.errors import ModelError, ParameterError
 from evenly.evaluation.calibration import EPSILON, fitted_temperature, scaled
-from evenly.files import file_digest, read_json, seal_fault, sealed, write_json
+from evenly.files import file_digest, reading, seal_fault, sealed, write_json
 from evenly.params.evaluation import PriorSetting
 from evenly.wording import nearest_names
 
@@ -321,11 +322,10 @@ def read_rules(model: Path) -> dict[str, Any] | None:
     """
     path, manifest = model.parent / RULES_FILE, model / MANIFEST
     try:
-        content = read_json(path)
+        with reading(path, REMEDY, ModelError):
+            content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged ({error}); {REMEDY}.") from error
     files = content.get("files") if isinstance(content, dict) else None
     if isinstance(files, dict) and files.get(MANIFEST) not in (None, file_digest(manifest)):
         return None  # those of the model of another round

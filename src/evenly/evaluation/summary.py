@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from evenly.evaluation.decisions import RULES
 from evenly.evaluation.groups import group_sentence
 from evenly.evaluation.metrics import HEADLINE, SHORT
 from evenly.evaluation.remarks import operating_sentence
-from evenly.files import read_json
+from evenly.files import json_mapping, reading
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,34 +28,43 @@ def print_summary(metrics_path: str | Path, console: Console | None = None) -> N
     path = Path(metrics_path)
     if not path.exists():
         raise DataError(f"{path} does not exist; run `dvc repro` first.")
-    found = read_json(path)
     console = console or output_console()
+    with reading(path):
+        parts = list(_parts(json_mapping(path.read_bytes(), str(path))))
+    for part in parts:
+        console.print(part)
+    root = path.parent.parent
+    console.print(f"Report   {escape(str(root / 'reports' / 'report.html'))}", soft_wrap=True)
+    console.print(f"Plots    {escape(str(root / 'plots' / 'evaluate'))}", soft_wrap=True)
+    console.print("Compare  dvc exp run -S balancing=smote, then dvc metrics diff", soft_wrap=True)
+
+
+def _parts(found: Mapping[str, Any]) -> Iterator[ResultsTable | str]:
+    """What is printed, one after the other; all of it is made before anything is."""
+    from rich.markup import escape
+
     test = found["test"]
     rare = f"; rare: class {escape(str(test['rare_class']))}" if "rare_class" in test else ""
-    console.print()
-    console.print(_metrics_table(found))
-    console.print(
+    yield ""
+    yield _metrics_table(found)
+    yield (
         f"[dim]{test['rows']} test rows, {test['classes']} classes; found least: class "
         f"{escape(str(test['worst_class']))}{rare}. Intervals are over test rows, not over seeds.[/dim]\n"
     )
     for point, values in found.get("operating_points", {}).items():
         of, wanted = point.split("_", 1)
         sentence = operating_sentence(f"class {test['rare_class']}", of, float(wanted), values)
-        console.print(escape(sentence) + "\n")
-    console.print(_rules_table(found["decision_rules"]))
-    console.print(
+        yield escape(sentence) + "\n"
+    yield _rules_table(found["decision_rules"])
+    yield (
         "[dim]The same scores, decided otherwise; no rule has seen test rows. Bold: the interval of the gain "
         "excludes zero.[/dim]\n"
     )
     if "groups" in found:
-        console.print(escape(group_sentence(found["groups"])) + "\n")
+        yield escape(group_sentence(found["groups"])) + "\n"
     if "difference" in found:
         gain, interval = _gain(found["difference"])
-        console.print(f"Second round of training: macro F1 {gain} against the first, 95% {interval}.\n")
-    root = path.parent.parent
-    console.print(f"Report   {escape(str(root / 'reports' / 'report.html'))}", soft_wrap=True)
-    console.print(f"Plots    {escape(str(root / 'plots' / 'evaluate'))}", soft_wrap=True)
-    console.print("Compare  dvc exp run -S balancing=smote, then dvc metrics diff", soft_wrap=True)
+        yield f"Second round of training: macro F1 {gain} against the first, 95% {interval}.\n"
 
 
 def _metrics_table(found: Mapping[str, Any]) -> ResultsTable:

@@ -23,6 +23,7 @@ from evenly.errors import DataError, EvenlyError, ParameterError
 from evenly.experiments.history import Revision, experiment_revisions
 from evenly.experiments.ledger import Progress, Sweep, read_progress, read_sweep
 from evenly.experiments.runs import json_of
+from evenly.files import reading
 from evenly.pages import page_html, policy, section
 
 _REPORTS, _REPORT, _WORKSPACE = "reports", "reports/report.html", "workspace"
@@ -248,8 +249,9 @@ class Board:
             with suppress(DataError):  # not pulled, or damaged
                 params = revision.yaml("params.yaml")
                 cells[1:] = [params.get(key) for key in ("dataset", "balancing", "seed")]
-                score = json_of(revision, "metrics/evaluate.json").get("test", {}).get("macro_f1")
-                cells[0] = None if score is None else f"{score:.3f}"
+                with reading(name):
+                    score = json_of(revision, "metrics/evaluate.json").get("test", {}).get("macro_f1")
+                    cells[0] = None if score is None else f"{score:.3f}"
                 self._known[commit] = cells
         return [{"text": name, "link": f"/run/{quote(name, safe='')}"}, state, *cells]
 

@@ -4,6 +4,7 @@ checking anything out and, but for the state of the workspace, without starting 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from typing import Any
 
 from evenly.datasets.sources import RAW_FOLDER, source_identity
 from evenly.errors import DataError, EvenlyError
-from evenly.files import read_json, reading
+from evenly.files import json_mapping, reading
 from evenly.params.datasets import DATASETS_FILE, read_entry
 from evenly.params.project import PARAMS_FILE, read_params
 
@@ -28,6 +29,7 @@ _ENDED = 4
 #: The stage that notes which raw data a run is made of.
 _SOURCE = "source"
 _EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)")
+_REMEDY = "delete that file; `dvc pull` gets it from a remote, and `dvc repro` there makes it again"
 _FIELDS = "%(refname)%09%(objectname)%09%(committerdate:unix)"
 
 
@@ -98,7 +100,8 @@ class Revision:
     @cached_property
     def outputs(self) -> dict[str, str]:
         """MD5 of every output in dvc.lock, by path; that of a folder ends in `.dir`."""
-        return hashes(out for stage in self.stages.values() for out in stage.get("outs", []))
+        with reading(f"dvc.lock of {self.name}", "`git checkout dvc.lock` gives back the last one"):
+            return hashes(out for stage in self.stages.values() for out in stage.get("outs", []))
 
     def yaml(self, path: str) -> dict[str, Any]:
         """Read a YAML file that git tracks; empty where there is none."""
@@ -111,14 +114,21 @@ class Revision:
     def read(self, path: str) -> bytes | None:
         """Read an output of the pipeline, or a file in one; None where this revision has no such file.
 
-        One that it has, but that is not in DVC's cache, is a DataError.
+        One that it has, but that is not in DVC's cache, or no longer what the run has written, is a
+        DataError.
         """
+        md5 = self.outputs.get(path)
         if self.commit is None:
             file = self.root / path
-            return file.read_bytes() if file.is_file() else None
-        md5 = self.outputs.get(path)
+            content = file.read_bytes() if file.is_file() else None
+            if content is not None and md5 not in (None, hashlib.md5(content).hexdigest()):
+                raise DataError(
+                    f"{path} is damaged, or of another run than dvc.lock describes; run `dvc repro` to make "
+                    "it anew."
+                )
+            return content
         if md5 is not None:
-            return self._cached(md5, path).read_bytes()
+            return self._whole(md5, path)
         folder = next((out for out in self.outputs if path.startswith(f"{out}/")), None)
         inside = self.files(folder).get(path.removeprefix(f"{folder}/")) if folder else None
         return None if inside is None else inside.read_bytes()
@@ -132,9 +142,11 @@ class Revision:
         md5 = self.outputs.get(path)
         if md5 is None:
             return {}
-        listing = self._cached(md5, path)
-        with reading(listing, "delete it; `dvc pull` gets it from a remote, and the same run makes it again"):
-            listed = [(one["relpath"], one["md5"]) for one in json.loads(listing.read_bytes())]
+        with reading(f"{path} of {self.name}", _REMEDY):
+            listed = [
+                (one["relpath"], one["md5"])
+                for one in json.loads(self._whole(md5, path, md5.removesuffix(".dir")))
+            ]
         return {name: self._cached(content, f"{path}/{name}") for name, content in listed}
 
     @property
@@ -163,6 +175,14 @@ class Revision:
             return sorted(file.relative_to(self.root).as_posix() for file in paths)
         outs = [out for out, md5 in self.outputs.items() if out.startswith(f"{folder}/") and ".dir" in md5]
         return sorted(f"{out}/{name}" for out in outs for name in self.files(out) if name.endswith(ending))
+
+    def _whole(self, md5: str, path: str, digest: str | None = None) -> bytes:
+        """Read content of DVC's cache that is what its name says; `path` is what messages call it."""
+        file = self._cached(md5, path)
+        content = file.read_bytes()
+        if hashlib.md5(content).hexdigest() != (digest or md5):
+            raise DataError(f"{path} of {self.name} is damaged in DVC's cache ({file}); {_REMEDY}.")
+        return content
 
     def _cached(self, md5: str, path: str) -> Path:
         """Find content in DVC's cache; `path` is what messages call it."""
@@ -255,8 +275,7 @@ def _same_source(root: Path) -> bool:
         found = source_identity(read_entry(name, root / DATASETS_FILE), name, [root])
     except EvenlyError:
         return False
-    noted = root / "data" / "source.json"
-    return noted.is_file() and read_json(noted) == found
+    return read_cache(root / "data" / "source.json") == found
 
 
 @dataclass(frozen=True)
@@ -316,7 +335,6 @@ def _dvc_works_in(root: Path) -> bool:
 def read_cache(path: Path) -> dict[str, Any]:
     """Read a JSON file of `.cache/`; empty where there is none, or half of one."""
     try:
-        content = read_json(path)
-    except (OSError, ValueError, RecursionError):
+        return json_mapping(path.read_bytes(), str(path))
+    except (OSError, DataError):
         return {}
-    return content if isinstance(content, dict) else {}

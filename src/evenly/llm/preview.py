@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evenly.files import read_json
+from evenly.errors import EvenlyError
+from evenly.files import json_mapping
 from evenly.llm.engine.budget import cost_of
 from evenly.llm.engine.endpoint import Endpoint, content_key
 from evenly.llm.engine.journal import Journal, Slot, journal_path
@@ -128,8 +129,8 @@ def _measured_shares(plan: LlmPlan, metrics: Path) -> tuple[float | None, float 
     found: list[dict[str, Any]] = []
     for name in ("llm.json", "filter.json"):
         try:
-            found.append(dict(read_json(metrics / name)))
-        except (OSError, ValueError, TypeError):
+            found.append(json_mapping((metrics / name).read_bytes(), name))
+        except (OSError, EvenlyError):
             found.append({})
     last, screened = found
     if (last.get("mode"), last.get("model")) != (plan.mode, plan.model.endpoints[0].model):
