@@ -125,6 +125,12 @@ def shortened(names: Sequence[str], width: int = 22) -> list[str]:
     ]
 
 
+def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
+    """Entries of a legend beside each other that are no wider than the figure; at least one."""
+    inches = 0.55 + 0.066 * max(map(_width, labels), default=0)
+    return int(min(max(1, figure.get_figwidth() // inches), max(1, len(labels))))
+
+
 def name_rows(axes: Axes, rows: Sequence[tuple[str, int]]) -> None:
     """Name the rows of a horizontal chart, the first on top, each with a number in brackets."""
     names = shortened([name for name, _ in rows], 30)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.figures import DPI, house_style, new_figure, save_figure, shortened
+from evenly.figures import DPI, house_style, legend_columns, new_figure, save_figure, shortened
 
 
 def draw(path: Path, title: str = "A title") -> bytes:
@@ -70,3 +70,18 @@ def test_names_that_begin_alike_are_cut_in_the_middle() -> None:
 def test_a_chinese_character_counts_two() -> None:
     (short,) = shortened(["焦虑以及与之相关的睡眠障碍问题"], 12)
     assert len(short) <= 7
+
+
+@pytest.mark.parametrize("width", [3.2, 4.6, 9])
+@pytest.mark.parametrize("labels", [["duplication", "SMOTE", "fair duplication", "training rows"], ["a"] * 9])
+def test_a_legend_is_no_wider_than_its_picture(width: float, labels: list[str], tmp_path: Path) -> None:
+    drawn, (axes,) = new_figure(width, 4)
+    handles = [axes.plot([0, 1], [k, k], marker="o")[0] for k in range(len(labels))]
+    with house_style():
+        legend = drawn.legend(
+            handles, labels, loc="outside lower center", ncols=legend_columns(drawn, labels)
+        )
+    save_figure(drawn, tmp_path / "a.png")
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn.bbox.width

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from evenly.console import ResultsTable, output_console, points
 from evenly.curves.findings import METRIC_LABELS, SOURCE_LABELS, Curve, Curves, sentences, spread_text
 from evenly.curves.sources import SourceName
-from evenly.figures import BLUE, GREEN, INK, ORANGE, VERMILION, house_style, new_figure, save_figure
+from evenly.figures import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    VERMILION,
+    house_style,
+    legend_columns,
+    new_figure,
+    save_figure,
+)
 from evenly.files import atomic_folder, write_csv, write_text
 from evenly.wording import counted, decimal, markdown_table
 
@@ -91,7 +101,7 @@ def draw(curves: Curves, path: Path, heading: str) -> None:
             better = "higher" if curves.higher_is_better else "lower"
             panel.set_ylabel(f"{label}, {better} is better")
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns(figure, labels))
         figure.suptitle(fill(heading, int(14 * width)), x=0.01, ha="left", fontsize=9)
         save_figure(figure, path)
 

@@ -23,7 +23,17 @@ from evenly.evaluation.intervals import (
     rounded,
 )
 from evenly.evaluation.metrics import HEADLINE, Predictions
-from evenly.figures import BLUE, GREEN, ORANGE, VERMILION, house_style, hover, new_figure, save_figure
+from evenly.figures import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILION,
+    house_style,
+    hover,
+    legend_columns,
+    new_figure,
+    save_figure,
+)
 from evenly.files import write_csv
 from evenly.samples import SampleTable
 
@@ -204,7 +214,7 @@ def _draw(points: Sequence[RobustnessPoint], path: Path) -> None:
         figure.supxlabel("strength; bars are 95% intervals", fontsize=9)
         if len(models) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper right", ncols=len(models))
+            figure.legend(handles, labels, loc="outside upper right", ncols=legend_columns(figure, labels))
         save_figure(figure, path)
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evenly.figures import INK, MUTED, PALETTE, house_style, new_figure, save_figure, shortened
+from evenly.figures import (
+    INK,
+    MUTED,
+    PALETTE,
+    house_style,
+    legend_columns,
+    new_figure,
+    save_figure,
+    shortened,
+)
 from evenly.files import atomic_folder, write_csv
 from evenly.mining import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
 from evenly.mining.mine import Mined
@@ -170,7 +179,7 @@ def _draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: 
                 right.text(0, place, " too few rows to judge", va="center", fontsize=7.5, color=MUTED)
         if len(origins) > 1:
             handles, labels = left.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+            figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns(figure, labels))
         save_figure(figure, path)
 
 
