@@ -50,7 +50,9 @@ def main() -> None:
             threads=plan.threads,
         )
     points = []
-    if params.evaluate.robustness:
+    if params.evaluate.robustness and plan.asked is not None:
+        print("Damaged test rows are left out: each would be asked about, and paid for.")
+    elif params.evaluate.robustness:
         bins = params.evaluate.calibration_bins
         points = robustness(models, test, seed=params.seed, bins=bins)
     write_evaluation(

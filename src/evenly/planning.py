@@ -41,6 +41,7 @@ from evenly.params.screening import JUDGE_WITHOUT_ENDPOINT
 from evenly.params.training import TrainingSettings, finetune_training
 from evenly.plans import (
     AskedModel,
+    AskedPlan,
     AugmentPlan,
     FinetunePlan,
     GeneratePlan,
@@ -139,8 +140,9 @@ class _Case:
 
     def endpoint(self) -> EngineSettings:
         """The endpoint that the recipe asks."""
-        without = [name for name, recipe in self.params.recipes.items() if recipe.llm is None]
-        return require_endpoint(self.params.llm, self.keys, self.params.balancing, without)
+        without = [name for name, recipe in self.params.recipes.items() if not recipe.asks]
+        by_name = None if self.recipe.asks else self.params.model
+        return require_endpoint(self.params.llm, self.keys, self.params.balancing, without, by_name)
 
     def required(self, groups: Counts | None, key: str) -> Counts:
         """The rows of each group, where there are groups."""
@@ -398,6 +400,14 @@ def _train_plan(case: _Case) -> TrainPlan:
         weighs_rows = takes_weights(made_estimator(settings))
     weighing = {f"the loss {loss}": loss != "cross_entropy", "a second round": recipe.finetune is not None}
     weighing["train.synthetic_weight below 1"] = recipe.train.synthetic_weight != 1
+    asked = None
+    if MODELS[model].asked_by:
+        if recipe.mining is not None or recipe.finetune is not None:
+            raise RecipeError(
+                f"params.yaml: {case.where} looks for rows that the model finds hard, and {model} would be "
+                "asked, and paid, about every training row; choose another recipe, or another model."
+            )
+        asked = AskedPlan(model=AskedModel.of(case.endpoint()), notes=case.entry.classes)
     if not weighs_rows and any(weighing.values()):
         what = next(name for name, asked in weighing.items() if asked)
         raise RecipeError(
@@ -423,6 +433,7 @@ def _train_plan(case: _Case) -> TrainPlan:
         training=training.model_copy(update={"sampler": "uniform", "augment": None}),
         augment=augment,
         synthetic_weight=recipe.train.synthetic_weight,
+        asked=asked,
         seed=params.seed,
         threads=params.threads,
     )

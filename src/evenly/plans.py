@@ -144,6 +144,13 @@ class ResamplePlan(RowsPlan):
     seed: int
 
 
+class AskedPlan(Settings):
+    """Of a model that is asked: who answers, and what is known of the classes."""
+
+    model: AskedModel
+    notes: dict[str, ClassNote]
+
+
 class TrainPlan(Settings):
     """For `train`: the model, its settings, the loss and everything about the optimisation, all resolved."""
 
@@ -157,6 +164,8 @@ class TrainPlan(Settings):
     augment: Policy | None = None
     #: What a row counts that is neither real nor a copy of a real one.
     synthetic_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    #: None where a model is fitted.
+    asked: AskedPlan | None = Field(default=None, exclude_if=lambda asked: asked is None)
     seed: int
     threads: PositiveInt
 

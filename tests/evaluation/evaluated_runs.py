@@ -23,6 +23,7 @@ class ScoreReader:
     schema: Schema
     effective_prior: np.ndarray
     sharpness: float = 1.0
+    spent: None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

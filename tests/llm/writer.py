@@ -75,6 +75,7 @@ class Writer:
         self.bodies: list[dict[str, Any]] = []
         self.delay: Callable[[int], float] = lambda number: 0.0
         self.status = 200
+        self.logprobs: dict[str, Any] | None = None
         self.fails: Callable[[int], bool] = lambda number: False
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -109,12 +110,21 @@ class Writer:
                 usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": finish}
+                if writer.logprobs is not None:
+                    choice["logprobs"] = writer.logprobs
+                if body.get("stream"):
+                    events = [{"choices": [{**choice, "delta": message}]}, {"choices": [], "usage": usage}]
+                    lines = [*map(json.dumps, events), "[DONE]"]
+                    return self._write("".join(f"data: {one}\n\n" for one in lines), "text/event-stream")
                 self._send(200, {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
             def _send(self, status: int, content: Any) -> None:
-                data = json.dumps(content).encode()
+                self._write(json.dumps(content), "application/json", status)
+
+            def _write(self, text: str, kind: str, status: int = 200) -> None:
+                data = text.encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenly.datasets.load import load_splits
+from evenly.datasets.load import Splits, load_splits
 from evenly.errors import DataError
 from evenly.experiments.experiments import Experiment, Workshop
 from evenly.experiments.ledger import measured_seconds
@@ -40,21 +40,22 @@ class Cost:
 
 def run_cost(
     experiment: Experiment,
-    train: SampleTable,
+    splits: Splits,
     params: Params,
     entry: DatasetEntry,
     keys: Mapping[str, str],
     root: Path,
     journals: Path,
 ) -> Cost:
-    """Estimate what an experiment costs on its training rows. Nothing is sent anywhere.
+    """Estimate what an experiment costs on its rows. Nothing is sent anywhere.
 
     Measurements of sweeps lie in the project's folder `root`; an answer in `journals` is not paid for again.
     """
     chosen = params.model_copy(update={"balancing": experiment.technique.recipe})
+    train = splits.train
     encoded = train.modality == "image" and becomes_vectors(train.images, params.features.image)
     plans = make_plans(train.counts, train.schema, chosen, entry, keys, encoded=encoded)
-    tokens, money = _asking(plans, train, params, keys, root, journals)
+    tokens, money = _asking(plans, splits, params, keys, root, journals)
     measured = measured_seconds(root, experiment)
     if measured is not None:
         seconds, like = measured
@@ -72,7 +73,7 @@ def planned_costs(
 
     Where a data set cannot be read, the basis of its costs says why.
     """
-    splits: dict[str, tuple[DatasetEntry, SampleTable] | str] = {}
+    splits: dict[str, tuple[DatasetEntry, Splits] | str] = {}
     counts = Counter((one.dataset, one.technique) for one in experiments)
     firsts = {(one.dataset, one.technique): one for one in reversed(experiments)}
     found: list[tuple[Experiment, int, Cost]] = []
@@ -82,25 +83,33 @@ def planned_costs(
             try:
                 entry = read_entry(one.dataset, workshop.root / DATASETS_FILE)
                 read = load_splits(entry, one.dataset, one.seed, [workshop.root])
-                splits[one.dataset] = entry, read.train
+                splits[one.dataset] = entry, read
             except DataError as error:
                 splits[one.dataset] = str(error)
         data = splits[one.dataset]
         if isinstance(data, str):
             found.append((one, number, Cost(None, data)))
             continue
-        entry, train = data
+        entry, found_splits = data
         params = workshop.settings(one)
-        found.append((one, number, run_cost(one, train, params, entry, keys, workshop.root, journals)))
+        found.append((one, number, run_cost(one, found_splits, params, entry, keys, workshop.root, journals)))
     return found
 
 
 def _asking(
-    plans: Plans, train: SampleTable, params: Params, keys: Mapping[str, str], root: Path, journals: Path
+    plans: Plans, splits: Splits, params: Params, keys: Mapping[str, str], root: Path, journals: Path
 ) -> tuple[int, float | None]:
-    """Tokens and money of the plan for a language model, a judge of its rows among them; nothing without."""
+    """Tokens and money of the language models of a run: for rows, their judge, and as its model."""
+    tokens, train = 0, splits.train
+    money: float | None = 0.0
+    if plans.train.asked is not None:
+        from evenly.llm.preview import asked_estimate
+
+        texts = [text or "" for part in (splits.validation, splits.test) for text in part.texts]
+        found = asked_estimate(plans.train, train, texts, journals)
+        tokens, money = found.prompt_tokens + found.completion_tokens, found.cost
     if plans.llm is None:
-        return 0, 0.0
+        return tokens, money
     from evenly.llm.judging import LlmJudge
     from evenly.llm.preview import plan_estimate
     from evenly.llm.writing.prompts import Prompts
@@ -111,7 +120,8 @@ def _asking(
         column = plans.llm.label_column
         judge = LlmJudge(settings, train, plans.llm.notes, prompts, keys, journals, label_column=column)
     estimate = plan_estimate(plans.llm, train, prompts, settings, journals, judge, root / "metrics")
-    return estimate.prompt_tokens + estimate.completion_tokens, estimate.cost
+    tokens += estimate.prompt_tokens + estimate.completion_tokens
+    return tokens, None if money is None or estimate.cost is None else money + estimate.cost
 
 
 def _fit_seconds(plans: Plans, train: SampleTable, encoded: bool) -> float | None:

@@ -8,6 +8,7 @@ the latter are made of.
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ def build_classifier(plan: TrainPlan, schema: Schema, featurizer: Featurizer | N
                 f"losses.focal.alpha names {unknown[0]!r}; classes are {', '.join(schema.classes)}."
             )
     reads = MODELS[plan.model].reads
+    if (asked := _asked_by(plan)) is not None:
+        return asked(plan, schema)
     if reads == "texts":
         from evenly.classifiers.texts import TextClassifier
 
@@ -86,9 +89,18 @@ def load_classifier(folder: str | Path, cache: Path | None = None, trust: Collec
         raise ModelError(f"{folder} is damaged ({type(error).__name__}: {why}); {REMEDY}.") from error
 
 
+def _asked_by(plan: TrainPlan) -> type[Classifier] | None:
+    """The class of a model that is asked, which stands on a floor above; None where one is fitted."""
+    module, _, name = MODELS[plan.model].asked_by.partition(":")
+    found: type[Classifier] | None = getattr(import_module(module), name) if module else None
+    return found
+
+
 def _loaded(manifest: Manifest, folder: Path, cache: Path | None, trust: Collection[str]) -> Classifier:
     """Read the classifier that a manifest is of."""
     reads = MODELS[manifest.plan.model].reads
+    if (asked := _asked_by(manifest.plan)) is not None:
+        return asked.load(manifest, folder)
     if reads == "texts":
         from evenly.classifiers.texts import TextClassifier
 

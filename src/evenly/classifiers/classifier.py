@@ -21,6 +21,7 @@ from evenly.params.base import settings_from
 from evenly.params.models import MODELS, installed_version
 from evenly.plans import TrainPlan
 from evenly.samples import SampleTable, Schema
+from evenly.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +112,11 @@ class Classifier(ABC):
             raise RuntimeError("the classifier has not been fitted")
         return self._prior
 
+    @property
+    def spent(self) -> dict[str, Any] | None:
+        """What a model that is asked for every prediction has cost so far; None of one that is fitted."""
+        return None
+
     @abstractmethod
     def fit(
         self,
@@ -179,6 +185,18 @@ class Classifier(ABC):
     @abstractmethod
     def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
         """Take over what `_saved_parts` wrote and gave."""
+
+
+def spent_sentence(spent: Mapping[str, Any]) -> str:
+    """What a model that is asked has cost, and how its answers became probabilities (`Classifier.spent`)."""
+    cost = "at an unknown price" if spent["cost"] is None else f"for {spent['cost']:.4g}"
+    return (
+        f"{spent['model']} was asked about {counted(spent['texts'], 'text')} in "
+        f"{counted(spent['calls'], 'call')}, {spent['tokens']:,} tokens, {cost}. The probabilities of "
+        f"{spent['by_tokens']:,} are those of the answer's tokens, the others give {spent['certainty']:g} to "
+        f"the class answered. {spent['no_class']:,} have no answer that names a class ({spent['refused']:,} "
+        "refused), and the class shares of the training rows instead."
+    )
 
 
 def write_sealed(content: Mapping[str, Any], folder: Path) -> None:

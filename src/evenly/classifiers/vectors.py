@@ -117,7 +117,7 @@ class VectorClassifier(Classifier):
             scores = {
                 f"{part}/{name}": value
                 for part, x, rows in (("train", vectors, train), ("val", held_out, validation))
-                for name, value in _scores(rows, self._probabilities(x)).items()
+                for name, value in scores_of(rows, self._probabilities(x)).items()
             }
         log(0, scores)
         notes = self._fitted.notes
@@ -202,7 +202,7 @@ def _textless(train: SampleTable) -> tuple[str, ...]:
     )
 
 
-def _scores(rows: SampleTable, probabilities: np.ndarray) -> dict[str, float]:
+def scores_of(rows: SampleTable, probabilities: np.ndarray) -> dict[str, float]:
     """`loss` (mean negative log-likelihood), `macro_f1`, `balanced_accuracy` of probabilities (n, k)."""
     codes, weights = rows.codes, rows.weights
     if not len(codes):

@@ -59,7 +59,7 @@ def advise(
     def obstacle(text: str) -> str | None:
         technique = read_technique(text)
         try:
-            if params.recipes[technique.recipe].llm is not None:
+            if params.recipes[technique.recipe].asks:
                 require_endpoint(params.llm, keys, technique.recipe, ())
             experiments[text] = workshop.experiment(technique, name, params.seed)
         except RecipeError as error:
@@ -73,7 +73,7 @@ def advise(
     advice = advise_on(shape, params.recipes, obstacle, tried)
     costs = {
         one.technique: run_cost(
-            experiments[one.technique], splits.train, params, entry, keys, root, journal_folder(os.environ)
+            experiments[one.technique], splits, params, entry, keys, root, journal_folder(os.environ)
         )
         for one in advice.first
     }

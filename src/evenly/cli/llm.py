@@ -15,6 +15,7 @@ from rich.markup import escape
 from evenly.cli import CommandGroup
 from evenly.console import listing, output_console, results_table
 from evenly.errors import DataError, ParameterError
+from evenly.llm.classifying import AskedClassifier
 from evenly.llm.engine.batch import run_batches
 from evenly.llm.engine.endpoint import journal_folder, keys_from
 from evenly.llm.engine.journal_files import (
@@ -26,12 +27,12 @@ from evenly.llm.engine.journal_files import (
 )
 from evenly.llm.engine.messages import ChatRequest
 from evenly.llm.judging import planned_judge
-from evenly.llm.preview import plan_estimate, planned_requests
+from evenly.llm.preview import Estimate, asked_estimate, plan_estimate, planned_requests
 from evenly.llm.writing.prompts import Prompts
 from evenly.params.generation import read_engine_settings
 from evenly.params.llm import EngineSettings
 from evenly.params.project import PARAMS_FILE
-from evenly.plans import LlmPlan, read_plan
+from evenly.plans import LlmPlan, TrainPlan, read_plan
 from evenly.samples import has_no_samples, read_samples
 
 app = typer.Typer(
@@ -44,7 +45,8 @@ journal = typer.Typer(
 )
 app.add_typer(journal, name="journal")
 
-PLAN = "data/plan/llm.json"
+PLAN, TRAINING = "data/plan/llm.json", "data/plan/train.json"
+HELD_OUT, BALANCED = ("data/split/val.parquet", "data/split/test.parquet"), "data/balanced/train.parquet"
 TRAIN, GENERATED = "data/split/train.parquet", "data/generated/llm.parquet"
 
 
@@ -55,19 +57,43 @@ def estimate(
     ] = 0,
 ) -> None:
     """Calls, tokens, money and minutes of the plan, less what is in the journal. Sends nothing."""
-    plan = read_plan(LlmPlan, PLAN)
+    plan, training = read_plan(LlmPlan, PLAN), read_plan(TrainPlan, TRAINING)
+    asked = training if training is not None and training.asked is not None else None
+    if asked is not None:
+        _estimate_asked(asked, show)
     if plan is None:
-        typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
+        if asked is None:
+            typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
         return
     train, prompts = read_samples(TRAIN), Prompts(Path("prompts"))
     for request in islice(planned_requests(plan, train, prompts), show):
-        typer.echo(f"--- class {request.tag}, request {request.ordinal}")
-        for message in request.messages:
-            typer.echo(f"[{message['role']}]\n{message['content']}\n")
+        _show(request, f"class {request.tag}, request {request.ordinal}")
     settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
     judge = planned_judge(plan, settings, train, os.environ)
     found = plan_estimate(plan, train, prompts, settings, journal_folder(os.environ), judge)
+    _print(found)
+
+
+def _show(request: ChatRequest, title: str) -> None:
+    typer.echo(f"--- {title}")
+    for message in request.messages:
+        typer.echo(f"[{message['role']}]\n{message['content']}\n")
+
+
+def _print(found: Estimate) -> None:
     output_console().print(listing((f"{name:<11}", escape(says)) for name, says in found.parts()))
+
+
+def _estimate_asked(plan: TrainPlan, show: int) -> None:
+    """What the model `llm` is asked: about every validation and test row, by the rows that there are."""
+    train = read_samples(BALANCED if Path(BALANCED).exists() else TRAIN)
+    texts = [text or "" for path in HELD_OUT for text in read_samples(path, train.schema).texts]
+    asked = AskedClassifier(plan, train.schema)
+    asked.prepare(train)
+    for number, request in enumerate(asked.requests(texts[:show])):
+        _show(request, f"the model {plan.model}, request {number}")
+    typer.echo(f"The model {plan.model} is asked about {len(texts):,} validation and test rows:")
+    _print(asked_estimate(plan, train, texts, journal_folder(os.environ)))
 
 
 @app.command()

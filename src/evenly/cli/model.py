@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from evenly.classifiers import Classifier, load_classifier
-from evenly.classifiers.classifier import kept_folder, vectors_at_hand
+from evenly.classifiers.classifier import kept_folder, spent_sentence, vectors_at_hand
 from evenly.cli.terminal import output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
@@ -141,6 +141,8 @@ def predict(
         lines = ([*line, json.dumps(one, ensure_ascii=False)] for line, one in zip(lines, held, strict=True))
     write_csv(output, columns, lines)
     typer.echo(f"{output}: {len(rows):,} rows; {_counted(classes, decided)}.")
+    if classifier.spent is not None:
+        typer.echo(spent_sentence(classifier.spent))
     if decision is not None and prior is None:
         why = ", chosen on validation rows" if rule == CHOSEN else ""
         typer.echo(f"Decided by {decision.name}{why}; --rule argmax gives the most probable class.")

@@ -152,7 +152,7 @@ def _print_plan(bench: Workbench, budget: Budget, confirm: int) -> None:
     expected = estimate(bench.root, runs, bench.jobs).seconds
     if expected is not None:
         line += f". A trial takes about {expected:.0f} s"
-    if bench.origin.recipe.llm is not None:
+    if bench.origin.recipe.asks:
         line += ". Trials that vary what is asked of the language model ask it; answers are never paid twice"
     typer.echo(line + ".")
 

@@ -16,6 +16,7 @@ from evenly.doctor.project import (
     read_settings,
     remote_findings,
 )
+from evenly.params.models import MODELS
 
 
 def examine(root: Path, environment: Mapping[str, str], *, llm: bool = False) -> list[Finding]:
@@ -34,6 +35,7 @@ def examine(root: Path, environment: Mapping[str, str], *, llm: bool = False) ->
     found += [*git_findings(root), *dvc_findings(root), *remote_findings(root)]
     found += [*settings, *data_findings(root, entry, params.dataset if params else None)]
     recipe = params.recipes.get(params.balancing) if params else None
-    if llm or (recipe is not None and recipe.llm is not None):
+    by_model = params is not None and params.model != "auto" and bool(MODELS[params.model].asked_by)
+    if llm or by_model or (recipe is not None and recipe.asks):
         found += endpoint_findings(root, environment)
     return found

@@ -160,6 +160,7 @@ def evaluate(
     tuned = next(result.rule for result in rules if result.rule.name == "tuned_thresholds")
     return Evaluation(
         test=test,
+        spent=list(models.values())[-1].spent,
         models=tuple(
             ModelResult(
                 name=name,
@@ -346,7 +347,12 @@ def _known_values(
 def _on_training_rows(
     model: Classifier, rows: SampleTable, costs: np.ndarray | None, judged: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Score the rows that a model was fitted on: the fields `train` and `origins` of its result."""
+    """Score the rows that a model was fitted on: the fields `train` and `origins` of its result.
+
+    A model that is asked was fitted on none, and would be paid for each.
+    """
+    if model.spent is not None:
+        return {"train": {}, "origins": ()}
     probabilities = model.predict_proba(rows)
     # A recipe may keep synthetic rows only; the gap is then taken on these.
     real = rows.is_real if rows.is_real.any() else np.ones(len(rows), dtype=bool)

@@ -54,6 +54,8 @@ def write_evaluation(
     metrics = metrics_json(evaluation)
     if evaluation.groups is not None:
         metrics["groups"] = group_metrics(evaluation.groups)
+    if evaluation.spent is not None:
+        metrics["asked"] = dict(evaluation.spent)
     if quality is not None:
         metrics["quality"] = quality_json(quality)
     if robustness:
@@ -100,6 +102,7 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
                 for name in ("accuracy", "macro_f1", "nll")
             }
             for split, values in (("train", final.train), ("validation", final.validation))
+            if values
         },
         "by_origin": {
             o.origin: {"rows": o.rows, "accuracy": rounded(o.accuracy), "mean_loss": rounded(o.mean_loss)}

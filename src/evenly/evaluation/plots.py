@@ -278,6 +278,8 @@ def _by_origin(evaluation: Evaluation, folder: Path) -> None:
         ["origin", "rows", "accuracy", "mean_loss"],
         ([o.origin, o.rows, o.accuracy, o.mean_loss] for o in origins),
     )
+    if not origins:
+        return
     places = np.arange(len(origins))
     figure, axes = new_figure(6.4, 1.3 + 0.34 * len(places), columns=2, sharey=True)
     panels = (("Accuracy", [o.accuracy for o in origins]), ("Mean log loss", [o.mean_loss for o in origins]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from evenly.classifiers.classifier import spent_sentence
 from evenly.evaluation.calibration import rows_needed
 from evenly.evaluation.decisions import RULES
 from evenly.evaluation.metrics import HEADLINE, log_losses
@@ -87,13 +88,19 @@ def taken(evaluation: Evaluation) -> Iterator[str]:
             f"{evaluation.models[0].name} ({gain.value:+.3f}, 95% {gain.low:+.3f} to {gain.high:+.3f})."
         )
     made = [o for o in evaluation.final.origins if o.origin != "real"]
+    again = (
+        "Whether a technique is worth it, one run cannot say: evenly sweep compares it over seeds with no "
+    )
+    again += "balancing and with rules like these."
+    if evaluation.spent is not None:
+        yield f"{spent_sentence(evaluation.spent)} {again}"
+        return
     rows = sum(o.rows for o in evaluation.final.origins)
     origins = first_names((f"{o.origin} {o.rows:,}" for o in made), 5)
     yield (
         f"The model was fitted on {counted(rows, 'row')}, "
-        + (f"{sum(o.rows for o in made):,} of them not real ({origins})." if made else "all of them real.")
-        + " Whether a technique is worth it, one run cannot say: evenly sweep compares it over seeds with "
-        "no balancing and with rules like these."
+        + (f"{sum(o.rows for o in made):,} of them not real ({origins}). " if made else "all of them real. ")
+        + again
     )
 
 
@@ -170,7 +177,7 @@ def remarks(evaluation: Evaluation) -> Iterator[str]:
             f"Fewer than {needed} validation rows, so that only being in every prediction set covers them as "
             f"wanted: {first_names(everywhere)}."
         )
-    gap = final.train["macro_f1"] - final.test["macro_f1"].value
+    gap = final.train.get("macro_f1", -np.inf) - final.test["macro_f1"].value
     if gap > _LARGE_GAP:
         yield (
             f"Macro F1 is {gap:.3f} higher on the real training rows than on test rows: by that much the "

@@ -234,7 +234,9 @@ def _training_rows(evaluation: Evaluation, plots: Path, examples: ExampleRows | 
             "table": [[o.origin, o.rows, f"{o.accuracy:.3f}", f"{o.mean_loss:.3f}"] for o in origins],
             "columns": ["Origin", "Rows", "Accuracy", "Mean log loss"],
             "caption": "How well the final model fits the rows it was trained on.",
-        },
+        }
+        if origins
+        else {"remarks": ["The model was asked, not fitted, and not about training rows."]},
         {"figures": [picture]} if len(origins) > 1 else {},
         *([] if examples is None else made_blocks(examples)),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -139,6 +141,8 @@ class Evaluation:
     resamples: Resamples = field(default_factory=dict)
     #: None where the data have no spurious attribute.
     groups: GroupErrors | None = None
+    #: What a model that is asked has cost; None of one that is fitted.
+    spent: Mapping[str, Any] | None = None
 
     @property
     def final(self) -> ModelResult:

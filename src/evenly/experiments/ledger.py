@@ -110,19 +110,28 @@ def read_progress(root: Path, sweep: Sweep) -> Progress:
     return Progress({}, sweep.failures, False)
 
 
+def money_asked(llm: Mapping[str, Any], scores: Mapping[str, Any]) -> float | None:
+    """What the language models of a run cost, for rows and as its model; None where a price is unknown."""
+    costs = [part.get("cost") for part in (llm, scores.get("asked", {})) if part]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, 0.0) if len(known) == len(costs) else None
+
+
 def record_cost(root: Path, experiment: Experiment, revision: Revision, wall_s: float, logs: Path) -> None:
     """Remember what a finished run took; each stage has left its own seconds in `logs`."""
     llm: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     measured = {log.stem: read_cache(log) for log in logs.glob("*.json")}
     with suppress(DataError):
         llm = json_mapping(revision.read("metrics/llm.json") or b"{}", "metrics/llm.json")
+        scores = json_mapping(revision.read("metrics/evaluate.json") or b"{}", "metrics/evaluate.json")
     cost = {
         "technique": experiment.technique.label,
         "dataset": experiment.dataset,
         "wall_s": round(wall_s, 2),
         "cpu_s": round(sum(stage.get("cpu_s", 0.0) for stage in measured.values()), 2),
-        "money": llm.get("cost") if llm else 0.0,
-        "asks": bool(llm),
+        "money": money_asked(llm, scores),
+        "asks": bool(llm) or "asked" in scores,
     }
     _add(root / _COSTS, {experiment.name: cost})
     model = revision.outputs.get("models/train")

@@ -9,7 +9,7 @@ from typing import Any
 
 from evenly.errors import DataError
 from evenly.experiments.history import Revision, experiment_revisions
-from evenly.experiments.ledger import MAKING, fit_seconds, stage_seconds
+from evenly.experiments.ledger import MAKING, fit_seconds, money_asked, stage_seconds
 from evenly.files import json_mapping, read_csv, reading
 from evenly.resamples import Resamples, read_resamples
 
@@ -112,8 +112,9 @@ def _run(revision: Revision) -> Run:
         rules=json_of(revision, "models/rules.json") if alone else {},
         reads=str(plan.get("settings", {}).get("reads", "")),
         added_rows=sum(o["rows"] for origin, o in scores.get("by_origin", {}).items() if origin != "real"),
-        tokens=int(llm.get("prompt_tokens", 0)) + int(llm.get("completion_tokens", 0)),
-        money=llm.get("cost") if llm else 0.0,
+        tokens=sum(int(llm.get(f"{part}_tokens", 0)) for part in ("prompt", "completion"))
+        + int(scores.get("asked", {}).get("tokens", 0)),
+        money=money_asked(llm, scores),
         fit_seconds=fit_seconds(revision, second_round=bool(identity["recipe"].get("finetune"))),
         making_seconds=stage_seconds(revision, MAKING),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from evenly.errors import EvenlyError
 from evenly.files import json_mapping
+from evenly.llm.classifying import TAG, AskedClassifier
 from evenly.llm.engine.budget import cost_of
 from evenly.llm.engine.endpoint import Endpoint, content_key
 from evenly.llm.engine.journal import Journal, Slot, journal_path
@@ -19,7 +20,7 @@ from evenly.llm.judging import LlmJudge
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.requests import Asking, Call
 from evenly.params.llm import EngineSettings
-from evenly.plans import LlmPlan
+from evenly.plans import LlmPlan, TrainPlan
 from evenly.samples import SampleTable
 
 #: Answers in the journal that it takes to trust their mean rather than the guess.
@@ -124,6 +125,15 @@ def plan_estimate(
     return replace(found, shares=f"{relabelling} relabelling, {judging} judge; acceptance {basis}")
 
 
+def asked_estimate(plan: TrainPlan, train: SampleTable, texts: Sequence[str], folder: Path) -> Estimate:
+    """What a model that is asked costs for these texts, each once. Sends nothing."""
+    asked = AskedClassifier(plan, train.schema)
+    asked.prepare(train)
+    requests = list(asked.requests(list(dict.fromkeys(texts))))
+    length = max(guessed_tokens(label) for label in asked.classes) + _AROUND_OBJECT
+    return estimate(asked.engine_settings, folder, requests, [length] * len(requests), TAG)
+
+
 def _measured_shares(plan: LlmPlan, metrics: Path) -> tuple[float | None, float | None]:
     """Of the last run: the acceptance, and which share of its rows came to the judge; None if unknown."""
     found: list[dict[str, Any]] = []
@@ -150,16 +160,23 @@ def _mean_tokens(asking: Asking, call: Call) -> float:
 
 
 def estimate(
-    settings: EngineSettings, folder: Path, requests: Sequence[ChatRequest], lengths: Sequence[float]
+    settings: EngineSettings,
+    folder: Path,
+    requests: Sequence[ChatRequest],
+    lengths: Sequence[float],
+    tag: str | None = None,
 ) -> Estimate:
-    """Cost of the requests which no journal answers yet; `lengths` are the answers' tokens."""
+    """Cost of the requests which no journal answers yet; `lengths` are the answers' tokens.
+
+    Answers of the same `tag` correct it, all those of the journal without one.
+    """
     endpoint = Endpoint(settings.base_url, settings.model, settings, dict(settings.extra_body), None)
     path = journal_path(folder, settings.base_url, settings.model)
     open_requests = list(zip(requests, lengths, strict=True))
     answered, guessed, prompted, written, seconds = 0, 0.0, 0, 0, 0.0
     if path.exists():
         with Journal(path, settings.base_url, settings.model) as journal:
-            answered, guessed, prompted, written, seconds = journal.calibration()
+            answered, guessed, prompted, written, seconds = journal.calibration(tag)
             open_requests = [
                 (request, length)
                 for request, length in open_requests

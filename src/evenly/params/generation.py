@@ -173,7 +173,11 @@ def resolved_mode(mode: Mode | Literal["auto"], modality: str, where: str) -> Mo
 
 
 def require_endpoint(
-    engine: EngineSettings | None, keys: Mapping[str, str], recipe: str, others: Iterable[str]
+    engine: EngineSettings | None,
+    keys: Mapping[str, str],
+    recipe: str,
+    others: Iterable[str],
+    model: str | None = None,
 ) -> EngineSettings:
     """The endpoint's settings, or one sentence that says how to get there.
 
@@ -187,6 +191,8 @@ def require_endpoint(
         Name of the recipe that needs the endpoint.
     others
         Names of the recipes that do without.
+    model
+        The model that needs the endpoint, where it is not the recipe.
 
     Raises
     ------
@@ -195,9 +201,12 @@ def require_endpoint(
     """
     rest = list(others)
     without = f" Recipes that work without an endpoint: {first_names(rest, 12)}." if rest else ""
+    asker = f"The recipe {recipe!r}"
+    if model is not None:
+        asker, without = f"The model {model!r}", " Other models work without an endpoint: `-S model=auto`."
     if engine is None:
         raise RecipeError(
-            f"The recipe {recipe!r} asks a language model, and no endpoint is set: set llm.base_url and "
+            f"{asker} asks a language model, and no endpoint is set: set llm.base_url and "
             "llm.model in params.yaml (and put the key into .env as OPENAI_API_KEY), or start a local "
             "server with `transformers serve MODEL --port 8001` (or Ollama, vLLM, LM Studio) and set "
             f"llm.base_url to http://localhost:8001/v1; docs/llm.md has the recipes.{without}"
@@ -205,7 +214,7 @@ def require_endpoint(
     for one in engine.endpoints:
         if one.key_variable and not keys.get(one.key_variable) and not is_loopback(one.base_url):
             raise RecipeError(
-                f"The recipe {recipe!r} asks {one.model} at {one.base_url}, whose key is not set: put it "
+                f"{asker} asks {one.model} at {one.base_url}, whose key is not set: put it "
                 f"into the environment or .env as {one.key_variable}, set key_variable to null where the "
                 "server needs none, or point llm.base_url at a local server (`transformers serve MODEL "
                 f"--port 8001`, then http://localhost:8001/v1; see docs/llm.md).{without}"

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     create_model,
@@ -413,6 +414,31 @@ class TransformerSettings(NetworkSettings):
         return TEXT_FINE_TUNING if self.pretrained else TEXT_FROM_SCRATCH
 
 
+class LlmSettings(AnyModelSettings):
+    """A language model at the endpoint of `llm`, which is asked for the class of every text.
+
+    Attributes
+    ----------
+    examples
+        Training rows of each class that the prompt shows; 0 shows none.
+    instructions
+        Added to the prompt as it stands.
+    logprobs
+        Whether probabilities are read off those of the answer's tokens, where the endpoint gives them.
+    smoothing
+        Elsewhere, the share that the classes not answered have between them.
+    prompt
+        A file in `prompts/`.
+    """
+
+    kind: Literal["llm"] = "llm"
+    examples: NonNegativeInt = 0
+    instructions: str = ""
+    logprobs: bool = True
+    smoothing: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    prompt: Annotated[str, Field(pattern=r"^[^/\\]+\.jinja$")] = "classify.jinja"
+
+
 def installed_version(distribution: str) -> str:
     """Version of a library, whose build for processors alone may have a name of its own."""
     try:
@@ -449,6 +475,9 @@ class ModelSpec:
         classes, a loss that weighs classes would balance them twice, and it is for tables alone.
     weighs_rows
         Whether rows may count by weights.
+    asked_by
+        The class (`module:name`) that asks somebody for every prediction, which costs money; empty where
+        something is fitted.
     """
 
     settings: type[AnyModelSettings]
@@ -461,6 +490,7 @@ class ModelSpec:
     in_curves: bool = False
     balances: bool = False
     weighs_rows: bool = True
+    asked_by: str = ""
 
     @property
     def is_installed(self) -> bool:
@@ -480,7 +510,7 @@ class ModelSpec:
     @property
     def is_network(self) -> bool:
         """Whether it is trained in epochs, on batches."""
-        return self.reads != "vectors"
+        return self.reads != "vectors" and not self.asked_by
 
     @property
     def needs_payload(self) -> bool:
@@ -490,7 +520,7 @@ class ModelSpec:
     @property
     def losses(self) -> frozenset[LossName]:
         """The losses that exist for it: without batches, those that can be written as weights of rows."""
-        if self.balances:
+        if self.balances or self.asked_by:
             return frozenset({"cross_entropy"})
         return frozenset(name for name, kind in LOSSES.items() if self.is_network or kind.by_row_weights)
 
@@ -589,6 +619,13 @@ _SPECS = (
     ModelSpec(TorchvisionSettings, "images", ("torch", "torchvision")),
     ModelSpec(TimmSettings, "images", ("torch", "timm")),
     ModelSpec(TransformerSettings, "texts", ("torch", "transformers", "tokenizers")),
+    ModelSpec(
+        LlmSettings,
+        "texts",
+        (),
+        weighs_rows=False,
+        asked_by="evenly.llm.classifying:AskedClassifier",
+    ),
 )
 #: Every model, by name.
 MODELS: dict[str, ModelSpec] = {spec.settings.model_fields["kind"].default: spec for spec in _SPECS}

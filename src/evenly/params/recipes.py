@@ -11,7 +11,7 @@ from evenly.params.generation import AskingSettings, Mode
 from evenly.params.generative import GenerativeSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.mining import MiningSettings
-from evenly.params.models import ModelName, ModelSettings, ModelsSettings
+from evenly.params.models import MODELS, ModelName, ModelSettings, ModelsSettings
 from evenly.params.resampling import BalanceOn, ResampleSettings, Targets
 from evenly.params.training import FinetuneSettings, SamplerName, TrainingChanges, TrainingSettings
 
@@ -153,6 +153,11 @@ class Recipe(Settings):
     def producers(self) -> tuple[str, ...]:
         """Which producers it has, in the order in which they fill up."""
         return tuple(name for name in PRODUCERS if getattr(self, name) is not None)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a language model writes its rows, or is its model."""
+        return self.llm is not None or (self.model is not None and bool(MODELS[self.model.name].asked_by))
 
     @model_validator(mode="after")
     def _finetune_needs_hard_rows(self) -> Recipe:

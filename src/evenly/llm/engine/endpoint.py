@@ -57,6 +57,7 @@ class Dialect:
     stream_usage: bool = True
     tokens_field: str = "max_tokens"
     temperature: bool = True
+    logprobs: bool = True
 
     def lowered(self, complaint: str, body: Mapping[str, Any], own: bool) -> tuple[Dialect, bool] | None:
         """The next dialect to try after a 400 or 422 to `body`, and whether the complaint names what to drop.
@@ -70,6 +71,8 @@ class Dialect:
             return replace(self, tokens_field="max_completion_tokens"), True
         if "stream_options" in body and "stream_options" in text:
             return replace(self, stream_usage=False), True
+        if "logprobs" in body and "logprobs" in text:
+            return replace(self, logprobs=False), True
         if own and self.temperature and ("temperature" in text or "top_p" in text):
             return replace(self, temperature=False), True
         if "response_format" in body:
@@ -88,19 +91,21 @@ class Dialect:
             self.stream_usage and other.stream_usage,
             max(self.tokens_field, other.tokens_field, key=_TOKENS_FIELDS.index),
             self.temperature and other.temperature,
+            self.logprobs and other.logprobs,
         )
 
     def as_text(self) -> str:
         """For the journal, so that the next run starts where this one has got to."""
-        return f"{self.structure} {int(self.stream_usage)} {self.tokens_field} {int(self.temperature)}"
+        flags = (int(self.stream_usage), self.tokens_field, int(self.temperature), int(self.logprobs))
+        return " ".join(map(str, (self.structure, *flags)))
 
     @classmethod
     def from_text(cls, text: str | None) -> Dialect:
         """From what `as_text` wrote; the hopeful start where there is nothing, or nothing readable."""
         words = (text or "").split()
-        if len(words) != 4 or words[0] not in _STRUCTURES or words[2] not in _TOKENS_FIELDS:
+        if len(words) not in (4, 5) or words[0] not in _STRUCTURES or words[2] not in _TOKENS_FIELDS:
             return cls()
-        return cls(words[0], words[1] == "1", words[2], words[3] == "1")
+        return cls(words[0], words[1] == "1", words[2], words[3] == "1", words[4:] != ["0"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class Endpoint:
             "seed": s.seed if request.seed is None else request.seed,
             "schema": request.schema,
             "extra_body": self.extra_body,
+            # Only where asked for, so that answers of before keep their key.
+            **({"logprobs": request.logprobs} if request.logprobs else {}),
         }
 
     def own(self, content: Mapping[str, Any]) -> list[str]:
@@ -150,6 +157,8 @@ class Endpoint:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif content["schema"] is not None and dialect.structure == "json_object":
             body["response_format"] = {"type": "json_object"}
+        if content.get("logprobs") and dialect.logprobs:
+            body |= {"logprobs": True, "top_logprobs": content["logprobs"]}
         if self.defaults.stream:
             body["stream"] = True
             if dialect.stream_usage:

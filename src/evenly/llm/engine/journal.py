@@ -385,11 +385,14 @@ class Journal:
         with self._transaction():
             self._rows("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
 
-    def calibration(self) -> tuple[int, float, int, int, float]:
-        """Answers, and their sums of guessed prompt tokens, prompt tokens, completion tokens, and seconds."""
+    def calibration(self, tag: str | None = None) -> tuple[int, float, int, int, float]:
+        """Answers (of one tag, or all), and their sums of guessed prompt tokens, prompt tokens, completion
+        tokens, and seconds.
+        """
         query = "SELECT COUNT(*), TOTAL(prompt_guess), TOTAL(prompt_tokens), TOTAL(completion_tokens),"
         with self._numbers():
-            (row,) = self._rows(f"{query} TOTAL(seconds) FROM answers WHERE exact = 1 AND prompt_guess > 0")
+            known = "TOTAL(seconds) FROM answers WHERE exact = 1 AND prompt_guess > 0"
+            (row,) = self._rows(f"{query} {known} AND tag = COALESCE(?, tag)", tag)
             return int(row[0]), float(row[1]), int(row[2]), int(row[3]), float(row[4])
 
     def save_batch(self, name: str, batch_id: str | None, state: str, slots: str) -> None:

@@ -6,6 +6,7 @@ Which endpoint is asked, and what is done with an answer, is the engine's.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -23,6 +24,7 @@ from evenly.llm.engine.messages import (
     Answer,
     ChatRequest,
     FailureKind,
+    Token,
     Usage,
     guessed_prompt_tokens,
     guessed_tokens,
@@ -32,6 +34,10 @@ from evenly.llm.engine.transport import Reply, Transport, failure_kind, failure_
 
 logger = logging.getLogger(__name__)
 
+#: Between the text of a journalled answer and what is known of its tokens: no text holds it.
+_TOKENS = "\x1e"
+#: Alternatives below this log probability are not kept.
+_LEAST_LOGPROB = -12.0
 #: The pause before a retry is drawn evenly below a bound that doubles from .5 to 30 seconds (full jitter).
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 #: A server that wants to be left alone for longer than this is given up for this request.
@@ -129,7 +135,7 @@ class Question:
     def entry(self, reply: Reply, seconds: float) -> Entry:
         """The reply as the journal keeps it."""
         return Entry(
-            reply.text,
+            _with_tokens(reply) if self.content.get("logprobs") else reply.text,
             reply.finish_reason,
             failure_of(reply),
             reply.usage or NO_USAGE,
@@ -199,7 +205,7 @@ class Lane:
         # An imported answer has no calls of ours; it still counts with what it cost those who paid.
         for usage in self.journal.spent(question.slot) or [entry.usage]:
             self._budget.spend(self.endpoint.model, usage)
-        return self._answer(entry, attempts=0)
+        return self._answer(question, entry, attempts=0)
 
     async def ask(self, question: Question) -> Answer:
         """Ask until there is an answer or the attempts are spent; what was paid is then in the journal."""
@@ -208,7 +214,7 @@ class Lane:
             # The same question twice in one process: one pays, the other reads.
             await running.wait()
             if (entry := self.journal.find(slot)) is not None:
-                return self._answer(entry, attempts=0)
+                return self._answer(question, entry, attempts=0)
         self._in_process[slot] = asyncio.Event()
         try:
             return await self._retried(question)
@@ -303,7 +309,7 @@ class Lane:
             entry = question.entry(reply, time.monotonic() - began)
             self.journal.record(question.slot, question.canonical, entry)
             await self.journal.durable()
-            return self._answer(entry, trial.sent)
+            return self._answer(question, entry, trial.sent)
         self.journal.rest(question.slot)
         return self._after_failure(question, trial, ticket, reply, dialect, body)
 
@@ -384,11 +390,14 @@ class Lane:
         self._statistics.uncertain(likely)
         self.journal.record_call(question.slot, outcome, question.worst)
 
-    def _answer(self, entry: Entry, attempts: int) -> Answer:
+    def _answer(self, question: Question, entry: Entry, attempts: int) -> Answer:
         failure: FailureKind | None = entry.failure  # type: ignore[assignment]
         error = _ERRORS.get(failure or "")
+        text, tokens = entry.text, ""
+        if question.content.get("logprobs"):
+            text, _, tokens = text.partition(_TOKENS)
         return Answer(
-            entry.text,
+            text,
             entry.finish_reason,
             entry.usage,
             attempts,
@@ -397,10 +406,23 @@ class Lane:
             error,
             from_journal=attempts == 0,
             served=entry.served,
+            tokens=tuple((word, chance, others) for word, chance, others in json.loads(tokens or "[]")),
         )
 
     def _failure(self, kind: FailureKind, error: str, attempts: int) -> Answer:
         return Answer("", "", NO_USAGE, attempts, self.endpoint.model, kind, error)
+
+
+def _with_tokens(reply: Reply) -> str:
+    """The text as the journal keeps it where log probabilities were asked for and given."""
+    text = reply.text.replace(_TOKENS, " ")
+    if not reply.tokens:
+        return text
+    kept: list[Token] = []
+    for token, chance, others in reply.tokens:
+        likely = {other: round(p, 4) for other, p in others.items() if p > _LEAST_LOGPROB}
+        kept.append((token, round(max(chance, -1e4), 4), likely))
+    return text + _TOKENS + json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
 def _setback(state: RetryCallState) -> Setback:

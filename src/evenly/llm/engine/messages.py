@@ -55,7 +55,8 @@ class ChatRequest:
     """One question. `None` takes the value of the settings; the model is the endpoint's.
 
     `ordinal` tells the n-th request with the same content apart from the others; `tag` (a class name, say) is
-    for counting only and is no part of the journal's key.
+    for counting only and is no part of the journal's key. `logprobs` asks for so many alternatives to every
+    token, where the server gives them.
     """
 
     messages: tuple[Message, ...]
@@ -66,6 +67,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     ordinal: int = 0
     tag: str = ""
+    logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,17 @@ class Usage:
 NO_USAGE = Usage(0, 0)
 
 
+#: A token, its log probability, and those of what could have stood in its place.
+Token = tuple[str, float, Mapping[str, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back. `failure` is None for a good answer; `error` then says in a sentence what went wrong.
 
     `attempts` counts the HTTP requests this answer took in this run, 0 where it came from the journal;
-    `served` is the model that the server itself names, empty where it names none.
+    `served` is the model that the server itself names, empty where it names none. `tokens` are those of the
+    text with their log probability and those of the alternatives, where these were asked for and given.
     """
 
     text: str
@@ -107,6 +114,7 @@ class Answer:
     error: str | None = None
     from_journal: bool = False
     served: str = ""
+    tokens: tuple[Token, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 import aiohttp
 
 from evenly.llm.engine.endpoint import Endpoint
-from evenly.llm.engine.messages import FailureKind, Usage
+from evenly.llm.engine.messages import FailureKind, Token, Usage
 from evenly.params.llm import is_loopback
 
 #: An account without money or quota, in the words and codes of many servers; not where `_PACE` says 'later'.
@@ -63,7 +63,7 @@ class Reply:
     `broken` is `connect` when nothing was sent, `cut` and `timeout` when the server may have worked for
     nothing, `malformed` for a 200 that is no chat completion, `encoding` for one that cannot be decoded, and
     `error` for one that holds an error instead. `usage` is what the server said it cost, whatever the status;
-    `model` what it calls its model, and `code` the codes of its error.
+    `model` what it calls its model, `code` the codes of its error, and `tokens` what it says of each token.
     """
 
     status: int | None
@@ -76,6 +76,7 @@ class Reply:
     complaint: str = ""
     model: str = ""
     code: str = ""
+    tokens: tuple[Token, ...] = ()
 
     @property
     def maybe_paid(self) -> bool:
@@ -164,6 +165,7 @@ class Transport:
     async def _read_stream(self, response: aiohttp.ClientResponse, decode: Callable[[bytes], bytes]) -> Reply:
         """Server-sent events, put together; a stream that ends before it says so is `cut`."""
         parts: list[str] = []
+        tokens: list[Token] = []
         finish: str | None = None
         refusal = model = ""
         usage: Usage | None = None
@@ -192,6 +194,7 @@ class Transport:
                         delta = choice.get("delta") or {}
                         parts.append(_text_of(delta.get("content")))
                         refusal += delta.get("refusal") or ""
+                        tokens += _tokens_of(choice)
                         finish = choice.get("finish_reason") or finish
                 if size > LARGEST_REPLY:
                     broken = "malformed"
@@ -210,7 +213,10 @@ class Transport:
             return Reply(
                 None, response.headers, usage=usage, broken=broken, complaint="The stream broke off."
             )
-        return _completed(response.status, response.headers, "".join(parts), finish, refusal, usage, model)
+        text = "".join(parts)
+        found = _completed(response.status, response.headers, text, finish, refusal, usage, model)
+        found.tokens = tuple(tokens)
+        return found
 
 
 def read_completion(status: int, headers: Mapping[str, str], got: bytes, key: str | None = None) -> Reply:
@@ -232,7 +238,9 @@ def read_completion(status: int, headers: Mapping[str, str], got: bytes, key: st
     except (TypeError, KeyError, IndexError, AttributeError):
         complaint = f"No chat completion: {_prose(got[:200], key)}"
         return Reply(status, headers, usage=usage, broken="malformed", complaint=complaint)
-    return _completed(status, headers, _text_of(text), finish, refusal, usage, content.get("model"))
+    reply = _completed(status, headers, _text_of(text), finish, refusal, usage, content.get("model"))
+    reply.tokens = _tokens_of(choice)
+    return reply
 
 
 def _prose(got: bytes, key: str | None) -> str:
@@ -385,6 +393,19 @@ def _text_of(content: object) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return ""
+
+
+def _tokens_of(choice: Mapping[str, Any]) -> tuple[Token, ...]:
+    """What a server says of the tokens of an answer; nothing where it says nothing that can be read."""
+    given = choice.get("logprobs")
+    tokens: list[Token] = []
+    try:
+        for one in (given or {}).get("content") or ():
+            others = {_storable(o["token"]): float(o["logprob"]) for o in one.get("top_logprobs") or ()}
+            tokens.append((_storable(one["token"]), float(one["logprob"]), others))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
+    return tuple(tokens)
 
 
 def _usage(content: Mapping[str, Any]) -> Usage | None:
