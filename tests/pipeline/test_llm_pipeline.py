@@ -159,3 +159,39 @@ def test_the_focal_loss_goes_with_llm_rows_where_the_model_has_it(shop: Project,
     )
     assert "The loss focal does not exist for logistic_regression" in done.stdout
     assert not writer.bodies
+
+
+def test_a_language_model_that_is_asked_goes_through_the_pipeline_and_is_paid_once(shop: Project) -> None:
+    def reply(body: dict[str, Any], number: int) -> str:
+        text = body["messages"][1]["content"].rpartition("Text: ")[2]
+        words = {"parcel": "delivery", "money": "refund", "login": "password"}
+        return json.dumps({"label": next(label for word, label in words.items() if word in text)})
+
+    with running_writer(reply) as asked:
+        run(
+            shop,
+            asked,
+            "llm_few_shot",
+            "+llm.prices.small.input=1",
+            "+llm.prices.small.output=2",
+            until="scores",
+        )
+        held_out = [table(shop, f"split/{name}.parquet") for name in ("val", "test")]
+        calls = len(asked.bodies)
+        assert calls == len({text for rows in held_out for text in rows.texts})
+        prompt = asked.bodies[0]["messages"][1]["content"]
+        assert prompt.count("for instance") == 12
+        assert not [text for rows in held_out for text in rows.texts if text in prompt.rpartition("Text:")[0]]
+        scores = json.loads((shop.root / "metrics/evaluate.json").read_text())
+        assert scores["test"]["macro_f1"] == 1.0 and scores["train"] == {}
+        assert scores["asked"]["calls"] == calls and scores["asked"]["cost"] > 0
+        assert f"was asked about {calls} texts in {calls} calls" in (
+            shop.root / "reports/report.html"
+        ).read_text(encoding="utf-8")
+        shop.dvc("repro", "--force", "--no-run-cache", "--single-item", "evaluate")
+        assert json.loads((shop.root / "metrics/evaluate.json").read_text()) == scores
+        assert f"({calls} more are in the journal)" in shop.run("evenly", "llm", "estimate").stdout
+        assert len(asked.bodies) == calls
+        (shop.root / "new.csv").write_text("text\nwhere is my parcel\n", encoding="utf-8")
+        done = shop.run("evenly", "predict", "new.csv", "--output", "out.csv").stdout
+        assert "out.csv: 1 rows; delivery 1." in done and "was asked about 1 text in 1 call," in done

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from evenly.advice.shape import DataShape
 from evenly.params.generative import KINDS, GeneratorKind
 from evenly.params.losses import LossName
+from evenly.params.models import MODELS
 from evenly.params.recipes import Recipe, RecipeTraining
 from evenly.params.resampling import RESAMPLERS, ResamplerSpec
 
@@ -93,6 +94,10 @@ def _tunes_lightly(recipe: Recipe) -> bool:
 
 def _writes(recipe: Recipe) -> bool:
     return _only(recipe, "llm")
+
+
+def _is_answered(recipe: Recipe) -> bool:
+    return recipe.model is not None and bool(MODELS[recipe.model.name].asked_by)
 
 
 def _asks(recipe: Recipe) -> bool:
@@ -252,6 +257,17 @@ TRY: tuple[Rule, ...] = (
             "pay off with 5 to 20 real rows a class, hardly with more."
         ),
         "Cegin et al. 2024, arXiv 2408.16502",
+    ),
+    Rule(
+        "a language model instead",
+        (_is_answered,),
+        lambda shape: shape.modality == "text" and shape.smallest <= FEW_FOR_LLM,
+        lambda shape: (
+            f"{_classes(shape.below(FEW_FOR_LLM + 1))} at most {FEW_FOR_LLM} rows, and a language model that "
+            "is asked for the class needs none: the rival to hold against, if each prediction may cost money "
+            "for as long as the model is in use."
+        ),
+        "Brown et al. 2020, arXiv 2005.14165; not measured here",
     ),
     Rule(
         "prior in the loss",
