@@ -135,11 +135,42 @@ def test_an_answer_that_was_changed_on_the_disk_is_never_given_out(sound: Path, 
         export_journals(tmp_path, tmp_path / "answers.jsonl")
 
 
+def test_a_call_of_the_ledger_that_was_changed_is_told_and_repaired(sound: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(sound, tmp_path))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE calls SET completion_tokens = 4 WHERE number = 7")
+        db.execute("UPDATE calls SET outcome = 'failed' WHERE number = 8")
+    with Journal(path, URL, MODEL) as journal, pytest.raises(DataError, match=r"ledger.*evenly llm repair"):
+        journal.ledger()
+    with Journal(path, URL, MODEL) as journal, pytest.raises(DataError, match=r"ledger.*evenly llm repair"):
+        journal.spent(contents(7)[6][0])
+    with pytest.raises(DataError, match="ledger"):
+        journal_summaries(tmp_path)
+    ((_, count, _),) = repair_journals(tmp_path)
+    assert count == saved(path) == 40
+    with Journal(path, URL, MODEL) as journal:
+        ledger = journal.ledger()
+        assert (ledger.calls, ledger.prompt_tokens, ledger.completion_tokens) == (40, 4000, 1600)
+
+
+def test_answers_that_were_paid_for_elsewhere_cost_nothing_after_a_repair(
+    sound: Path, tmp_path: Path
+) -> None:
+    export_journals(sound.parent, tmp_path / "answers.jsonl")
+    folder = tmp_path / "other"
+    import_journals(tmp_path / "answers.jsonl", folder)
+    (path,) = folder.glob("*.sqlite")
+    overwritten(path, place_of(path, "answer 7 "), b"answer 8 ")
+    assert next(repair_journals(folder))[1] == 39
+    with Journal(path, URL, MODEL) as journal:
+        assert journal.ledger().calls == 0
+
+
 def test_journals_of_the_first_version_are_taken_over(tmp_path: Path) -> None:
     path = written(tmp_path, 10)
     with closing(sqlite3.connect(path)) as db:
         for table in ("answers", "calls"):
-            for column in ("cached_tokens", "batch", *(("served", "checksum") if table == "answers" else ())):
+            for column in ("cached_tokens", "batch", "checksum", *(["served"] if table == "answers" else [])):
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     old = shutil.copy(path, tmp_path / "old")
     assert saved(path, 10) == 10

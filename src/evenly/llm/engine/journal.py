@@ -8,7 +8,8 @@ Writes of one turn of the event loop share a transaction. Commits are made with 
 killed process cannot undo; `durable` then waits for an fsync of the write-ahead log, one for all who wait, so
 that an answer also outlives a power cut before anyone uses it.
 
-Every answer carries a checksum, and is refused where it does not fit; `journal_files` saves the whole ones.
+Every answer, and every call of the ledger, carries a checksum and is refused where it does not fit;
+`journal_files` saves the whole ones.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ CREATE TABLE IF NOT EXISTS calls (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL, ordinal INTEGER NOT NULL, ask INTEGER NOT NULL,
     at REAL NOT NULL, outcome TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, certain INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0
+    cached_tokens INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0, checksum TEXT
 );
 CREATE INDEX IF NOT EXISTS calls_by_slot ON calls (key, ordinal, ask);
 CREATE TABLE IF NOT EXISTS owners (
@@ -69,11 +70,6 @@ CREATE TABLE IF NOT EXISTS batches (
 ) WITHOUT ROWID;
 """
 _AT = " WHERE key = ? AND ordinal = ? AND ask = ?"
-#: Columns that journals of the first version lack.
-_ADDED = {
-    "answers": ("served TEXT NOT NULL DEFAULT ''", *_COUNTS, "checksum TEXT"),
-    "calls": _COUNTS,
-}
 #: Columns of an answer in order, all of which its checksum covers; `failure` alone may be null.
 ANSWER = (
     {"key": str, "ordinal": int, "ask": int, "tag": str, "created": float, "seconds": float, "text": str}
@@ -81,7 +77,22 @@ ANSWER = (
     | {"prompt_guess": float, "served": str, "cached_tokens": int, "batch": int}
 )
 ANSWER_COLUMNS = ", ".join(ANSWER)
+#: Columns of a call but for its number, in order, all of which its checksum covers.
+CALL_COLUMNS = (
+    "key, ordinal, ask, at, outcome, prompt_tokens, completion_tokens, certain, cached_tokens, batch"
+)
+#: Columns that journals of earlier versions lack, and what their checksums cover.
+_ADDED = {
+    "answers": (("served TEXT NOT NULL DEFAULT ''", *_COUNTS, "checksum TEXT"), ANSWER_COLUMNS),
+    "calls": ((*_COUNTS, "checksum TEXT"), CALL_COLUMNS),
+}
+#: Rows that are not as they were written, by their table.
+CHANGED = {
+    table: f"SELECT 1 FROM {table} WHERE checksum IS NOT checksum({covered}) LIMIT 1"
+    for table, (_, covered) in _ADDED.items()
+}
 INSERT_ANSWER = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * (len(ANSWER) + 1))})"
+INSERT_CALL = f"INSERT INTO calls VALUES (NULL{', ?' * 11})"
 
 
 class Slot(NamedTuple):
@@ -143,6 +154,13 @@ def entry_of(row: Sequence[Any]) -> Entry:
     return Entry(row[6], row[7], row[8], usage, row[3], row[5], row[12], row[13])
 
 
+def call_values(slot: Slot, at: float, outcome: str, usage: Usage) -> tuple[Any, ...]:
+    """The row of the table `calls` but for its number, checksum last."""
+    counts = (usage.prompt_tokens, usage.completion_tokens, int(usage.exact))
+    row = (*slot, float(at), outcome, *counts, usage.cached_tokens, int(usage.batch))
+    return *row, checksum(*row)
+
+
 def checksum(*values: Any) -> str:
     """What tells a whole row from a damaged one."""
     return hashlib.blake2b(repr(values).encode("utf-8", "replace"), digest_size=12).hexdigest()
@@ -167,14 +185,14 @@ def connected(path: Path) -> sqlite3.Connection:
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
-        db.create_function("checksum", len(ANSWER), checksum, deterministic=True)
-        for table, columns in _ADDED.items():
+        db.create_function("checksum", -1, checksum, deterministic=True)
+        for table, (columns, covered) in _ADDED.items():
             known = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-            if "batch" not in known:
-                for column in columns:
+            for column in columns:
+                if column.split()[0] not in known:
                     db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
-                if table == "answers":
-                    db.execute(f"UPDATE answers SET checksum = checksum({ANSWER_COLUMNS})")
+            if "checksum" not in known:
+                db.execute(f"UPDATE {table} SET checksum = checksum({covered})")
         db.execute("COMMIT")
     except BaseException:
         db.close()
@@ -329,11 +347,7 @@ class Journal:
 
     def _enter_call(self, slot: Slot, outcome: str, usage: Usage) -> None:
         u = usage
-        self._rows(
-            "INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(*slot, time.time(), outcome),
-            *(u.prompt_tokens, u.completion_tokens, int(u.exact), u.cached_tokens, int(u.batch)),
-        )
+        self._rows(INSERT_CALL, *call_values(slot, time.time(), outcome, u))
         if outcome == "answered" and self._answered is not None:
             each = (1, u.prompt_tokens, u.completion_tokens)
             self._answered = [old + new for old, new in zip(self._answered, each, strict=True)]
@@ -353,18 +367,21 @@ class Journal:
 
     def spent(self, slot: Slot) -> list[Usage]:
         """What each call of a slot has cost so far."""
-        query = "SELECT outcome, prompt_tokens, completion_tokens, certain, cached_tokens, batch FROM calls"
-        with self._numbers():
-            return [
-                self._cost(outcome, Usage(prompt, completion, bool(certain), cached, bool(batch)))
-                for outcome, prompt, completion, certain, cached, batch in self._rows(query + _AT, *slot)
-            ]
+        costs = []
+        for *row, check in self._rows(f"SELECT {CALL_COLUMNS}, checksum FROM calls{_AT}", *slot):
+            if checksum(*row) != check:
+                raise damage(self.path, "a call in the ledger does not fit its checksum")
+            outcome, prompt, completion, certain, cached, batch = row[4:]
+            costs.append(self._cost(outcome, Usage(prompt, completion, bool(certain), cached, bool(batch))))
+        return costs
 
     def _cost(self, outcome: str, usage: Usage) -> Usage:
         return usage if usage.exact or outcome == "answered" else self.likely(usage)
 
     def ledger(self) -> Ledger:
         """What everything in this journal has cost."""
+        if self._rows(CHANGED["calls"]):
+            raise damage(self.path, "a call in the ledger does not fit its checksum")
         with self._numbers():
             query = "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM calls WHERE certain"
             sure = [int(number) for number in self._rows(query)[0]]

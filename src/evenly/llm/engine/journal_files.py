@@ -20,11 +20,14 @@ from evenly.files import atomic_write
 from evenly.llm.engine.journal import (
     ANSWER,
     ANSWER_COLUMNS,
+    CHANGED,
     FAULTS,
     INSERT_ANSWER,
+    INSERT_CALL,
     PAGE_BYTES,
     Journal,
     Slot,
+    call_values,
     checksum,
     connected,
     damage,
@@ -34,6 +37,8 @@ from evenly.llm.engine.journal import (
 )
 from evenly.llm.engine.transport import MOST_TOKENS
 
+#: The fact that a journal holds answers which were paid for elsewhere.
+_IMPORTED = "imported"
 #: What answers lack that older versions exported.
 _OPTIONAL = {"served": "", "cached_tokens": 0, "batch": 0}
 
@@ -101,6 +106,7 @@ def import_journals(source: Path, folder: Path) -> tuple[int, int]:
         path = journal_path(folder, *pair)
         Journal(path, *pair).close()
         with _opened(path) as db, db:
+            db.execute("INSERT OR IGNORE INTO meta VALUES (?, '1')", (_IMPORTED,))
             for row in rows:
                 if (row["base_url"], row["model"]) != pair:
                     continue
@@ -161,6 +167,8 @@ def _summary(path: Path) -> JournalSummary:
         answers, failures, first, last = db.execute(
             "SELECT COUNT(*), COUNT(failure), MIN(created), MAX(created) FROM answers"
         ).fetchone()
+        if db.execute(CHANGED["calls"]).fetchone():
+            raise damage(path, "a call in the ledger does not fit its checksum")
         calls, prompt, completion, unsure = db.execute(
             "SELECT TOTAL(certain), TOTAL(prompt_tokens * certain), TOTAL(completion_tokens * certain),"
             " COUNT(*) - TOTAL(certain) FROM calls"
@@ -232,8 +240,12 @@ def repair_journals(folder: Path) -> Iterator[tuple[Path, int | None, Path | Non
                 db.executemany("INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)", batches)
                 db.executemany("INSERT INTO requests VALUES (?, ?)", requests.items())
                 count = sum(_insert(db, row) for row in answers)
-                marks = ", ".join("?" * 10)
-                db.executemany(f"INSERT INTO calls VALUES (NULL, {marks})", sorted(calls))
+                # What an answer has cost stands with it, so that a call which is not whole is not lost.
+                if (_IMPORTED, "1") not in facts:
+                    entered = {(*call[:3], call[4]) for call in calls}
+                    costs = (_call_of(row) for row in answers)
+                    calls |= {call for call in costs if (*call[:3], call[4]) not in entered}
+                db.executemany(INSERT_CALL, ((*call, checksum(*call)) for call in sorted(calls)))
                 db.execute("COMMIT")
             kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
             for end in ("", "-wal"):
@@ -253,9 +265,8 @@ def _is_sound(path: Path) -> bool:
     owners = _still_readable(path, "SELECT host, pid, born, beat FROM owners")
     try:
         with closing(connected(path)) as db:
-            wrong = f"SELECT 1 FROM answers WHERE checksum IS NOT checksum({ANSWER_COLUMNS}) LIMIT 1"
             sound = db.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
-            if sound and not db.execute(wrong).fetchone():
+            if sound and not any(db.execute(query).fetchone() for query in CHANGED.values()):
                 return True
     except FAULTS:
         pass
@@ -290,11 +301,13 @@ def _whole_rows(main: bytes, log: bytes) -> tuple[list[Sequence[Any]], dict[str,
         elif len(row) == 2 and isinstance(row[1], str):
             if hashlib.sha256(row[1].encode()).hexdigest() == row[0]:
                 requests[row[0]] = row[1]
-        elif len(row) in (9, 11) and isinstance(row[1], str) and _HEX.fullmatch(row[1]):
-            call = (*row[1:], 0, 0)[:10]
+        elif len(row) in (9, 11, 12) and isinstance(row[1], str) and _HEX.fullmatch(row[1]):
+            call = (*row[1:11], 0, 0)[:10]
             sound = all(isinstance(n, int) and 0 <= n <= MOST_TOKENS for n in (*call[1:3], *call[5:]))
             if sound and isinstance(call[3], int | float) and isinstance(call[4], str):
-                calls.add((*call[:3], float(call[3]), *call[4:]))
+                call = (*call[:3], float(call[3]), *call[4:])
+                if len(row) < 12 or row[11] in (None, checksum(*call)):
+                    calls.add(call)
     return list(answers.values()), requests, calls
 
 
@@ -349,6 +362,12 @@ def _record(page: bytes, at: int, view: Mapping[int, bytes]) -> list[Any]:
                 None if kind == 0 else kind - 8 if kind > 7 else int.from_bytes(part, "big", signed=True)
             )
     return values
+
+
+def _call_of(row: Sequence[Any]) -> tuple[Any, ...]:
+    """The call that has brought an answer, by what stands with the answer."""
+    entry = entry_of(row)
+    return call_values(Slot(*row[:3]), row[4], entry.failure or "answered", entry.usage)[:-1]
 
 
 def _insert(db: sqlite3.Connection, row: Sequence[Any]) -> int:
