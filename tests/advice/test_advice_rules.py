@@ -57,7 +57,7 @@ def left(shape: DataShape) -> set[str]:
         ),
         (TEXT, ["none", "class_weights", "random_oversampling"]),
         (replace(TEXT, counts={"a": 900, "b": 40}), ["none", "class_weights", "offline_augmentation"]),
-        (replace(TEXT, counts={"a": 900, "b": 9}), ["none", "llm", "class_weights"]),
+        (replace(TEXT, counts={"a": 900, "b": 9}), ["none", "llm", "llm_zero_shot"]),
         (
             replace(TEXT, model="transformer", counts={"a": 900, "b": 90}),
             ["none", "logit_adjustment", "class_weights"],
@@ -122,9 +122,13 @@ def test_undersampling_is_left_where_it_throws_away_nearly_everything() -> None:
 
 def test_what_cannot_be_run_makes_room_and_says_why() -> None:
     scarce = replace(TEXT, counts={"a": 900, "b": 9})
-    advice = advised(scarce, llm="No endpoint is set.")
+    none_set = "No endpoint is set."
+    advice = advised(scarce, llm=none_set, llm_zero_shot=none_set)
     assert [one.technique for one in advice.first] == ["none", "class_weights", "offline_augmentation"]
-    assert [(one.technique, why) for one, why in advice.blocked] == [("llm", "No endpoint is set.")]
+    assert [(one.technique, why) for one, why in advice.blocked] == [
+        ("llm", none_set),
+        ("llm_zero_shot", none_set),
+    ]
 
 
 def test_what_has_been_run_makes_room() -> None:
