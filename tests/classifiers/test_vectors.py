@@ -407,7 +407,7 @@ def test_another_library_version_is_a_warning(saved: Path, caplog: pytest.LogCap
     assert "scikit-learn 0.1, now" in caplog.text
 
 
-@pytest.mark.parametrize("model", EXTRAS)
+@pytest.mark.parametrize("model", [*EXTRAS, "tabicl"])
 def test_a_missing_extra_is_one_sentence(
     wine: Wine,
     wine_featurizer: Featurizer,
@@ -419,6 +419,74 @@ def test_a_missing_extra_is_one_sentence(
     classifier = build_classifier(plan_for(model), wine[0].schema, wine_featurizer)
     with pytest.raises(ModelError, match=rf"pip install 'evenly\[{model}\]'"):
         classifier.fit(*wine)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint of TabICL whose weights nobody has trained."""
+    pytest.importorskip("tabicl")
+    import torch
+    from tabicl._model.tabicl import TabICL
+
+    config = {"embed_dim": 16, "col_num_blocks": 1, "col_nhead": 2, "col_num_inds": 4, "row_num_blocks": 1}
+    config |= {"row_nhead": 2, "row_num_cls": 2, "icl_num_blocks": 1, "icl_nhead": 2}
+    torch.manual_seed(1)
+    network = TabICL(**config)
+    for value in network.parameters():  # what starts at zero would make all rows alike
+        torch.nn.init.normal_(value, std=0.3) if value.ndim > 1 else None
+    path = tmp_path_factory.mktemp("tabicl") / "tiny.ckpt"
+    torch.save({"config": config, "state_dict": network.state_dict()}, path)
+    return path
+
+
+def test_tabicl_keeps_rows_and_weights_in_its_folder(
+    wine: Wine, wine_featurizer: Featurizer, plan_for: PlanMaker, tmp_path: Path, checkpoint: Path
+) -> None:
+    train, validation = wine
+    mine = tmp_path / "mine.ckpt"
+    mine.write_bytes(checkpoint.read_bytes())
+    plan = plan_for("tabicl", pretrained=str(mine), members=2)
+    classifier = build_classifier(plan, train.schema, wine_featurizer)
+    classifier.fit(train, validation)
+    classifier.save(tmp_path / "model")
+    mine.unlink()
+    expected = classifier.predict_proba(validation)
+    np.testing.assert_allclose(expected.sum(axis=1), 1)
+    assert len(np.unique(expected[:, 0])) > 5
+    loaded = load_classifier(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(validation), expected)
+    loaded.save(tmp_path / "copy")
+    assert folder_bytes(tmp_path / "copy") == folder_bytes(tmp_path / "model")
+    (tmp_path / "model" / "estimator.ckpt").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"estimator\.ckpt"):
+        load_classifier(tmp_path / "model")
+
+
+def test_tabicl_is_refused_without_weights_and_for_rows_that_weigh(
+    wine: Wine,
+    wine_featurizer: Featurizer,
+    plan_for: PlanMaker,
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, validation = wine
+
+    def fitted(pretrained: Path | str, weight: np.ndarray | None = None) -> None:
+        plan = plan_for("tabicl", pretrained=str(pretrained), members=1)
+        build_classifier(plan, train.schema, wine_featurizer).fit(train, validation, sample_weight=weight)
+
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(ModelError, match=r"^models\.tabicl\.pretrained: \S+damaged\.ckpt is no checkpoint"):
+        fitted(damaged)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for missing in (tmp_path / "none.ckpt", "nobody/nothing"):
+        with pytest.raises(ModelError, match=rf"^models\.tabicl\.pretrained: {missing} is no file here"):
+            fitted(missing)
+    with pytest.raises(ModelError, match="tabicl takes no weights of rows"):
+        fitted(checkpoint, np.linspace(1, 2, len(train)))
 
 
 def test_importing_the_package_is_light() -> None:

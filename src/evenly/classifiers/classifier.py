@@ -32,7 +32,7 @@ MANIFEST = "model.json"
 FEATURIZER = "featurizer"
 REMEDY = "copy the model anew from where it is whole, or train the model again with `dvc repro`"
 #: Extras that bring what some models need.
-_EXTRAS = {name: name for name in ("catboost", "lightgbm", "xgboost")}
+_EXTRAS = {name: name for name in ("catboost", "lightgbm", "tabicl", "xgboost")}
 _EXTRAS |= {"torchvision": "vision", "timm": "vision"}
 
 

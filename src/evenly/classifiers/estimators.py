@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -26,6 +29,7 @@ from evenly.params.models import (
     RandomForestSettings,
     RusBoostSettings,
     SklearnSettings,
+    TabIclSettings,
     XgBoostSettings,
 )
 from evenly.params.named import made_estimator, takes_weights
@@ -35,6 +39,7 @@ from evenly.plans import TrainPlan
 OWN_FILES: dict[ModelName, str] = {
     "catboost": "estimator.cbm",
     "lightgbm": "estimator.txt",
+    "tabicl": "estimator.npz",
     "xgboost": "estimator.json",
 }
 #: What CatBoost writes into a model that differs from run to run.
@@ -221,12 +226,7 @@ def _easy_ensemble(
     from sklearn.ensemble import AdaBoostClassifier
     from sklearn.tree import DecisionTreeClassifier
 
-    vectors, codes, weight = train
-    if not _all_equal(weight):
-        raise ModelError(
-            "easy_ensemble takes no weights of rows, and these rows weigh differently (columns.weight of the "
-            "data set, train.synthetic_weight of the recipe); choose balanced_random_forest or rusboost."
-        )
+    vectors, codes = _unweighing(plan.model, train, "balanced_random_forest or rusboost")
     tree = DecisionTreeClassifier(max_depth=settings.max_depth)
     model = EasyEnsembleClassifier(
         settings.subsets,
@@ -238,6 +238,16 @@ def _easy_ensemble(
         _fit_balanced(model, plan.model, vectors, codes)
     # Its subsets are so small that to predict in more processes takes longer than to predict.
     return Fitted(model.set_params(n_jobs=None), present)
+
+
+def _unweighing(model: ModelName, train: Weighted, others: str) -> tuple[Any, np.ndarray]:
+    """Rows of a model that cannot weigh them, if they need not be weighed."""
+    if not _all_equal(train[2]):
+        raise ModelError(
+            f"{model} takes no weights of rows, and these rows weigh differently (columns.weight of the "
+            f"data set, train.synthetic_weight of the recipe); choose {others}."
+        )
+    return train[:2]
 
 
 def _balanced_random_forest(
@@ -412,6 +422,68 @@ def _xgboost(
     return Fitted(model, present, int(model.best_iteration) if stops else rounds - 1, rounds)
 
 
+class InContext:
+    """TabICL with the rows that it reads whenever it predicts; its own class can be kept by pickle alone."""
+
+    def __init__(self, rows: Mapping[str, np.ndarray], checkpoint: Path) -> None:
+        self._rows, self._checkpoint = rows, checkpoint
+        self._model = library("tabicl").TabICLClassifier(
+            n_estimators=int(rows["members"]),
+            random_state=int(rows["seed"]),
+            model_path=checkpoint,
+            allow_auto_download=False,
+        )
+        self._model.fit(rows["vectors"], rows["codes"])
+        self.classes_, self.n_features_in_ = self._model.classes_, rows["vectors"].shape[1]
+
+    def predict_proba(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 (n, k)."""
+        return np.asarray(self._model.predict_proba(vectors), dtype=np.float64)
+
+    def save_model(self, path: str) -> None:
+        """Write the rows, and the weights beside them."""
+        np.savez(path, **self._rows)  # type: ignore[arg-type]
+        shutil.copyfile(self._checkpoint, Path(path).with_suffix(".ckpt"))
+
+
+def _tabicl(
+    settings: TabIclSettings, plan: TrainPlan, train: Weighted, _: Weighted, present: np.ndarray
+) -> Fitted:
+    version = library(plan.model).TabICLClassifier().checkpoint_version
+    vectors, codes = _unweighing(plan.model, train, "another model")
+    checkpoint = _checkpoint(settings.pretrained, version)
+    rows = {"vectors": vectors, "codes": codes, "members": settings.members, "seed": plan.seed % 2**32}
+    try:
+        return Fitted(
+            InContext({name: np.asarray(value) for name, value in rows.items()}, checkpoint), present
+        )
+    except Exception as error:  # torch raises whatever the damage happens to break
+        why = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise ModelError(
+            f"models.tabicl.pretrained: {checkpoint} is no checkpoint that TabICL classifies with ({why}); "
+            "name another file, or a hub id."
+        ) from error
+
+
+def _checkpoint(pretrained: str, file: str) -> Path:
+    """The checkpoint at a path, or this file of a hub id."""
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return path
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import hf_hub_download
+
+    name, _, revision = pretrained.partition("@")
+    try:
+        return Path(hf_hub_download(name, file, revision=revision or None))
+    except Exception as error:  # of the HTTP client, the name service, the disk
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(
+            f"models.tabicl.pretrained: {pretrained} is no file here, and {file} cannot be had from the hub "
+            f"({why}); run once where there is a network, or name a checkpoint file."
+        ) from error
+
+
 def library(model: ModelName) -> Any:
     """The library that a model is of, imported."""
     try:
@@ -425,6 +497,9 @@ def library(model: ModelName) -> Any:
 READERS: dict[ModelName, Callable[[Any, str], Any]] = {
     "catboost": lambda library, path: library.CatBoostClassifier().load_model(path),
     "lightgbm": lambda library, path: Boosters(library.Booster(model_file=path)),
+    "tabicl": lambda _, path: InContext(
+        dict(np.load(path, allow_pickle=False)), Path(path).with_suffix(".ckpt")
+    ),
     "xgboost": lambda library, path: _loaded_xgboost(library, path),
 }
 
@@ -441,6 +516,7 @@ _FITS: dict[type, Callable[..., Fitted]] = {
     CatBoostSettings: _catboost,
     LightGbmSettings: _lightgbm,
     XgBoostSettings: _xgboost,
+    TabIclSettings: _tabicl,
     EasyEnsembleSettings: _easy_ensemble,
     BalancedRandomForestSettings: _balanced_random_forest,
     RusBoostSettings: _rusboost,

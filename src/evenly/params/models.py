@@ -266,6 +266,22 @@ class XgBoostSettings(AnyModelSettings):
     l2: NonNegativeFloat = 1.0
 
 
+class TabIclSettings(AnyModelSettings):
+    """TabICL (2502.05564): a pretrained transformer that reads the training rows beside those it predicts.
+
+    Attributes
+    ----------
+    pretrained
+        Its weights: a checkpoint file, or a hub id (`owner/name@revision`).
+    members
+        Views of the table (orders of columns and classes, scales) that are averaged.
+    """
+
+    kind: Literal["tabicl"] = "tabicl"
+    pretrained: str = "jingang/TabICL"
+    members: PositiveInt = 8
+
+
 class NetworkSettings(AnyModelSettings):
     """What all networks have.
 
@@ -596,6 +612,7 @@ _SPECS = (
         regularised={"max_depth": 4, "l2": 30.0},
         seconds=_boosting_seconds,
     ),
+    ModelSpec(TabIclSettings, "vectors", ("numpy", "torch", "tabicl"), strong=True, weighs_rows=False),
     ModelSpec(
         EasyEnsembleSettings,
         "vectors",
