@@ -444,9 +444,9 @@ def resolved_model(
 ) -> tuple[ModelName, ModelSettings]:
     """What is trained: the model of params.yaml, else that of the recipe, else the one for such data."""
     own = recipe.model
-    if own is not None and MODELS[own.name].balances and params.model not in ("auto", own.name):
+    if own is not None and MODELS[own.name].is_technique and params.model not in ("auto", own.name):
         raise RecipeError(
-            f"params.yaml: recipes.{params.balancing} balances by its model, {own.name}: nothing of it is "
+            f"params.yaml: recipes.{params.balancing} is its model, {own.name}: nothing of it is "
             f"left with the model {params.model}; set `model: auto`, or choose another recipe."
         )
     if own is not None and params.model in ("auto", own.name):

@@ -362,6 +362,15 @@ def words_by(runs: list[Run], metric: str) -> str:
     return "\n".join(verdicts(compare(runs, metric).leaderboards[0]))
 
 
+def test_a_language_model_that_is_asked_stands_beside_the_others_and_is_not_cheap(make_run: MakeRun) -> None:
+    auto = {"model": "auto"}
+    runs = [make_run("none", 1, model="logistic_regression", settings=auto)]
+    runs.append(make_run("llm_few_shot", 1, model="llm", settings={**auto, "recipe.model.name": "llm"}))
+    (field,) = fields(runs)
+    assert list(field.techniques) == ["none", "llm_few_shot"]
+    assert not field.techniques["llm_few_shot"].cheap
+
+
 def test_a_recipe_that_balances_by_its_model_stands_beside_the_others_as_a_cheap_rival(
     make_run: MakeRun,
 ) -> None:

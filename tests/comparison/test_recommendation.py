@@ -115,6 +115,7 @@ def test_parts_count_where_two_techniques_ask_for_as_much(make_run: MakeRun) -> 
 
 
 def test_settings_outside_the_recipe_count_as_well() -> None:
+    assert efforts({"recipe.model": "llm"}, "cross_entropy") == [Effort.LANGUAGE_MODEL]
     assert efforts({"train.sampler": "class_balanced"}, "focal") == [Effort.RESAMPLING, Effort.DECIDING]
     assert efforts({"train.sampler": "uniform", "train.mix": None, "recipe.llm": None}, "cross_entropy") == []
 

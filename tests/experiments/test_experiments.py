@@ -103,7 +103,7 @@ def test_balanced_ensembles_are_for_tables_and_for_no_other_model(workshop: Work
         assert [experiment.technique.recipe for experiment in plan.experiments] == ["none"]
         assert [sentence.split(" on ")[0] for sentence in plan.left_out] == names
         assert all(f"does not take {kind} data" in sentence for sentence in plan.left_out)
-    with pytest.raises(RecipeError, match="balances by its model, rusboost: nothing of it is left"):
+    with pytest.raises(RecipeError, match="is its model, rusboost: nothing of it is left"):
         plan_sweep(workshop, ["rusboost"], datasets=["wine"], seeds=[1], settings=[("model", "catboost")])
 
 

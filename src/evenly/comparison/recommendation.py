@@ -223,8 +223,8 @@ def efforts(settings: Mapping[str, Any], loss: str) -> list[Effort]:
         if nested or any(value != nothing for value in values):
             needs.append(need)
     own = str(settings.get("recipe.model", settings.get("recipe.model.name")))
-    if own in MODELS and MODELS[own].balances:
-        needs.append(Effort.RESAMPLING)
+    if own in MODELS and MODELS[own].is_technique:
+        needs.append(Effort.LANGUAGE_MODEL if MODELS[own].asked_by else Effort.RESAMPLING)
     if loss != "cross_entropy":
         needs.append(Effort.DECIDING)
     return needs

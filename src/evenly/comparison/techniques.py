@@ -214,13 +214,13 @@ def _repetitions(seeds: Collection[int], folds: int) -> bool:
 def fields(runs: Iterable[Run]) -> list[Field]:
     """Gather runs by data set and model, in the order in which these first appear.
 
-    A recipe that balances by its own model is compared with what was tried on the model that the other
+    A recipe that is its own model is compared with what was tried on the model that the other
     recipes have where none is named; alone it stands for itself.
     """
     gathered: dict[tuple[str, str], list[Run]] = defaultdict(list)
     joining: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        if balances_by_model(run):
+        if is_its_model(run):
             joining[run.dataset].append(run)
         else:
             gathered[run.dataset, run.model].append(run)
@@ -237,10 +237,10 @@ def fields(runs: Iterable[Run]) -> list[Field]:
     return [_field(dataset, model, members) for (dataset, model), members in gathered.items()]
 
 
-def balances_by_model(run: Run) -> bool:
-    """Whether the recipe of a run is its model, which draws balanced rows by itself."""
+def is_its_model(run: Run) -> bool:
+    """Whether the recipe of a run is its model, which draws balanced rows by itself or is asked."""
     own = run.settings.get("recipe.model", run.settings.get("recipe.model.name"))
-    return own == run.model and own in MODELS and MODELS[own].balances
+    return own == run.model and own in MODELS and MODELS[own].is_technique
 
 
 def _field(dataset: str, model: str, runs: Sequence[Run]) -> Field:

@@ -509,6 +509,11 @@ class ModelSpec:
     asked_by: str = ""
 
     @property
+    def is_technique(self) -> bool:
+        """Whether a recipe whose model it is stands beside the recipes on the default model, as a rival."""
+        return self.balances or bool(self.asked_by)
+
+    @property
     def is_installed(self) -> bool:
         """Whether its libraries are."""
         try:
