@@ -37,7 +37,7 @@ from tests.llm.writer import Writer, content_seed, running_writer
 ROOT = Path(__file__).parents[2]
 
 
-def project(folder: Path, writer: Writer | None, **counts: int) -> Path:
+def project(folder: Path, writer: Writer | None, mode: str = "generate", **counts: int) -> Path:
     """A project whose plan asks for these samples of a server; without one the plan is empty."""
     shutil.copytree(PROMPTS, folder / "prompts")
     write_samples(text_table(), _made(folder / "data/split/train.parquet"))
@@ -48,7 +48,7 @@ def project(folder: Path, writer: Writer | None, **counts: int) -> Path:
         f"llm: {{base_url: '{writer.base_url}', model: tester, concurrency: 4, max_tokens: 500}}\n"
     )
     write_plan(
-        plan_for(engine_settings(writer.base_url, max_tokens=500), counts, attempts=10),
+        plan_for(engine_settings(writer.base_url, max_tokens=500), counts, mode, attempts=10),
         folder / "data/plan/llm.json",
     )
     return folder
@@ -158,6 +158,19 @@ def test_answers_that_came_by_batch_are_not_asked_for_again(tmp_path, server):
         server.stats()["requests"] < 10
     )  # nine more attempts at a class that this server repeats itself for
     assert json.loads((folder / "metrics/llm.json").read_text())["run"]["from_journal"] == 1
+
+
+def test_in_mode_boundary_a_second_batch_asks_for_the_classes(tmp_path, server):
+    folder = project(tmp_path, server, arrival=5, mode="boundary")
+    command = ("-c", "from evenly.cli import main; main()", "llm", "batch", "--every", "1")
+    done = run_python(folder, *command)
+    first, second = (line for line in done.stdout.splitlines() if "answers were there" in line)
+    assert "0 answers were there, 1 requests submitted, 1 answers collected" in first, done.stderr
+    assert "0 answers were there, 1 requests submitted, 1 answers collected" in second
+    again = run_python(folder, *command).stdout
+    assert "2 answers were there, 0 requests submitted" in again and "classes" not in again
+    assert run_python(folder, "-m", "stages.llm_generate").returncode == 0
+    assert json.loads((folder / "metrics/llm.json").read_text())["run"]["from_journal"] == 2
 
 
 def test_a_batch_of_judge_requests_is_what_the_judge_then_finds(tmp_path, server):

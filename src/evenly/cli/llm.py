@@ -16,8 +16,8 @@ from evenly.cli import CommandGroup
 from evenly.console import listing, output_console, results_table
 from evenly.errors import DataError, ParameterError
 from evenly.llm.classifying import AskedClassifier
-from evenly.llm.engine.batch import run_batches
-from evenly.llm.engine.endpoint import journal_folder, keys_from
+from evenly.llm.engine.batch import BatchReport, run_batches
+from evenly.llm.engine.endpoint import endpoints_from, journal_folder, keys_from
 from evenly.llm.engine.journal_files import (
     export_journals,
     import_journals,
@@ -27,7 +27,7 @@ from evenly.llm.engine.journal_files import (
 )
 from evenly.llm.engine.messages import ChatRequest
 from evenly.llm.judging import planned_judge
-from evenly.llm.preview import Estimate, asked_estimate, plan_estimate, planned_requests
+from evenly.llm.preview import Estimate, asked_estimate, plan_estimate, planned_requests, relabelling_requests
 from evenly.llm.writing.prompts import Prompts
 from evenly.params.generation import read_engine_settings
 from evenly.params.llm import EngineSettings
@@ -116,16 +116,29 @@ def batch(
         typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
         return
     settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
-    if judge:
-        requests = _judge_requests(plan, settings)
-    else:
-        requests = list(planned_requests(plan, read_samples(TRAIN), Prompts(Path("prompts"))))
     keys, folder = keys_from(os.environ), journal_folder(os.environ)
-    report = asyncio.run(run_batches(settings, keys, folder, requests, wait, every, typer.echo))
-    typer.echo(
-        f"{report.known} answers were there, {report.submitted} requests submitted, {report.collected} "
-        f"answers collected, {report.failed} without an answer, {report.open_batches} batches still open."
-    )
+    train, prompts = read_samples(TRAIN), Prompts(Path("prompts"))
+    (endpoint, *_) = endpoints_from(settings, keys)
+
+    def following() -> list[ChatRequest]:
+        return list(relabelling_requests(plan, train, prompts, endpoint, folder))
+
+    def sent(requests: list[ChatRequest]) -> BatchReport:
+        report = asyncio.run(run_batches(settings, keys, folder, requests, wait, every, typer.echo))
+        typer.echo(
+            f"{report.known} answers were there, {report.submitted} requests submitted, {report.collected} "
+            f"answers collected, {report.failed} without an answer, {report.open_batches} batches still open."
+        )
+        return report
+
+    if judge:
+        sent(_judge_requests(plan, settings))
+        return
+    known = following()
+    report = sent([*planned_requests(plan, train, prompts), *known])
+    if not report.open_batches and len(requests := following()) > len(known):
+        typer.echo("Which classes the new texts belong to:")
+        sent(requests)
 
 
 @app.command()

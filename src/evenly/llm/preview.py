@@ -14,9 +14,11 @@ from evenly.llm.classifying import TAG, AskedClassifier
 from evenly.llm.engine.budget import cost_of
 from evenly.llm.engine.endpoint import Endpoint, content_key
 from evenly.llm.engine.journal import Journal, Slot, journal_path
+from evenly.llm.engine.lane import Question
 from evenly.llm.engine.messages import ChatRequest, Usage, guessed_prompt_tokens, guessed_tokens
 from evenly.llm.generate import prepared
 from evenly.llm.judging import LlmJudge
+from evenly.llm.writing.answers import Outcome, parse_answer, take_in
 from evenly.llm.writing.prompts import Prompts
 from evenly.llm.writing.requests import Asking, Call
 from evenly.params.llm import EngineSettings
@@ -71,13 +73,35 @@ class Estimate:
 def planned_requests(plan: LlmPlan, train: SampleTable, prompts: Prompts) -> Iterator[ChatRequest]:
     """The requests that a plan begins with: all that there are, if every sample is accepted.
 
-    What mode `boundary` has relabelled afterwards is not among them: it depends on the answers.
+    What mode `boundary` has relabelled afterwards depends on their answers: see `relabelling_requests`.
     """
     quotas, asking = prepared(plan, train, prompts)
     for quota in quotas:
         for number in range(quota.calls):
             call = asking.call(quota.cell, number)
             yield asking.request(call, 0, call.size)
+
+
+def relabelling_requests(
+    plan: LlmPlan, train: SampleTable, prompts: Prompts, endpoint: Endpoint, folder: Path
+) -> Iterator[ChatRequest]:
+    """What follows in mode `boundary` on the answers of `planned_requests` that the journal has in whole."""
+    if plan.mode != "boundary":
+        return
+    quotas, asking = prepared(plan, train, prompts)
+    path = journal_path(folder, endpoint.base_url, endpoint.model)
+    with Journal(path, endpoint.base_url, endpoint.model) as journal:
+        for quota in quotas:
+            for number in range(quota.calls):
+                call = asking.call(quota.cell, number)
+                entry = journal.find(Question.of(asking.request(call, 0, call.size), 0, endpoint).slot)
+                if entry is None or entry.failure is not None:
+                    continue  # asked again, or for less, before anything is relabelled
+                outcome = Outcome(call=call)
+                take_in(outcome, asking, *parse_answer(entry.text))
+                texts = [(k, candidate.text or "") for k, candidate in enumerate(outcome.candidates, start=1)]
+                if texts:
+                    yield asking.relabel_request(call, texts)
 
 
 def plan_estimate(
