@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class ScoreReader:
     schema: Schema
     effective_prior: np.ndarray
     sharpness: float = 1.0
-    spent: None = None
+    spent: Mapping[str, Any] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -248,3 +250,25 @@ def test_a_picture_is_the_same_whatever_was_drawn_before(evaluation: Evaluation,
     write_plots(evaluation, tmp_path)
     assert dict(matplotlib.rcParams) == before
     assert np.all([(tmp_path / f"{name}.png").stat().st_size > 0 for name in PLOTS])
+
+
+def test_a_model_that_is_asked_is_not_scored_on_training_rows_and_says_what_it_cost(tmp_path: Path) -> None:
+    run = long_tailed_run(origins=("real", "smote"))
+    spent = {
+        "model": "m",
+        "texts": 8,
+        "calls": 9,
+        "tokens": 70,
+        "cost": 0.5,
+        "by_tokens": 3,
+        "certainty": 0.9,
+    }
+    spent |= {"no_class": 1, "refused": 0}
+    found = run.evaluate({"train": replace(run.model, spent=spent)})
+    assert found.final.train == {} and found.final.origins == ()
+    page = report_of(found, tmp_path)
+    assert "m was asked about 8 texts in 9 calls, 70 tokens, for 0.5." in page
+    assert "1 answer named no class" in page and "The model was asked, not fitted" in page
+    metrics = json.loads((tmp_path / "metrics" / "evaluate.json").read_text())
+    assert metrics["asked"] == spent and metrics["train"] == {}
+    assert list(metrics["gap"]) == ["validation_minus_test"]

@@ -190,12 +190,13 @@ class Classifier(ABC):
 def spent_sentence(spent: Mapping[str, Any]) -> str:
     """What a model that is asked has cost, and how its answers became probabilities (`Classifier.spent`)."""
     cost = "at an unknown price" if spent["cost"] is None else f"for {spent['cost']:.4g}"
+    lost, refused = spent["no_class"], spent["refused"]
+    without = f" {counted(lost, 'answer')} named no class ({refused:,} refused): training shares instead."
     return (
         f"{spent['model']} was asked about {counted(spent['texts'], 'text')} in "
         f"{counted(spent['calls'], 'call')}, {spent['tokens']:,} tokens, {cost}. The probabilities of "
         f"{spent['by_tokens']:,} are those of the answer's tokens, the others give {spent['certainty']:g} to "
-        f"the class answered. {spent['no_class']:,} have no answer that names a class ({spent['refused']:,} "
-        "refused), and the class shares of the training rows instead."
+        f"the class answered.{without if lost else ''}"
     )
 
 

@@ -227,7 +227,8 @@ def _mistakes(evaluation: Evaluation, examples: ExampleRows | None) -> dict[str,
 
 def _training_rows(evaluation: Evaluation, plots: Path, examples: ExampleRows | None) -> dict[str, Any]:
     origins = evaluation.final.origins
-    picture = figure(plots / "by_origin.png", "Fit by origin of training rows")
+    several = len(origins) > 1
+    picture = [figure(plots / "by_origin.png", "Fit by origin of training rows")] if several else []
     return section(
         "Training rows by origin",
         {
@@ -237,7 +238,7 @@ def _training_rows(evaluation: Evaluation, plots: Path, examples: ExampleRows | 
         }
         if origins
         else {"remarks": ["The model was asked, not fitted, and not about training rows."]},
-        {"figures": [picture]} if len(origins) > 1 else {},
+        {"figures": picture} if picture else {},
         *([] if examples is None else made_blocks(examples)),
     )
 
