@@ -5,6 +5,7 @@ from stages import run
 
 def main() -> None:
     import os
+    from pathlib import Path
 
     from evenly.distribution import write_class_distribution
     from evenly.features.featurizer import encodes_images
@@ -13,6 +14,7 @@ def main() -> None:
     from evenly.imbalance import group_measures, imbalance_measures, tiers
     from evenly.llm.engine.endpoint import keys_from
     from evenly.params.datasets import read_entry
+    from evenly.params.models import LlmSettings
     from evenly.params.project import read_params
     from evenly.planning import make_plans
     from evenly.plans import write_plan
@@ -25,12 +27,17 @@ def main() -> None:
     encoded = encodes_images("data/features/featurizer")
     plans = make_plans(train.counts, train.schema, params, entry, keys_from(os.environ), groups, encoded)
 
+    train_plan, settings = plans.train, plans.train.settings
+    if train_plan.asked is not None and isinstance(settings, LlmSettings):
+        asked = train_plan.asked.with_prompt(Path("prompts", settings.prompt))
+        train_plan = train_plan.model_copy(update={"asked": asked})
+
     write_plan(plans.llm, "data/plan/llm.json")
     write_plan(plans.imported, "data/plan/imported.json")
     write_plan(plans.generate, "data/plan/generate.json")
     write_plan(plans.augment, "data/plan/augment.json")
     write_plan(plans.resample, "data/plan/resample.json")
-    write_plan(plans.train, "data/plan/train.json")
+    write_plan(train_plan, "data/plan/train.json")
     write_plan(plans.mine, "data/plan/mine.json")
     write_plan(plans.finetune, "data/plan/finetune.json")
 

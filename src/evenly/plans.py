@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from evenly.errors import DataError
-from evenly.files import json_mapping, write_json
+from evenly.files import file_digest, json_mapping, write_json
 from evenly.params.augmentation import Policy
 from evenly.params.base import Settings, settings_from
 from evenly.params.datasets import ClassNote
@@ -24,6 +24,7 @@ from evenly.params.mining import MiningSettings
 from evenly.params.models import ModelName, ModelSettings
 from evenly.params.resampling import BalanceOn, ResampleMethod
 from evenly.params.training import SamplerName, TrainingSettings
+from evenly.wording import first_names
 
 #: Of a head that starts at class means (2309.10019).
 COSINE_SCALE = 25.0
@@ -145,10 +146,24 @@ class ResamplePlan(RowsPlan):
 
 
 class AskedPlan(Settings):
-    """Of a model that is asked: who answers, and what is known of the classes."""
+    """Of a model that is asked: who answers, what is known of the classes, and which prompt it is.
+
+    `prompt` is the SHA-256 of the file, which `analyze` takes: a run asks anew when it is edited.
+    """
 
     model: AskedModel
     notes: dict[str, ClassNote]
+    prompt: str = ""
+
+    def with_prompt(self, path: Path) -> AskedPlan:
+        """The plan of the prompt in this file."""
+        try:
+            return self.model_copy(update={"prompt": file_digest(path)})
+        except OSError:
+            there = sorted(one.name for one in path.parent.glob("*.jinja"))
+            raise DataError(
+                f"{path}, which models.llm.prompt names, cannot be read; there are {first_names(there)}."
+            ) from None
 
 
 class TrainPlan(Settings):

@@ -16,14 +16,15 @@ import pytest
 
 from evenly.classifiers import build_classifier, load_classifier
 from evenly.classifiers.classifier import Classifier, spent_sentence
+from evenly.cli.llm import batch, estimate
 from evenly.errors import EvenlyError, ParameterError, RecipeError
 from evenly.llm.classifying import AskedClassifier, class_named, token_probabilities
 from evenly.llm.preview import asked_estimate
 from evenly.params.datasets import DatasetEntry
 from evenly.params.project import Params, read_params
 from evenly.planning import make_plans
-from evenly.plans import TrainPlan
-from evenly.samples import SampleTable, Schema, samples_from_columns
+from evenly.plans import TrainPlan, write_plan
+from evenly.samples import SampleTable, Schema, samples_from_columns, write_samples
 from tests.llm.writer import Writer, running_writer
 
 ROOT = Path(__file__).parents[2]
@@ -292,3 +293,48 @@ def test_set_ups_that_cannot_work_are_refused_in_one_sentence(asked: Any) -> Non
     with pytest.raises(EvenlyError, match=r"0 of 3 texts are answered\. .*cannot be reached"):
         nowhere.fit(rows("train", 30), rows("val", 3))
     assert isinstance(nowhere, AskedClassifier)
+
+
+def laid_out(base_url: str, **model: Any) -> TrainPlan:
+    """A project's files as `analyze` leaves them."""
+    plan = planned(base_url, **model)
+    assert plan.asked is not None
+    plan = plan.model_copy(update={"asked": plan.asked.with_prompt(Path("prompts/classify.jinja"))})
+    write_plan(plan, "data/plan/train.json")
+    write_plan(None, "data/plan/llm.json")
+    for name, count in (("train", 30), ("val", 6), ("test", 9)):
+        write_samples(rows(name, count), f"data/split/{name}.parquet")
+    return plan
+
+
+def test_estimate_and_batch_mode_know_what_the_model_will_be_asked(
+    asked: Any, server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.reset(answer='{"label": "card"}')
+    plan = laid_out(server.base_url, examples=1)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    estimate(show=1)
+    said = capsys.readouterr().out
+    assert "asked about 15 validation and test rows" in said and 'for instance "train' in said
+    assert "15 (0 more are in the journal)" in said
+    batch(wait=True, every=0.01, judge=False)
+    assert "15 requests submitted, 15 answers collected" in capsys.readouterr().out
+    model = build_classifier(plan, SCHEMA, None)
+    model.fit(rows("train", 30), rows("val", 6))
+    model.predict_proba(rows("test", 9))
+    assert server.stats()["requests"] == 0
+    estimate(show=0)
+    assert "0 (15 more are in the journal)" in capsys.readouterr().out
+
+
+def test_an_edited_prompt_is_another_plan_and_a_missing_one_is_named(asked: Any) -> None:
+    plan = planned("http://127.0.0.1:1/v1").asked
+    assert plan is not None
+    path = Path("prompts/classify.jinja")
+    before = plan.with_prompt(path)
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert plan.with_prompt(path) != before
+    with pytest.raises(
+        EvenlyError, match=r"mine.jinja, which models.llm.prompt names, cannot be read; there"
+    ):
+        plan.with_prompt(Path("prompts/mine.jinja"))

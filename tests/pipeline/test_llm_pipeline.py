@@ -192,6 +192,11 @@ def test_a_language_model_that_is_asked_goes_through_the_pipeline_and_is_paid_on
         assert json.loads((shop.root / "metrics/evaluate.json").read_text()) == scores
         assert f"({calls} more are in the journal)" in shop.run("evenly", "llm", "estimate").stdout
         assert len(asked.bodies) == calls
+        prompt_file = shop.root / "prompts" / "classify.jinja"
+        shorter = prompt_file.read_text(encoding="utf-8").replace("spelled exactly as above", "as above")
+        prompt_file.write_text(shorter, encoding="utf-8")
+        assert "train" in shop.stages_run(shop.dvc("repro", "train"))
+        assert len(asked.bodies) == calls + len({*held_out[0].texts})
         (shop.root / "new.csv").write_text("text\nwhere is my parcel\n", encoding="utf-8")
         done = shop.run("evenly", "predict", "new.csv", "--output", "out.csv").stdout
         assert "out.csv: 1 rows; delivery 1." in done and "was asked about 1 text in 1 call," in done

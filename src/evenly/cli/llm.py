@@ -46,7 +46,7 @@ journal = typer.Typer(
 app.add_typer(journal, name="journal")
 
 PLAN, TRAINING = "data/plan/llm.json", "data/plan/train.json"
-HELD_OUT, BALANCED = ("data/split/val.parquet", "data/split/test.parquet"), "data/balanced/train.parquet"
+HELD_OUT = ("data/split/val.parquet", "data/split/test.parquet")
 TRAIN, GENERATED = "data/split/train.parquet", "data/generated/llm.parquet"
 
 
@@ -57,13 +57,14 @@ def estimate(
     ] = 0,
 ) -> None:
     """Calls, tokens, money and minutes of the plan, less what is in the journal. Sends nothing."""
-    plan, training = read_plan(LlmPlan, PLAN), read_plan(TrainPlan, TRAINING)
-    asked = training if training is not None and training.asked is not None else None
+    plan, asked = _plans()
     if asked is not None:
-        _estimate_asked(asked, show)
+        classifier, texts = _asked(asked)
+        for number, request in enumerate(classifier.requests(texts[:show])):
+            _show(request, f"the model {asked.model}, request {number}")
+        typer.echo(f"The model {asked.model} is asked about {len(texts):,} validation and test rows:")
+        _print(asked_estimate(asked, read_samples(TRAIN), texts, journal_folder(os.environ)))
     if plan is None:
-        if asked is None:
-            typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
         return
     train, prompts = read_samples(TRAIN), Prompts(Path("prompts"))
     for request in islice(planned_requests(plan, train, prompts), show):
@@ -74,6 +75,24 @@ def estimate(
     _print(found)
 
 
+def _plans() -> tuple[LlmPlan | None, TrainPlan | None]:
+    """What is asked of a language model: for rows, and as the model. One of them at least, or it is said."""
+    plan, training = read_plan(LlmPlan, PLAN), read_plan(TrainPlan, TRAINING)
+    asked = training if training is not None and training.asked is not None else None
+    if plan is None and asked is None:
+        typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
+    return plan, asked
+
+
+def _asked(plan: TrainPlan) -> tuple[AskedClassifier, list[str]]:
+    """The model that is asked, and the texts that evaluation has it asked about, each once."""
+    train = read_samples(TRAIN)
+    asked = AskedClassifier(plan, train.schema)
+    asked.prepare(train)
+    texts = [text or "" for path in HELD_OUT for text in read_samples(path, train.schema).texts]
+    return asked, list(dict.fromkeys(texts))
+
+
 def _show(request: ChatRequest, title: str) -> None:
     typer.echo(f"--- {title}")
     for message in request.messages:
@@ -82,18 +101,6 @@ def _show(request: ChatRequest, title: str) -> None:
 
 def _print(found: Estimate) -> None:
     output_console().print(listing((f"{name:<11}", escape(says)) for name, says in found.parts()))
-
-
-def _estimate_asked(plan: TrainPlan, show: int) -> None:
-    """What the model `llm` is asked: about every validation and test row, by the rows that there are."""
-    train = read_samples(BALANCED if Path(BALANCED).exists() else TRAIN)
-    texts = [text or "" for path in HELD_OUT for text in read_samples(path, train.schema).texts]
-    asked = AskedClassifier(plan, train.schema)
-    asked.prepare(train)
-    for number, request in enumerate(asked.requests(texts[:show])):
-        _show(request, f"the model {plan.model}, request {number}")
-    typer.echo(f"The model {plan.model} is asked about {len(texts):,} validation and test rows:")
-    _print(asked_estimate(plan, train, texts, journal_folder(os.environ)))
 
 
 @app.command()
@@ -111,19 +118,10 @@ def batch(
 
     May be stopped and started again at any time: the journal knows the batches, and takes their answers.
     """
-    plan = read_plan(LlmPlan, PLAN)
-    if plan is None:
-        typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
-        return
-    settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
+    plan, asked = _plans()
     keys, folder = keys_from(os.environ), journal_folder(os.environ)
-    train, prompts = read_samples(TRAIN), Prompts(Path("prompts"))
-    (endpoint, *_) = endpoints_from(settings, keys)
 
-    def following() -> list[ChatRequest]:
-        return list(relabelling_requests(plan, train, prompts, endpoint, folder))
-
-    def sent(requests: list[ChatRequest]) -> BatchReport:
+    def sent(settings: EngineSettings, requests: list[ChatRequest]) -> BatchReport:
         report = asyncio.run(run_batches(settings, keys, folder, requests, wait, every, typer.echo))
         typer.echo(
             f"{report.known} answers were there, {report.submitted} requests submitted, {report.collected} "
@@ -131,14 +129,26 @@ def batch(
         )
         return report
 
+    if asked is not None and not judge:
+        classifier, texts = _asked(asked)
+        sent(classifier.engine_settings, list(classifier.requests(texts)))
+    if plan is None:
+        return
+    settings = plan.model.applied_to(read_engine_settings(PARAMS_FILE))
+    train, prompts = read_samples(TRAIN), Prompts(Path("prompts"))
+    (endpoint, *_) = endpoints_from(settings, keys)
+
+    def following() -> list[ChatRequest]:
+        return list(relabelling_requests(plan, train, prompts, endpoint, folder))
+
     if judge:
-        sent(_judge_requests(plan, settings))
+        sent(settings, _judge_requests(plan, settings))
         return
     known = following()
-    report = sent([*planned_requests(plan, train, prompts), *known])
+    report = sent(settings, [*planned_requests(plan, train, prompts), *known])
     if not report.open_batches and len(requests := following()) > len(known):
         typer.echo("Which classes the new texts belong to:")
-        sent(requests)
+        sent(settings, requests)
 
 
 @app.command()
