@@ -7,6 +7,7 @@ code that may have changed since, whose result would be stored under the queued 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -30,6 +31,8 @@ def run(stage: Callable[[], None]) -> None:
     """
     from evenly.errors import DataError, EvenlyError
 
+    # Imports and pictures make objects by the hundred thousand, and hardly one is garbage.
+    gc.set_threshold(50_000)
     try:
         if Path(".evenly").is_dir():
             from evenly.laying import code_fault

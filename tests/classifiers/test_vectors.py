@@ -548,17 +548,31 @@ def test_boosted_trees_need_no_private_name_of_scikit_learn(monkeypatch: pytest.
         assert not hasattr(binning, "_weighted_percentile")
 
 
-def test_estimators_are_kept_and_read_without_torch_and_skops_trusts_what_it_did(saved: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "outcome"),
+    [
+        (
+            "evenly.api.model",
+            "{'sklearn.svm._classes.LinearSVC', 'sklearn.impute._knn.KNNImputer'} <= {*trusted}",
+        ),
+        ("evenly.cli", "not {'sklearn.gaussian_process', 'pytest'} & {*sys.modules}"),
+    ],
+    ids=["a program that may use skops itself", "a stage or a command"],
+)
+def test_estimators_are_read_without_torch_and_in_stages_without_all_of_scikit_learn(
+    saved: Path, by: str, outcome: str
+) -> None:
     code = (
-        "import sys\n"
+        f"import sys, {by}\n"
+        "from pathlib import Path\n"
         "from evenly.classifiers.estimator_files import load_estimator\n"
         "from evenly.params.models import RandomForestSettings\n"
         f"estimator = load_estimator(RandomForestSettings(), Path({str(saved)!r}))\n"
         "assert 'torch' not in sys.modules\n"
         "from skops.io._trusted_types import SKLEARN_ESTIMATOR_TYPE_NAMES as trusted\n"
-        "assert {'sklearn.svm._classes.LinearSVC', 'sklearn.impute._knn.KNNImputer'} <= set(trusted)\n"
+        f"assert {outcome}\n"
     )
-    subprocess.run([sys.executable, "-c", "from pathlib import Path\n" + code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("model", ["logistic_regression"])

@@ -6,8 +6,10 @@ The same fit gives the same bytes, and no type is loaded that a model of its nam
 import io
 import json
 import pkgutil
+import sys
 import zipfile
 from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -69,14 +71,16 @@ def load_estimator(settings: AnyModelSettings, folder: Path, trust: Collection[s
         if isinstance(settings, SklearnSettings):
             return skops.load(path, trusted=_types_of_others(path, settings, {*trust, *named_packages()}))
         trusted = set(CONSISTS_OF[model])
-        untrusted = set(skops.get_untrusted_types(file=path))
-        unknown = sorted((_named_classes(path) - trusted - _PLAIN) | (untrusted - trusted))
+        unknown = _named_classes(path) - trusted - _PLAIN
+        try:
+            estimator = None if unknown else skops.load(path, trusted=sorted(trusted))
+        except skops.exceptions.UntrustedTypesFoundException:
+            unknown = set(skops.get_untrusted_types(file=path)) - trusted
         if unknown:
             raise ModelError(
-                f"{path} names the type {unknown[0]}, which no {model} consists of; it is not loaded. "
+                f"{path} names the type {min(unknown)}, which no {model} consists of; it is not loaded. "
                 "Use a model from a source that you trust."
             )
-        estimator = skops.load(path, trusted=sorted(trusted & untrusted))
         found = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
         if found != CONSISTS_OF[model][0]:
             raise ModelError(f"{path} holds a {found}, which is no {model}; {REMEDY}.")
@@ -88,16 +92,23 @@ def load_estimator(settings: AnyModelSettings, folder: Path, trust: Collection[s
 
 
 def _skops() -> Any:
-    """`skops.io`, whose import walks through all modules of scikit-learn: but for copies of other libraries.
+    """`skops.io`, in stages and commands without its list of all of scikit-learn's estimators.
 
-    One of them would bring torch.
+    Which types a model may hold is checked here by name. A program that imports `evenly` may use skops
+    itself and gets the whole list, but for copies of other libraries, one of which would bring torch.
     """
+    import sklearn.utils
+
     listed = pkgutil.iter_modules
 
     def own_modules(path: Any = None, prefix: str = "") -> Any:
         return (found for found in listed(path, prefix) if found.name != "sklearn.externals")
 
-    with patch.object(pkgutil, "iter_modules", own_modules):
+    unlisted = "evenly.api" not in sys.modules
+    with (
+        patch.object(pkgutil, "iter_modules", own_modules),
+        patch.object(sklearn.utils, "all_estimators", list) if unlisted else nullcontext(),
+    ):
         import skops.io
     return skops.io
 
@@ -121,16 +132,13 @@ def _types_of_others(path: Path, settings: SklearnSettings, packages: set[str]) 
 def _named_classes(path: Path) -> set[str]:
     """Classes that a skops file names."""
     found: set[str] = set()
+
+    def seen(node: dict[str, Any]) -> None:
+        if "__class__" in node:
+            found.add(f"{node.get('__module__')}.{node['__class__']}")
+
     with zipfile.ZipFile(path) as archive:
-        left: list[Any] = [json.loads(archive.read("schema.json"))]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            if "__class__" in node:
-                found.add(f"{node.get('__module__')}.{node['__class__']}")
-            left.extend(node.values())
-        elif isinstance(node, list):
-            left.extend(node)
+        json.loads(archive.read("schema.json"), object_hook=seen)
     return found
 
 
