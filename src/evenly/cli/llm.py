@@ -77,7 +77,8 @@ def estimate(
 
 def _plans() -> tuple[LlmPlan | None, TrainPlan | None]:
     """What is asked of a language model: for rows, and as the model. One of them at least, or it is said."""
-    plan, training = read_plan(LlmPlan, PLAN), read_plan(TrainPlan, TRAINING)
+    plan = read_plan(LlmPlan, PLAN)
+    training = read_plan(TrainPlan, TRAINING) if Path(TRAINING).exists() else None
     asked = training if training is not None and training.asked is not None else None
     if plan is None and asked is None:
         typer.echo(f"{PLAN} is empty: the recipe asks no language model.")
