@@ -11,7 +11,6 @@ import json
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -61,7 +60,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int, str]] = [
     ),
 ]
 RAW = "raw"
-ROOT = Path(__file__).resolve().parent.parent
 KILLS = 20
 
 
@@ -95,7 +93,6 @@ def main() -> None:
             f"  ledger {'equals' if tuple(told['ledger']) == served else 'DIFFERS FROM'} the server's tokens"
         )
     _kills()
-    _killed_repro()
 
 
 def _kills() -> None:
@@ -137,65 +134,6 @@ def _kills() -> None:
             end="",
         )
         print(f" a repeated run sends {server.stats()['requests'] - before}")
-
-
-def _killed_repro() -> None:
-    """Kill -9 a whole `dvc repro` of an LLM recipe at random points, with errors of the server in between."""
-    import yaml
-
-    from tests.llm.writer import good_samples, running_writer, sentence
-
-    draw = random.Random(5)
-    with running_writer(good_samples) as writer, tempfile.TemporaryDirectory() as temporary:
-        writer.delay, writer.fails = (lambda number: 0.3), (lambda number: number % 7 == 3)
-        clone = Path(temporary) / "clone"
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-        sizes = {"many": 150, "some": 60, "few": 20}
-        rows = [f"{sentence(draw)},{label}" for label, count in sizes.items() for _ in range(count)]
-        (clone / "rows.csv").write_text("\n".join(["text,label", *rows, ""]))
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        add = "import sys; sys.path.insert(0, 'src'); from evenly.cli import main; main()"
-        command = [sys.executable, "-c", add, "add", "rows", "rows.csv", "--text", "text", "--label", "label"]
-        subprocess.run(command, cwd=clone, env=environment, check=True)
-        params = yaml.safe_load((clone / "params.yaml").read_text())
-        params |= {"dataset": "rows", "balancing": "llm"}
-        params["llm"] |= {"base_url": writer.base_url, "model": "m", "key_variable": None, "concurrency": 4}
-        params["recipes"]["llm"]["llm"] = {"targets": "match_majority", "samples_per_call": 1}
-        (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-        def started() -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "dvc", "repro", "llm_generate"]
-            with (clone / "repro.log").open("ab") as log:
-                return subprocess.Popen(
-                    command, cwd=clone, env=environment, stdout=log, stderr=log, start_new_session=True
-                )
-
-        kills = 0
-        while kills < KILLS:
-            process, before = started(), len(writer.bodies)
-            wanted = before + draw.randint(1, 6)
-            while process.poll() is None and len(writer.bodies) < wanted:
-                time.sleep(0.02)
-            time.sleep(draw.random() * 0.5)
-            if process.poll() is not None:
-                break
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-        ended = started().wait()
-        time.sleep(1.0)
-        numbered = [(n, body) for n, body in enumerate(writer.bodies) if not writer.fails(n)]
-        asked = [json.dumps([body["messages"], body.get("seed")]) for _, body in numbered]
-        served = sum(
-            len("".join(m["content"] for m in body["messages"])) // 4 + len(good_samples(body, n)) // 4
-            for n, body in numbered
-        )
-        told = json.loads((clone / "metrics/llm.json").read_text())
-        print(
-            f"\n{kills} kills of dvc repro: status {ended}, {told['accepted']} of {told['wanted']} samples,"
-            f" {len(asked)} calls served, repeated {len(asked) - len(set(asked))} (in flight {4 * kills});"
-            f" ledger {told['tokens_paid'] / served:.3f} × the server's {served} tokens; target .95 to 1.05"
-        )
 
 
 def _paid(server: Server) -> int:

@@ -7,12 +7,14 @@ import json
 import random
 import re
 import shutil
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from projects import Project
+from ruamel.yaml import YAML
 
 from evenly.samples import SampleTable, read_samples
 from tests.llm.writer import Writer, content_seed, running_writer
@@ -200,3 +202,49 @@ def test_a_language_model_that_is_asked_goes_through_the_pipeline_and_is_paid_on
         (shop.root / "new.csv").write_text("text\nwhere is my parcel\n", encoding="utf-8")
         done = shop.run("evenly", "predict", "new.csv", "--output", "out.csv").stdout
         assert "out.csv: 1 rows; delivery 1." in done and "was asked about 1 text in 1 call," in done
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "llm.md"
+
+
+def printed_blocks() -> list[str]:
+    """The blocks of code of docs/llm.md, in order, without their margin."""
+    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = (part for block in found for part in re.split(r"\n{2,}", textwrap.dedent(block).strip("\n")))
+    return [part for part in parts if part]
+
+
+def test_the_commands_of_the_page_do_as_printed_on_a_fresh_clone(
+    first_run: tuple[Project, str], writer: Writer, tmp_path: Path
+) -> None:
+    said, start, *others = printed_blocks()
+    (journal,) = (block for block in others if "evenly llm journal list" in block)
+    project = first_run[0].copy(tmp_path / "clone")
+    project.run("git", "clean", "-fdxq", "--exclude=/.dvc/cache")
+    rng = random.Random(1)
+    with (project.root / "tickets.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["message", "topic"])
+        for label, count in (("delivery", 120), ("refund", 30), ("password", 12)):
+            rows.writerows([sentence(label, rng), label] for _ in range(count))
+    params = YAML().load(project.root / "params.yaml")
+    for key, value in YAML().load(said).items():
+        params[key] = {**params[key], **value} if isinstance(value, dict) else value
+    assert params["llm"]["base_url"].startswith("https://")
+    params["llm"]["base_url"] = writer.base_url
+    YAML().dump(params, project.root / "params.yaml")
+
+    printed = {line: project.run("bash", "-c", line).stdout for line in start.splitlines()}
+    (estimate,) = (out for line, out in printed.items() if "estimate" in line)
+    assert re.search(r"cost +0\.\d+", estimate) and "--- class" in estimate
+    (whole,) = (out for line, out in printed.items() if line.strip() == "dvc repro")
+    assert "llm_generate" in project.stages_run(whole) and len(writer.bodies) > 0
+    assert {"real", "llm"} <= set(table(project, "balanced/train.parquet").origins)
+    assert all(body["model"] == "gpt-5-mini" for body in writer.bodies)
+
+    asked = len(writer.bodies)
+    shown = {line: project.run("bash", "-c", line).stdout for line in journal.splitlines()}
+    words = ("gpt-5-mini", f"{asked} answers written", "0 answers taken in", "", "is sound")
+    assert len(shown) == len(words)
+    for (line, out), word in zip(shown.items(), words, strict=True):
+        assert word in out, line
