@@ -30,27 +30,6 @@ if TYPE_CHECKING:
     )
     from evenly.errors import EvenlyError
 
-#: Public names by the module that has them.
-_PUBLIC = {
-    "errors": ("EvenlyError",),
-    "api.model": ("Model", "load"),
-    "api.runs": ("Comparison", "compare"),
-    "api.samplers": (
-        "ADASYN",
-        "SMOTE",
-        "SMOTEENN",
-        "SVMSMOTE",
-        "BorderlineSMOTE",
-        "EditedNearestNeighbours",
-        "KMeansSMOTE",
-        "RandomOverSampler",
-        "RandomUnderSampler",
-        "SMOTETomek",
-        "TomekLinks",
-        "resample",
-    ),
-}
-
 __all__ = [
     "ADASYN",
     "SMOTE",
@@ -72,11 +51,20 @@ __all__ = [
 ]
 
 
+#: Where the public names are that are no samplers.
+_ELSEWHERE = {
+    "EvenlyError": "evenly.errors",
+    "Model": "evenly.api.model",
+    "load": "evenly.api.model",
+    "Comparison": "evenly.api.runs",
+    "compare": "evenly.api.runs",
+}
+
+
 def __getattr__(name: str) -> Any:
-    for module, names in _PUBLIC.items():
-        if name in names:
-            return getattr(importlib.import_module(f"evenly.{module}"), name)
-    raise AttributeError(f"module 'evenly' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'evenly' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "evenly.api.samplers")), name)
 
 
 def __dir__() -> list[str]:

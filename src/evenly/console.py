@@ -81,7 +81,8 @@ class ResultsTable:
         from rich.table import Table
         from rich.text import Text
 
-        natural = [_widest([column.header, *column.cells], console) for column in self._columns]
+        columns = ([column.header, *column.cells] for column in self._columns)
+        natural = [max(1, *(console.render_str(cell).cell_len for cell in cells)) for cells in columns]
         widths = _fitting(self._columns, natural, options.max_width)
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
         shown: list[list[str]] = []
@@ -129,10 +130,6 @@ def points(sentences: Iterable[str]) -> Table:
     return listing(("•", Text(_CONTROLS.sub(" ", sentence))) for sentence in sentences)
 
 
-def _widest(cells: Iterable[str], console: Console) -> int:
-    return max(1, *(console.render_str(cell).cell_len for cell in cells))
-
-
 def _fitting(columns: Sequence[_Column], natural: Sequence[int], room: int) -> list[int]:
     """Widths of the columns that fit: prose takes what is left over; what is missing is cut from names."""
     least = [min(width, column.least or width) for column, width in zip(columns, natural, strict=True)]
@@ -168,8 +165,7 @@ def _cut_names(cells: Sequence[str], width: int, console: Console) -> list[str]:
         return f"{name[:start]}…{name[end:]}"
 
     different = len(set(names))
-    ways = [
-        [cut(name, head) for name in names] for head in sorted(range(width), key=lambda h: abs(2 * h - width))
-    ]
+    heads = sorted(range(width), key=lambda head: abs(2 * head - width))
+    ways = [[cut(name, head) for name in names] for head in heads]
     best = next((way for way in ways if len(set(way)) == different), ways[0])
     return [escape(name) for name in best]

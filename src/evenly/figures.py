@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len, set_cell_size
+
 from evenly.files import atomic_write
 
 if TYPE_CHECKING:
@@ -23,14 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Okabe & Ito's colours, told apart with any kind of colour vision; the first four also in grey print.
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-)
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 INK, MUTED, FAINT = "#1f2430", "#6b7280", "#d9dce1"
 #: Pixels per inch of every PNG.
@@ -40,21 +36,10 @@ _WORDS, _SMALLEST = b"Hover\0", 12.0
 
 # Families that hold Chinese, Japanese and Korean glyphs, as the common systems name them.
 _CJK_FAMILIES = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Microsoft YaHei",
-    "SimHei",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Noto Serif CJK SC",
-    "Noto Serif CJK JP",
-    "Droid Sans Fallback",
-    "Arial Unicode MS",
-)
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "PingFang SC",
+    "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
+    "Noto Serif CJK SC", "Noto Serif CJK JP", "Droid Sans Fallback", "Arial Unicode MS",
+)  # fmt: skip
 
 
 def house_style() -> AbstractContextManager[None]:
@@ -127,16 +112,15 @@ def shortened(names: Sequence[str], width: int = 22) -> list[str]:
 
 def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
     """Entries of a legend beside each other that are no wider than the figure; at least one."""
-    inches = 0.55 + 0.066 * max(map(_width, labels), default=0)
+    inches = 0.55 + 0.066 * max(map(cell_len, labels), default=0)
     return int(min(max(1, figure.get_figwidth() // inches), max(1, len(labels))))
 
 
 def name_rows(axes: Axes, rows: Sequence[tuple[str, int]]) -> None:
     """Name the rows of a horizontal chart, the first on top, each with a number in brackets."""
     names = shortened([name for name, _ in rows], 30)
-    axes.set_yticks(
-        range(len(rows)), [f"{name}  ({count})" for name, (_, count) in zip(names, rows, strict=True)]
-    )
+    labels = [f"{name}  ({count})" for name, (_, count) in zip(names, rows, strict=True)]
+    axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
@@ -169,26 +153,15 @@ def _with_words(png: bytes, marks: list[list[Any]]) -> bytes:
 
 
 def _cut(name: str, width: int) -> str:
-    if _width(name) <= width:
-        return name
-    kept = ""
-    for letter in name:
-        if _width(kept + letter) > width - 1:
-            break
-        kept += letter
-    return kept.rstrip() + "…"
+    return name if cell_len(name) <= width else set_cell_size(name, width - 1).rstrip() + "…"
 
 
 def _cut_middle(name: str, width: int) -> str:
     """Both ends of a name, for names that begin alike."""
-    if _width(name) <= width:
+    if cell_len(name) <= width:
         return name
     half = max(2, (width - 1) // 2)
     return _cut(name, half + 1).removesuffix("…") + "…" + _cut(name[::-1], half + 1).removesuffix("…")[::-1]
-
-
-def _width(text: str) -> int:
-    return sum(2 if ord(letter) >= 0x2E80 else 1 for letter in text)
 
 
 @lru_cache(maxsize=1)

@@ -40,9 +40,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `path`, and put it in the place of `path` when the block ends
-    well.
-    """
+    """Give an empty folder beside `path`, and put it in the place of `path` when the block ends well."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -150,12 +148,7 @@ def seal_fault(content: Any, files: Mapping[str, Path]) -> str | None:
 def read_sealed(path: Path, error: type[EvenlyError], remedy: str) -> dict[str, Any]:
     """Read a JSON file that `sealed` made, if all of its folder is as it was written.
 
-    Raises
-    ------
-    FileNotFoundError
-        When there is none.
-    EvenlyError
-        As given, with what to do, when it is no such file, or the folder is damaged.
+    A `FileNotFoundError` where there is none, else `error` with the `remedy`.
     """
     with reading(path, remedy, error):
         content = json.loads(path.read_bytes())
@@ -189,13 +182,7 @@ def write_csv(
 
 
 def read_csv(content: bytes, name: str, needed: Collection[str] = ()) -> list[dict[str, str]]:
-    """Read a file that `write_csv` wrote: each row by column, the text as it was before it was guarded.
-
-    Raises
-    ------
-    DataError
-        Calling the file by `name`, when it is damaged or lacks a column.
-    """
+    """Read a file that `write_csv` wrote: each row by column, the text as it was before it was guarded."""
     with reading(name):
         lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         heading, *rows = ([csv_text(cell) for cell in line] for line in lines)

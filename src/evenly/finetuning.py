@@ -26,7 +26,7 @@ from evenly.evaluation.intervals import bootstrap_weights
 from evenly.features import load_featurizer
 from evenly.files import atomic_folder, read_json
 from evenly.params.models import MODELS
-from evenly.plans import FinetunePlan, TrainPlan
+from evenly.plans import FinetunePlan
 from evenly.samples import SampleTable, concatenate
 
 #: Resamples of the validation rows behind the decision.
@@ -88,24 +88,16 @@ def finetune(
     """Train a fitted model on with hard rows among original ones, and keep the better model.
 
     Networks go on from where they are. Other models are fitted anew on all rows, which weigh as much in total
-    as the mixture shows them.
+    as the mixture shows them. Validation rows choose when to stop, and which model is kept.
 
     Parameters
     ----------
-    folder
-        Of the fitted model.
-    plan
-        Mixture, optimisation and rule.
+    folder, vectors
+        As for `load_classifier`.
     train
         What the model was fitted on. Rows that are hard count as hard alone.
-    hard
-        Rows with the labels that they shall be trained with.
-    validation
-        Chooses when to stop, and which model is kept.
     log, checkpoints
         As for `Classifier.fit`.
-    vectors
-        The folder for vectors of an encoder, as for `load_classifier`.
     """
     folder = Path(folder)
     if not len(hard):
@@ -122,20 +114,22 @@ def finetune(
         from evenly.classifiers.networkclassifier import NetworkClassifier
 
         assert isinstance(model, NetworkClassifier)
-        second = trained.model_copy(
-            update={"training": plan.training, "seed": plan.seed, "threads": plan.threads}
-        )
+        changes = {"training": plan.training, "seed": plan.seed, "threads": plan.threads}
+        second = trained.model_copy(update=changes)
         summary = model.fit_further(second, rows, validation, mixture, log, weight, checkpoints)
         after = model
     else:
-        after, summary = _refitted(trained, folder, vectors, rows, validation, mixture, weight, log)
+        own = folder / FEATURIZER
+        featurizer = load_featurizer(own, vectors) if own.is_dir() else None
+        after = build_classifier(trained, rows.schema, featurizer)
+        weights = mixture.shares(len(rows)) * (1.0 if weight is None else weight)
+        summary = after.fit(rows, validation, log, weights * (len(rows) / weights.sum()))
     numbers: dict[str, Any] = {"hard_rows": len(hard), "originals_an_epoch": mixture.drawn(len(rows))}
-    if not len(validation):
-        return _decided(after, summary, plan, None, numbers)
-    guesses = [model.predict_proba(validation).argmax(axis=1) for model in (before, after)]
-    comparison = compared(
-        validation.codes, guesses[0], guesses[1], len(train.classes), plan.seed, validation.weights
-    )
+    comparison = None
+    if len(validation):
+        one, two = (model.predict_proba(validation).argmax(axis=1) for model in (before, after))
+        codes, weights = validation.codes, validation.weights
+        comparison = compared(codes, one, two, len(train.classes), plan.seed, weights)
     return _decided(after, summary, plan, comparison, numbers)
 
 
@@ -167,27 +161,6 @@ def write_finetuned(tuned: Finetuned, folder: str | Path) -> None:
         return
     with atomic_folder(folder) as temporary:
         write_sealed(tuned.verdict(), temporary)
-
-
-def _refitted(
-    trained: TrainPlan,
-    folder: Path,
-    vectors: Path | None,
-    rows: SampleTable,
-    validation: SampleTable,
-    mixture: Mixture,
-    weight: np.ndarray | None,
-    log: Log,
-) -> tuple[Classifier, FitSummary]:
-    """Fit a model without a state to go on from, on all rows, weighted as the mixture shows them."""
-    shares = mixture.shares(len(rows))
-    weights = shares * (1.0 if weight is None else weight)
-    own = folder / FEATURIZER
-    classifier = build_classifier(
-        trained, rows.schema, load_featurizer(own, vectors) if own.is_dir() else None
-    )
-    summary = classifier.fit(rows, validation, log, weights * (len(rows) / weights.sum()))
-    return classifier, summary
 
 
 def _decided(

@@ -31,13 +31,7 @@ def parts_of(name: str) -> tuple[str, str]:
 
 
 def group_counts(samples: SampleTable) -> dict[str, int]:
-    """Rows of each group that occurs, by class order and then by value.
-
-    Raises
-    ------
-    DataError
-        When a row has no value of the attribute.
-    """
+    """Rows of each group that occurs, by class order and then by value; every row must have a value."""
     values = samples.column("attribute")
     counts = Counter(zip(samples.labels.tolist(), values.tolist(), strict=True))
     if any(value is None for _, value in counts):
@@ -62,14 +56,9 @@ def by_group(samples: SampleTable) -> SampleTable:
 
 
 def by_class(samples: SampleTable, schema: Schema) -> SampleTable:
-    """Rows of a table seen by groups with class and attribute in their columns again.
+    """Rows of a table made from what `by_group` gave, with class and attribute in their columns again.
 
-    Parameters
-    ----------
-    samples
-        Made from what `by_group` gave; new rows may lack the attribute, which their group says.
-    schema
-        Of the table before `by_group`.
+    New rows may lack the attribute, which their group says; `schema` is that of the table before `by_group`.
     """
     import pyarrow as pa
 

@@ -60,13 +60,7 @@ class Laid:
 
 
 def lay(root: Path) -> Laid:
-    """Lay the files of a project into a repository, all of them or none; nothing that is there is replaced.
-
-    Raises
-    ------
-    DataError
-        When the place is no root of a repository, or files of other content are in the way.
-    """
+    """Lay the files of a project into a repository, all or none; nothing that is there is replaced."""
     if (root / LAID).is_file():
         raise DataError(
             f"{root.resolve()} is a project already, laid by evenly {_read_laid(root)[0]}; "
@@ -109,13 +103,7 @@ def lay(root: Path) -> Laid:
 
 
 def upgrade(root: Path) -> Laid:
-    """Bring the laid files to the installed version; beside those that somebody has changed, `.new` is laid.
-
-    Raises
-    ------
-    DataError
-        When nothing was laid here, or a `.new` of an earlier upgrade is still there.
-    """
+    """Bring laid files to the installed version; beside those that somebody has changed, lay `.new`."""
     if not (root / LAID).is_file():
         raise DataError(f"{root.resolve()} holds no {LAID}: nothing was laid here; `evenly init` does that.")
     (before, known), files = _read_laid(root), project_files()
@@ -132,16 +120,13 @@ def upgrade(root: Path) -> Laid:
             contents[name] = _listed(b"", ours) if name in _LISTS else ours
             laid.new.append(name)
         elif here is not None and _digest(here) == known.get(name):
-            whole = _listed((root / name).read_bytes(), ours) if name in _LISTS else ours
-            contents[name] = whole
+            contents[name] = _listed((root / name).read_bytes(), ours) if name in _LISTS else ours
             laid.replaced[name] = _lines(here, ours)
         elif here != ours:
             contents[f"{name}.new"] = ours
             laid.beside[name] = _lines(here or b"", ours)
-    rests = {name: root / f"{name}.new" for name in laid.beside}
-    left = [
-        f"{name}.new" for name, rest in rests.items() if rest.exists() and rest.read_bytes() != files[name]
-    ]
+    rests = {f"{name}.new": files[name] for name in laid.beside}
+    left = [rest for rest, ours in rests.items() if _current(root, rest) not in (None, ours)]
     blocked = [path for name in contents if (path := _blocked(root, name))]
     if left or blocked:
         raise DataError(
@@ -368,7 +353,6 @@ def _git(root: Path, *arguments: str) -> str:
 
 def changed_lines(came: int, went: int) -> str:
     """Say how many lines came and went."""
-    parts = [
-        f"{counted(number, 'line')} {word}" for number, word in ((came, "more"), (went, "fewer")) if number
-    ]
+    numbers = {"more": came, "fewer": went}
+    parts = [f"{counted(number, 'line')} {word}" for word, number in numbers.items() if number]
     return ", ".join(parts) or "line ends only"

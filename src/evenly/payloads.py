@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,10 @@ def payloads(samples: SampleTable) -> list[str]:
 def feature_rows(samples: SampleTable) -> list[dict[str, Any]]:
     """Feature values of each row of a table by column, None where there is no finite value."""
     rows: list[dict[str, Any]] = samples.table.select([f.name for f in samples.schema.features]).to_pylist()
-    return [{name: None if _no_number(value) else value for name, value in row.items()} for row in rows]
+    return [
+        {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True)
@@ -43,24 +47,11 @@ class Written:
 
 
 def write_jsonl(samples: SampleTable, path: str | Path, form: Form = "plain", system: str = "") -> Written:
-    """Write one JSON object a row, in the order of the table.
+    """Write texts or table rows as one JSON object a line, in the order of the table.
 
-    Parameters
-    ----------
-    samples
-        Texts or table rows. A text that exists as a vector only (SMOTE makes such) is left out.
-    path
-        UTF-8, one object a line.
-    form
-        `plain`: text or columns, then label, origin and id. `chat`: messages in which the user says the
-        text (or the row as JSON) and the assistant the label.
-    system
-        For `chat`, what the system says first; empty for nothing.
-
-    Raises
-    ------
-    DataError
-        For images.
+    `plain` has text or columns, then label, origin and id; `chat` has messages: what `system` says first, if
+    anything, then the user the text (or the row as JSON) and the assistant the label. A text that exists as a
+    vector only (SMOTE makes such) is left out.
     """
     if samples.modality == "image":
         raise DataError("Images cannot be written as JSON Lines; data/balanced/train.parquet holds them.")
@@ -72,11 +63,8 @@ def write_jsonl(samples: SampleTable, path: str | Path, form: Form = "plain", sy
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     present = set(here)
-    left_out: dict[str, int] = {}
-    for row, origin in enumerate(samples.origins):
-        if row not in present:
-            left_out[origin] = left_out.get(origin, 0) + 1
-    return Written(len(here), left_out)
+    left_out = Counter(origin for row, origin in enumerate(samples.origins) if row not in present)
+    return Written(len(here), dict(left_out))
 
 
 def _plain(samples: SampleTable) -> Iterator[dict[str, Any]]:
@@ -96,7 +84,3 @@ def _chats(samples: SampleTable, system: str) -> Iterator[dict[str, Any]]:
 def _records(samples: SampleTable) -> list[dict[str, Any]]:
     """The text or the columns of each row."""
     return feature_rows(samples) if samples.modality == "table" else [{"text": t} for t in samples.texts]
-
-
-def _no_number(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)

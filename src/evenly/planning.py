@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from evenly.datasets.imported import find_origins
 from evenly.errors import RecipeError
@@ -19,7 +18,7 @@ from evenly.imbalance import tiers
 from evenly.params.augmentation import Policy
 from evenly.params.datasets import DatasetEntry
 from evenly.params.generation import AskingSettings, require_endpoint, resolved_mode
-from evenly.params.generative import gated_counts, generator_settings, share_capped
+from evenly.params.generative import generator_settings, left_to_augmentation, share_capped
 from evenly.params.llm import EngineSettings
 from evenly.params.losses import LossName, LossSettings
 from evenly.params.models import (
@@ -36,7 +35,7 @@ from evenly.params.models import (
 from evenly.params.named import made_estimator, takes_weights
 from evenly.params.project import Params
 from evenly.params.recipes import AugmentSettings, GenerateRecipe, LlmRecipe, Recipe
-from evenly.params.resampling import BalanceOn, ResampleSettings, Targets, Tier, made_sampler
+from evenly.params.resampling import ResampleSettings, Targets, Tier, made_sampler
 from evenly.params.screening import JUDGE_WITHOUT_ENDPOINT
 from evenly.params.training import TrainingSettings, finetune_training
 from evenly.plans import (
@@ -49,7 +48,6 @@ from evenly.plans import (
     LlmPlan,
     MinePlan,
     ResamplePlan,
-    RowsPlan,
     TrainPlan,
 )
 from evenly.samples import Modality, Schema
@@ -203,12 +201,8 @@ def make_plans(
     ----------
     counts
         Real training rows per class.
-    schema
-        Of the training table.
     params
         All settings; `params.balancing` names the recipe.
-    entry
-        That of the data set.
     keys
         Names of environment variables to their values: whether the key of an endpoint is there.
     groups
@@ -220,11 +214,6 @@ def make_plans(
     -------
     Plans
         `expected["train"]` are the real counts, `expected["augment"]` and so on those after each producer.
-
-    Raises
-    ------
-    RecipeError
-        When recipe, model, loss and data set do not go together.
     """
     case = _Case(params, entry, keys, schema.modality, counts, encoded, sum(counts.values()))
     recipe, by = case.recipe, case.recipe.balance_on
@@ -241,28 +230,30 @@ def make_plans(
     train = _train_plan(case)
     if train.training.retrain_head == "group":
         case.required(groups, "train.retrain_head")
+    imported = mine = finetune = None
+    if recipe.imported is not None:
+        where = f"{case.where}.imported"
+        imported = ImportedPlan(dataset=params.dataset, origins=recipe.imported.origins, where=where)
+    if recipe.mining is not None:
+        mine = MinePlan(**dict(recipe.mining), seed=params.seed, threads=params.threads)
+    if recipe.finetune is not None:
+        training = finetune_training(recipe.finetune, train.training)
+        mixed = {name: getattr(recipe.finetune, name) for name in ("ratio", "originals", "keep")}
+        finetune = FinetunePlan(**mixed, training=training, seed=params.seed, threads=params.threads)
     expected = case.expected
     by_class = {step: class_totals(n, schema.classes) if by == "group" else n for step, n in expected.items()}
     return Plans(
         llm=llm,
-        imported=_imported_plan(case),
-        augment=_counted(augment, by),
-        generate=_counted(generate, by),
-        resample=_counted(resample, by),
+        imported=imported,
+        augment=augment,
+        generate=generate,
+        resample=resample,
         train=train,
-        mine=_mine_plan(recipe, params),
-        finetune=_finetune_plan(recipe, train),
+        mine=mine,
+        finetune=finetune,
         expected=by_class,
         groups=expected if by == "group" else {"train": dict(groups)} if groups else {},
     )
-
-
-R = TypeVar("R", bound=RowsPlan)
-
-
-def _counted(plan: R | None, by: BalanceOn) -> R | None:
-    """The plan, saying what its counts are counts of."""
-    return None if plan is None else plan.model_copy(update={"balance_on": by})
 
 
 def target_counts(
@@ -307,14 +298,6 @@ def _llm_plan(settings: LlmRecipe, case: _Case) -> LlmPlan:
     return plan
 
 
-def _imported_plan(case: _Case) -> ImportedPlan | None:
-    settings = case.recipe.imported
-    if settings is None:
-        return None
-    where = f"{case.where}.imported"
-    return ImportedPlan(dataset=case.params.dataset, origins=settings.origins, where=where)
-
-
 def _augment_plan(settings: AugmentSettings, case: _Case) -> AugmentPlan:
     policy = case.policy(settings.policy)
     goal = case.goal(settings.targets, "augment")
@@ -323,7 +306,13 @@ def _augment_plan(settings: AugmentSettings, case: _Case) -> AugmentPlan:
         for name, n in case.planned.items()
     }
     case.add("augment", rows)
-    return AugmentPlan(policy=policy, counts=rows, seed=case.params.seed)
+    return _augment_counts(policy, rows, case)
+
+
+def _augment_counts(policy: Policy, rows: Counts, case: _Case) -> AugmentPlan:
+    return AugmentPlan(
+        balance_on=case.recipe.balance_on, policy=policy, counts=dict(rows), seed=case.params.seed
+    )
 
 
 def _generate_plan(
@@ -332,25 +321,23 @@ def _generate_plan(
     """The generator's plan, and that of augmentation with the rows of classes too small for the generator."""
     generator = generator_settings(settings, case.modality, f"{case.where}.generate")
     goal = case.goal(settings.targets, "generate")
-    gated = gated_counts(
-        {name: max(0, goal[name] - n) for name, n in case.planned.items()}, case.counts, settings
-    )
+    wanted = {name: max(0, goal[name] - n) for name, n in case.planned.items()}
+    fallbacks = left_to_augmentation(wanted, case.counts, settings)
+    possible = {name: 0 if name in fallbacks else n for name, n in wanted.items()}
     plan = GeneratePlan(
+        balance_on=case.recipe.balance_on,
         kind=settings.kind,
-        counts=share_capped(gated.counts, case.planned, settings.max_synthetic_share),
+        counts=share_capped(possible, case.planned, settings.max_synthetic_share),
         generator=generator,
         sampling=settings.sampling,
-        fallbacks=gated.reasons,
+        fallbacks=fallbacks,
         seed=case.params.seed,
         threads=case.params.threads,
     )
-    left = gated.fallbacks
-    if any(left.values()):
-        if augment is None:
-            augment = AugmentPlan(policy=case.policy("auto"), counts=left, seed=case.params.seed)
-        else:
-            rows = {name: n + left.get(name, 0) for name, n in augment.counts.items()}
-            augment = augment.model_copy(update={"counts": left | rows})
+    if left := {name: wanted[name] for name in fallbacks}:
+        augment = augment or _augment_counts(case.policy("auto"), {}, case)
+        rows = {name: n + left.get(name, 0) for name, n in augment.counts.items()}
+        augment = augment.model_copy(update={"counts": left | rows})
         case.add("augment", left)
     case.add("generate", plan.counts)
     return plan, augment
@@ -371,6 +358,7 @@ def _resample_plan(settings: ResampleSettings, case: _Case) -> ResamplePlan:
     case.planned = {name: bound(n, goal.get(name, n)) for name, n in case.planned.items()}
     case.expected["resample"] = dict(case.planned)
     return ResamplePlan(
+        balance_on=case.recipe.balance_on,
         **{name: value for name, value in settings if name != "targets"},
         targets=goal,
         thins=settings.sampler is not None and settings.spec.thins,
@@ -453,18 +441,3 @@ def resolved_model(
         return own.name, own.changed_settings(params.models)
     name: ModelName = default_model(modality, rows, encoded) if params.model == "auto" else params.model
     return name, getattr(params.models, name)
-
-
-def _mine_plan(recipe: Recipe, params: Params) -> MinePlan | None:
-    if recipe.mining is None:
-        return None
-    return MinePlan(**dict(recipe.mining), seed=params.seed, threads=params.threads)
-
-
-def _finetune_plan(recipe: Recipe, train: TrainPlan) -> FinetunePlan | None:
-    """The second round; its training settings are derived from those of the first."""
-    if recipe.finetune is None:
-        return None
-    training = finetune_training(recipe.finetune, train.training)
-    mixed = {name: getattr(recipe.finetune, name) for name in ("ratio", "originals", "keep")}
-    return FinetunePlan(**mixed, training=training, seed=train.seed, threads=train.threads)

@@ -63,13 +63,7 @@ def write_resamples(found: Resamples, path: str | Path) -> None:
 
 
 def read_resamples(content: bytes, name: str) -> Resamples:
-    """Read what `write_resamples` has written; `name` is what messages call the file.
-
-    Raises
-    ------
-    DataError
-        When it is not such a file.
-    """
+    """Read what `write_resamples` has written; `name` is what messages call the file."""
     with reading(name):
         table = pq.read_table(pa.BufferReader(content))
         keys = zip(*(table[column].to_pylist() for column in Scored._fields), strict=True)

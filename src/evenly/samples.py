@@ -107,8 +107,6 @@ class SampleTable:
     def __post_init__(self) -> None:
         _check(self.table, self.schema)
 
-    # -- size and columns ------------------------------------------------------------------------------------
-
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
@@ -201,8 +199,6 @@ class SampleTable:
         numbers = np.bincount(self.codes, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
 
-    # -- payload ---------------------------------------------------------------------------------------------
-
     @cached_property
     def texts(self) -> list[str | None]:
         """Texts, None for a row that exists as a vector only."""
@@ -228,13 +224,6 @@ class SampleTable:
                     types_mapper=None if dtype is None else lambda _, dtype=dtype: dtype
                 )
         return pd.DataFrame(columns, index=range(len(self)))
-
-    def frame(self) -> pd.DataFrame:
-        """The whole table as a DataFrame, for reports."""
-        frame: pd.DataFrame = self.table.to_pandas()
-        return frame
-
-    # -- new tables from this one ----------------------------------------------------------------------------
 
     def take(self, rows: Sequence[int] | np.ndarray) -> SampleTable:
         """Rows by position (integers) or by mask (booleans, length n)."""

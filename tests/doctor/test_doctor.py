@@ -17,11 +17,11 @@ import pytest
 
 from evenly.doctor import Finding
 from evenly.doctor.endpoint import endpoint_findings
-from evenly.doctor.examine import examine
 from evenly.doctor.installation import installation_findings, machine_findings
 from evenly.doctor.project import (
     data_findings,
     dvc_findings,
+    examine,
     git_findings,
     read_settings,
     remote_findings,

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from evenly.cli import app
-from evenly.doctor.examine import examine
+from evenly.doctor.project import examine
 from evenly.errors import EvenlyError
 from evenly.laying import CODE, LAID, project_files
 from evenly.params.datasets import read_entries

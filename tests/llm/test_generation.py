@@ -480,7 +480,7 @@ def test_a_stray_helps_the_class_it_belongs_to_where_that_is_short(tmp_path):
     # The server calls everything "arrival" or "pin", so that the calls for "pin" bring it two of its own.
     assert made.samples.counts == {"arrival": 7, "pin": 3, "refund": 0}
     assert made.metrics["classes"]["pin"]["moved_in"] == 1
-    stray = [row for row in made.samples.frame().to_dict("records") if "asked_as" in row["details"]]
+    stray = [row for row in made.samples.table.to_pylist() if "asked_as" in row["details"]]
     assert [row["label"] for row in stray] == ["pin"]
     assert stray[0]["id"].startswith("boundary:arrival:")
 
@@ -494,7 +494,7 @@ def test_a_stray_from_a_group_goes_to_the_other_class_with_the_same_attribute(tm
         made = generated(s, plan, train, tmp_path)
     moved = {name: group["moved_in"] for name, group in made.metrics["classes"].items()}
     assert moved == {"arrival/sea": 0, "pin/land": 0, "pin/sea": 1}
-    stray = [row for row in made.samples.frame().to_dict("records") if "asked_as" in row["details"]]
+    stray = [row for row in made.samples.table.to_pylist() if "asked_as" in row["details"]]
     assert [(row["label"], row["attribute"]) for row in stray] == [("pin", "sea")]
 
 

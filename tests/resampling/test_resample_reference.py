@@ -148,7 +148,9 @@ def test_kmeans_smote_works_in_the_same_clusters() -> None:
     )
     theirs = sampler.fit_resample(VECTORS, LABELS)[0][len(VECTORS) :]
     members = Members(ROWS, VECTORS[ROWS], 2)
-    sources = kmeans_smote(SPACE, members, ASKED, 0.25, labels, generator())
+    space = Space(VECTORS, LABELS)
+    vars(space)["clusters"] = labels
+    sources = kmeans_smote(space, members, ASKED, 0.25, generator())
     assert all(source.neighbours.shape[1] == 2 for source in sources)
     assert 1 < len(sources) < 8
     assert lies_on(theirs, sources)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evenly.comparison.statistics import PairedDifference
+from evenly.comparison.statistics import PairedDifference, corrected_resampled_t_test
 from evenly.evaluation.intervals import Interval
-from evenly.tuning.gains import apparent_gain, confirmed_gain, corrected_gain
+from evenly.tuning.gains import apparent_gain, corrected_gain
 from evenly.tuning.outputs import Result, verdicts
 from evenly.tuning.search import Confirmed, Searched
 from evenly.tuning.studies import Trial
@@ -75,7 +75,7 @@ def test_identical_recipes_are_said_to_be_noise() -> None:
     assert (corrected.low, corrected.value, corrected.high) == (0, 0, 0)
     told = result([0.8, 0.8001, 0.8], apparent=apparent_gain(same, "macro_f1", 1, 0), corrected=corrected)
     assert not told.holds and "Inside the noise" in verdicts(told)[1]
-    confirmed = Confirmed((43, 44, 45), confirmed_gain([0.8, 0.7, 0.9], [0.8, 0.7, 0.9], 0.3))
+    confirmed = Confirmed((43, 44, 45), corrected_resampled_t_test([0.8, 0.7, 0.9], [0.8, 0.7, 0.9], 0.3))
     told = result([0.8, 0.81], corrected=Interval(0.01, 0.005, 0.02), confirmed=confirmed)
     assert not told.holds
     assert "Inside the noise: on 3 new seeds it gains nothing" in verdicts(told)[1]

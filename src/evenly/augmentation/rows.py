@@ -26,8 +26,6 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
     ----------
     train
         Training rows. Synthetic ones among them are no parents.
-    plan
-        How many new rows per class or group, and by which policy.
     workers
         Processes for images. None takes the cores that this process may use when there are many images,
         else one. The rows are the same whatever the number.
@@ -39,11 +37,6 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
         `<parent>~aug<ordinal>`, `details` what was drawn, as JSON; group, attribute and
         weight are the parent's. Texts and table rows differ from all training rows of their class and from
         each other; where the policy cannot vary a class further, fewer rows come back and the log says so.
-
-    Raises
-    ------
-    RecipeError
-        When the policy is for another modality, or a class of the plan has no real training row.
     """
     if plan.balance_on == "group":
         flat = plan.model_copy(update={"balance_on": "class"})
@@ -60,11 +53,12 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
     if train.modality == "image":
         from evenly.augmentation.images import image_offspring
 
-        turns = [
-            itertools.islice(descents(family, plan.seed), plan.counts[label])
+        turns = (
+            turn
             for label, family in parents.items()
-        ]
-        made = image_offspring(rows, list(itertools.chain(*turns)), policy, plan.seed, workers)
+            for turn in itertools.islice(descents(family, plan.seed), plan.counts[label])
+        )
+        made = image_offspring(rows, list(turns), policy, plan.seed, workers)
     else:
         if train.modality == "text":
             from evenly.augmentation.texts import text_variation as variation
@@ -74,13 +68,9 @@ def augment(train: SampleTable, plan: AugmentPlan, workers: int | None = None) -
             vary = variation(rows, label, policy)
             children = new_offspring(family, plan.counts[label], plan.seed, vary)
             if len(children) < plan.counts[label]:
-                logger.warning(
-                    "class %s: %d of %d augmented rows; the policy cannot vary its %d training rows further",
-                    label,
-                    len(children),
-                    plan.counts[label],
-                    len(family),
-                )
+                few = f"{len(children)} of {plan.counts[label]} augmented rows"
+                why = f"the policy cannot vary its {len(family)} training rows further"
+                logger.warning("class %s: %s; %s", label, few, why)
             made += children
     return _table(rows, made)
 
@@ -101,23 +91,20 @@ def _parents(rows: SampleTable, plan: AugmentPlan) -> dict[str, list[Parent]]:
 
 
 def _table(rows: SampleTable, made: list[Offspring]) -> SampleTable:
+    to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
     positions = [child.descent.parent.position for child in made]
     columns: dict[str, list[object]] = {
         "id": [child.descent.id for child in made],
         "label": [rows.labels[k] for k in positions],
         "origin": ["augmented"] * len(made),
         "parent": [child.descent.parent.id for child in made],
-        "details": [
-            json.dumps(child.details, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-            for child in made
-        ],
+        "details": [to_json(child.details) for child in made],
     }
     for name in ("group", "attribute", "sample_weight"):
         if rows.has(name):
             inherited = rows.column(name)
             columns[name] = [inherited[k] for k in positions]
-    payload = {"image": ["image"], "text": ["text"]}.get(
-        rows.modality, [feature.name for feature in rows.schema.features]
-    )
+    features = [feature.name for feature in rows.schema.features]
+    payload = features if rows.modality == "table" else [rows.modality]
     columns |= {name: [child.payload[name] for child in made] for name in payload}
     return samples_from_columns(columns, rows.schema)

@@ -104,7 +104,7 @@ def facts_of(tokens: Sequence[Token]) -> list[str]:
 def _pieces(run: str, known_fact: bool) -> list[tuple[str, Kind]]:
     """Split a run without spaces into its core (a word or fact) and the punctuation around it."""
     is_fact = known_fact or any(c.isnumeric() for c in run)
-    around = _is_sentence_mark if is_fact else _is_mark
+    around = _AROUND_FACTS.__contains__ if is_fact else _is_mark
     start, end = 0, len(run)
     while start < end and around(run[start]):
         start += 1
@@ -113,10 +113,6 @@ def _pieces(run: str, known_fact: bool) -> list[tuple[str, Kind]]:
     kind: Kind = "fact" if is_fact else "word"
     pieces: list[tuple[str, Kind]] = [(run[:start], "mark"), (run[start:end], kind), (run[end:], "mark")]
     return [piece for piece in pieces if piece[0]]
-
-
-def _is_sentence_mark(character: str) -> bool:
-    return character in _AROUND_FACTS
 
 
 def _is_mark(character: str) -> bool:

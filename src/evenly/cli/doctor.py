@@ -17,7 +17,7 @@ from rich.text import Text
 from evenly import __version__
 from evenly.console import listing, output_console
 from evenly.doctor import Finding, worst
-from evenly.doctor.examine import examine
+from evenly.doctor.project import examine
 from evenly.errors import EvenlyError
 from evenly.experiments.runs import flattened
 from evenly.laying import LAID, Laid, changed_lines, lay, upgrade

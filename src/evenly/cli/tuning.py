@@ -116,7 +116,7 @@ def tune(
     encoded, rows = workshop.encodes(params, entry), workshop.training_rows(params, entry)
     origin = Origin(values, params, entry.modality, settings, encoded, rows)
     varied = narrowed(_space(origin, space), tuple(over or ()))
-    bench = Workbench(workshop, origin, varied, dataset=name, seeds=chosen, metric=metric, jobs=jobs)
+    bench = Workbench(workshop, origin, varied, dataset=name, seeds=tuple(chosen), metric=metric, jobs=jobs)
     print_space(bench.space)
     if trials is None and minutes is None:
         trials = TRIALS

@@ -91,8 +91,8 @@ def sentences(curves: Curves) -> Iterator[str]:
         sources = [curve.source for curve in curves.of(plain)]
         raw = float(curves.of(plain)[0].mean[0])
         ends = [
-            f"{SOURCE_LABELS[source]} {_end(curves.curve(plain, source))}, regularised "
-            f"{_end(curves.curve(strong, source))}"
+            f"{SOURCE_LABELS[source]} {spread_text(curves.curve(plain, source), -1)}, regularised "
+            f"{spread_text(curves.curve(strong, source), -1)}"
             for source in sources
         ]
         raw_strong = float(curves.of(strong)[0].mean[0])
@@ -136,10 +136,6 @@ def _share(curves: Curves, plain: Variant, strong: Variant, raw: float) -> Itera
         + (sentence_list(some) if some else "nothing")
         + (f"; none of it: {sentence_list(none)}." if some and none else ".")
     )
-
-
-def _end(curve: Curve) -> str:
-    return spread_text(curve, -1)
 
 
 def spread_text(curve: Curve, place: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,27 +93,20 @@ def draw_curves(
         steps.add(min(most, len(pool.made)))  # where the curve of the run ends, others are to be seen as well
     rows = {seed: resplit(seed) if resplit else (pool, material) for seed in settings.seeds}
     cells = list(_cells({seed: one for seed, (one, _) in rows.items()}, settings, sorted(steps)))
-    fits = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(fitted_score)(
-            rows[cell.seed][1], cell.variant, cell.seed, cell.rows, settings.metric, settings.rounds
-        )
-        for cell in cells
-    )
+    fit = delayed(partial(fitted_score, metric=settings.metric, rounds=settings.rounds))
+    calls = (fit(rows[cell.seed][1], cell.variant, cell.seed, cell.rows) for cell in cells)
+    fits = Parallel(n_jobs=jobs, return_as="generator")(calls)
     scores: dict[tuple[str, SourceName | None, int, int], float] = {}
     for done, (cell, score) in enumerate(zip(cells, fits, strict=True), start=1):
         scores[cell.variant.title, cell.source, cell.seed, cell.step] = score
         if progress is not None:
             progress(done, len(cells))
-    shortest = {(c.source, c.step, c.seed) for c in cells}
-    reached = {
-        (source, step)
-        for source, step, _ in shortest
-        if all((source, step, seed) in shortest for seed in settings.seeds)
-    }
+    # Where a seed has too few rows for a step, no seed has it.
+    drawn = Counter((cell.source, cell.step) for cell in cells if cell.variant == cells[0].variant)
     curves = []
     for variant in variants(settings.models):
         for source in settings.sources:
-            own = [step for step in sorted(steps) if step == 0 or (source, step) in reached]
+            own = [k for k in sorted(steps) if k == 0 or drawn[source, k] == len(settings.seeds)]
             values = [
                 [scores[variant.title, source if step else None, seed, step] for step in own]
                 for seed in settings.seeds
@@ -193,19 +188,19 @@ def score(material: Material, predicted: np.ndarray, metric: MetricName) -> floa
     return 1.0 - float((worst_class_recall if metric == "worst_class_error" else balanced_accuracy)(found))
 
 
-_SPLIT = "data/split/{}.parquet"
-_KEPT = "data/filtered/kept.parquet"
-
-
 def read_material(revision: Revision, vector_cache: Path) -> tuple[Pool, Material]:
     """Read splits and kept rows of a revision, and turn them into vectors as its `featurize` has done.
 
     `vector_cache` is a folder for vectors of text encoders.
     """
-    params = settings_from(Params, revision.yaml(PARAMS_FILE), f"{PARAMS_FILE} of {revision.name}")
-    parts = [_table(revision, _SPLIT.format(part)) for part in ("train", "val", "test")]
-    made = _table(revision, _KEPT, parts[0].schema)
+    parts, made, params = _read(revision)
     return _material(parts, made, params, vector_cache)
+
+
+def _read(revision: Revision) -> tuple[list[SampleTable], SampleTable, Params]:
+    params = settings_from(Params, revision.yaml(PARAMS_FILE), f"{PARAMS_FILE} of {revision.name}")
+    parts = [_table(revision, f"data/split/{part}.parquet") for part in ("train", "val", "test")]
+    return parts, _table(revision, "data/filtered/kept.parquet", parts[0].schema), params
 
 
 def _material(
@@ -223,9 +218,7 @@ def read_resplit(revision: Revision, vector_cache: Path) -> Resplit:
 
     Made rows whose parent is in the test rows of a seed are not added under it.
     """
-    params = settings_from(Params, revision.yaml(PARAMS_FILE), f"{PARAMS_FILE} of {revision.name}")
-    tables = [_table(revision, _SPLIT.format(part)) for part in ("train", "val", "test")]
-    made = _table(revision, _KEPT, tables[0].schema)
+    tables, made, params = _read(revision)
     everything = concatenate(tables)
     shares = [len(table) / len(everything) for table in tables]
     names = everything.ids.astype(str).tolist()

@@ -45,13 +45,20 @@ def write_curves(curves: Curves, folder: str | Path, heading: str) -> None:
     """
     steps = sorted({step for curve in curves.curves for step in curve.steps})
     with atomic_folder(folder) as temporary:
-        write_csv(
-            temporary / "table.csv", ["model", "source", "seed", *map(str, steps)], _table(curves, steps)
-        )
-        points = ["model", "regularised", "source", "seed", "rows", curves.metric]
-        write_csv(temporary / "curve.csv", points, _points(curves))
-        means = ["model", "regularised", "source", "rows", "mean", "deviation", "low", "high"]
-        write_csv(temporary / "means.csv", means, _means(curves))
+        columns = ["model", "source", "seed", *map(str, steps)]
+        write_csv(temporary / "table.csv", columns, _table(curves, steps))
+        points: list[list[Any]] = []
+        means: list[list[Any]] = []
+        for curve in curves.curves:
+            which = [curve.variant.model, "yes" if curve.variant.regularised else "no", curve.source]
+            for k, step in enumerate(curve.steps):
+                mean, spread = float(curve.mean[k]), float(curve.deviation[k])
+                means.append([*which, step, mean, spread, mean - spread, mean + spread])
+            for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
+                points += [[*which, seed, *point] for point in zip(curve.steps, values, strict=True)]
+        which = ["model", "regularised", "source"]
+        write_csv(temporary / "curve.csv", [*which, "seed", "rows", curves.metric], points)
+        write_csv(temporary / "means.csv", [*which, "rows", "mean", "deviation", "low", "high"], means)
         write_text(curves_markdown(curves, heading), temporary / "curve.md")
         draw(curves, temporary / "curve.png", heading)
 
@@ -120,24 +127,6 @@ def _table(curves: Curves, steps: list[int]) -> Iterator[list[Any]]:
         for name, values in seed_rows(curve):
             by_step = dict(zip(curve.steps, values, strict=True))
             yield [curve.variant.title, curve.source, name, *map(by_step.get, steps)]
-
-
-def _points(curves: Curves) -> Iterator[list[Any]]:
-    for curve in curves.curves:
-        for seed, values in zip(curve.seeds, curve.values.tolist(), strict=True):
-            for step, value in zip(curve.steps, values, strict=True):
-                yield [*_which(curve), seed, step, value]
-
-
-def _means(curves: Curves) -> Iterator[list[Any]]:
-    for curve in curves.curves:
-        points = zip(curve.steps, curve.mean.tolist(), curve.deviation.tolist(), strict=True)
-        for step, mean, deviation in points:
-            yield [*_which(curve), step, mean, deviation, mean - deviation, mean + deviation]
-
-
-def _which(curve: Curve) -> list[str]:
-    return [curve.variant.model, "yes" if curve.variant.regularised else "no", curve.source]
 
 
 def print_curves(curves: Curves, heading: str, brief: bool = False, console: Console | None = None) -> None:

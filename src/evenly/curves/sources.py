@@ -123,9 +123,8 @@ class VectorRows:
         """These rows, then the others."""
         if not len(other):
             return self
-        return VectorRows(
-            np.concatenate([self.vectors, other.vectors]), np.concatenate([self.codes, other.codes])
-        )
+        codes = np.concatenate([self.codes, other.codes])
+        return VectorRows(np.concatenate([self.vectors, other.vectors]), codes)
 
 
 def vector_rows(samples: SampleTable, featurizer: Featurizer) -> VectorRows:

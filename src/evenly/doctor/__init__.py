@@ -1,4 +1,4 @@
-"""Findings about an installation and its project, each with what mends it; `examine` gathers them."""
+"""Findings about an installation and its project, each with what mends it; `project.examine` gathers them."""
 
 from __future__ import annotations
 

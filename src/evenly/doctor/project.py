@@ -1,4 +1,6 @@
-"""The project: whether its settings can be run, experiments can be made and shared, and the data are here."""
+"""The examination as a whole, which changes nothing, and that of the project: whether its settings can be
+run, experiments can be made and shared, and the data are here.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from pathlib import Path
 
 from evenly import __version__
 from evenly.doctor import Finding, broken, ok, warning
+from evenly.doctor.endpoint import endpoint_findings
+from evenly.doctor.installation import installation_findings, machine_findings
 from evenly.errors import DataError, EvenlyError
 from evenly.experiments.experiments import Technique, Workshop
 from evenly.experiments.history import changed_stages, interrupted_runs
@@ -18,13 +22,35 @@ from evenly.laying import CODE, code_fault, project_files
 from evenly.llm.engine.endpoint import keys_from
 from evenly.params.base import read_yaml
 from evenly.params.datasets import DATASETS_FILE, DatasetEntry, read_entries
+from evenly.params.models import MODELS
 from evenly.params.project import PARAMS_FILE, Params, read_params
-from evenly.wording import counted
+from evenly.wording import counted, first_names
 
 RAW = "data/raw"
-_NAMED = 4
 #: The file that reproducing changes; it belongs to the run, not to what it was made from.
 _LOCK = "dvc.lock"
+
+
+def examine(root: Path, environment: Mapping[str, str], *, llm: bool = False) -> list[Finding]:
+    """Look at everything that a run needs, in the order in which one would mend it.
+
+    With `llm`, at the endpoint of the language model even where the recipe asks none.
+    """
+    found = list(installation_findings(root, environment))
+    if not (root / "dvc.yaml").is_file():
+        says = f"{root.resolve()} holds no dvc.yaml"
+        nowhere = broken("project", says, "go to the root of the project; `evenly init` lays a new one")
+        return [*found, nowhere, *machine_findings(root, None)]
+    found += laid_findings(root)
+    params, entry, settings = read_settings(root, environment)
+    found += machine_findings(root, params.threads if params else None)
+    found += [*git_findings(root), *dvc_findings(root), *remote_findings(root)]
+    found += [*settings, *data_findings(root, entry, params.dataset if params else None)]
+    recipe = params.recipes.get(params.balancing) if params else None
+    by_model = params is not None and params.model != "auto" and bool(MODELS[params.model].asked_by)
+    if llm or by_model or (recipe is not None and recipe.asks):
+        found += endpoint_findings(root, environment)
+    return found
 
 
 def read_settings(
@@ -43,9 +69,8 @@ def read_settings(
         found.append(ok("datasets.yaml", f"valid; {len(entries)} data sets"))
     except EvenlyError as error:
         found.append(broken("datasets.yaml", error))
-    if params is None:
-        return None, None, found
-    if _git(root, "rev-parse", "--git-dir"):  # experiments are named by what is in the repository
+    # Experiments are named by what is in the repository.
+    if params is not None and _git(root, "rev-parse", "--git-dir"):
         try:
             workshop = Workshop(root, keys_from(environment))
             workshop.experiment(Technique(params.balancing), params.dataset, params.seed)
@@ -54,7 +79,7 @@ def read_settings(
         except EvenlyError as error:
             if entries:  # else datasets.yaml has its own finding
                 found.append(broken("next run", error))
-    return params, entries.get(params.dataset), found
+    return params, entries.get(params.dataset) if params else None, found
 
 
 def laid_findings(root: Path) -> Iterator[Finding]:
@@ -62,15 +87,12 @@ def laid_findings(root: Path) -> Iterator[Finding]:
     if not (root / CODE).is_dir():
         return  # a checkout
     faults = [fault for file in sorted((root / CODE).iterdir()) if (fault := code_fault(root, file.name))]
-    rests = sorted(
-        str(file.relative_to(root)) for name in project_files() for file in root.glob(f"{name}.new")
-    )
+    rests = sorted(f"{name}.new" for name in project_files() if (root / f"{name}.new").exists())
     if faults:
         yield broken("laid files", faults[0])
     elif rests:
-        yield warning(
-            "laid files", f"an upgrade has left {_first(rests)}", "merge into the file beside, then delete"
-        )
+        says = f"an upgrade has left {first_names(rests, 4)}"
+        yield warning("laid files", says, "merge into the file beside, then delete")
     else:
         yield ok("laid files", f"laid by `evenly init`, and of the code of evenly {__version__}")
 
@@ -94,7 +116,7 @@ def git_findings(root: Path) -> Iterator[Finding]:
     entering = [path for path in changes if path != _LOCK]
     if entering:
         count = counted(len(entering), "uncommitted change")
-        says = f"{count} would enter every experiment: {_first(entering)}"
+        says = f"{count} would enter every experiment: {first_names(entering, 4)}"
         yield warning("git", says, "commit, or restore what is not meant")
     else:
         rest = f", but for {_LOCK}: commit it with the run that it describes" if changes else ""
@@ -114,7 +136,8 @@ def dvc_findings(root: Path) -> Iterator[Finding]:
         yield broken("DVC", error, "mend what DVC complains of")
         return
     if changed:
-        yield warning("DVC", f"{_LOCK} is behind: {_first(changed)} would run", "`dvc repro`, then commit")
+        says = f"{_LOCK} is behind: {first_names(changed, 4)} would run"
+        yield warning("DVC", says, "`dvc repro`, then commit")
     else:
         yield ok("DVC", f"{_LOCK} goes with dvc.yaml and what is here; nothing would run")
     for run in interrupted_runs(root):
@@ -222,7 +245,7 @@ def _ignored(root: Path) -> Iterator[Finding]:
     ignored = _git(root, "check-ignore", "--no-index", "--", *outs, *(f"{out}/" for out in outs))
     seen = sorted(set(outs) - {line.rstrip("/") for line in ignored.splitlines()})
     if seen:
-        says = f"git does not ignore the outputs {_first(seen)}"
+        says = f"git does not ignore the outputs {first_names(seen, 4)}"
         yield warning(".gitignore", says, "add them to .gitignore")
     else:
         yield ok(".gitignore", "outputs are ignored by git, .dvc files are not")
@@ -239,10 +262,6 @@ def _scm_ignores(root: Path, path: str) -> bool:
         return False
     folder = root.resolve() / path
     return bool(scm.is_ignored(f"{folder}/") or scm.is_ignored(str(folder / "any.dvc")))
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -153,6 +153,13 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def value_at(values: Any, path: str) -> Any:
+    """What a dotted path leads to in nested mappings; None where it leads nowhere."""
+    for part in filter(None, path.split(".")):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
 def json_of(revision: Revision, path: str) -> dict[str, Any]:
     """What a JSON file of a revision says; empty where it has none."""
     content = revision.read(path)

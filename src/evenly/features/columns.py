@@ -103,7 +103,7 @@ class Columns:
                 known = np.flatnonzero(places >= 0)
                 part[known, places[known]] = 1
             else:
-                values, absent = _numbers(samples, column)
+                values, absent = number_values(samples, column.name, column.fill)
                 part[:, 0] = values if column.kind == "boolean" else _standardised(values, column)
                 if column.missing:
                     part[:, 1] = absent
@@ -134,7 +134,7 @@ class Columns:
         numbers = np.zeros((n, len(self.numeric)))
         absent = np.zeros((n, len(self.numeric)), dtype=bool)
         for j, column in enumerate(self.numeric):
-            numbers[:, j], absent[:, j] = _numbers(samples, column)
+            numbers[:, j], absent[:, j] = number_values(samples, column.name, column.fill)
         codes = np.zeros((n, len(self.nominal)), dtype=np.int64)
         levels: list[tuple[Any, ...]] = []
         for j, column in enumerate(self.nominal):
@@ -200,7 +200,7 @@ def _fitted(train: SampleTable, feature: Feature, settings: TableFeatures) -> Co
         counts = np.bincount(train.places(feature.name, seen) + 1, minlength=len(seen) + 1)[1:]
         frequent = sorted(seen[k] for k in np.argsort(-counts, kind="stable")[: settings.max_categories])
         return Column(feature.name, feature.kind, levels=tuple(frequent), missing=column.null_count > 0)
-    values, absent = _numbers(train, Column(feature.name, feature.kind))
+    values, absent = number_values(train, feature.name)
     present = values[~absent]
     fill = float(np.median(present)) if len(present) else 0.0
     missing = bool(absent.any())
@@ -214,12 +214,12 @@ def _fitted(train: SampleTable, feature: Feature, settings: TableFeatures) -> Co
     return Column(feature.name, feature.kind, fill, centre, scale, missing=missing)
 
 
-def _numbers(samples: SampleTable, column: Column) -> tuple[np.ndarray, np.ndarray]:
-    """Values as float64 (n,), filled where null, NaN or infinite; and where that is."""
-    array = samples.table.column(column.name).combine_chunks().cast(pa.float64(), safe=False)
+def number_values(samples: SampleTable, name: str, fill: float = np.nan) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a column as float64 (n,), `fill` where null, NaN or infinite; and where that is."""
+    array = samples.table.column(name).combine_chunks().cast(pa.float64(), safe=False)
     values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
     absent = ~np.isfinite(values)
-    values[absent] = column.fill
+    values[absent] = fill
     return values, absent
 
 

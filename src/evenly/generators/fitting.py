@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
@@ -41,23 +42,27 @@ def descend(optimizer: Optimizer, loss: Tensor, most: float | None = None) -> No
     optimizer.step()
 
 
-class Trainee(Protocol):
+class Trainee(ABC):
     """A generator in training."""
 
-    #: What the criterion is called, for instance `mmd`.
-    criterion: str
+    criterion: str  # What the criterion is called, for instance `mmd`
+    network: nn.Module  # Its weights are the state
 
+    @abstractmethod
     def step(self) -> Mapping[str, Tensor]:
         """Take one optimisation step on a batch and give its losses by name."""
 
+    @abstractmethod
     def judge(self) -> Judgement:
         """Judge the present state on held-out rows. Draws the same numbers every time."""
 
     def state(self) -> dict[str, Tensor]:
         """A copy of what makes the present state."""
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to a state."""
+        self.network.load_state_dict(state)
 
 
 @dataclass(frozen=True)

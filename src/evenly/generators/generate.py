@@ -62,8 +62,6 @@ def generate(
     ----------
     train
         Training rows. Synthetic ones among them are not looked at.
-    plan
-        Generator, counts, sampling, seed and threads.
     log
         Receives losses and judgement of every checkpoint.
     sheets
@@ -78,13 +76,6 @@ def generate(
         Rows of origin `gan`, `vae` or `language_model`, with ids `<origin>:<class>:<number>`. Rows that start
         from real ones have `parent`, between two also `neighbour` and `neighbour_weight`; `details` has the
         mode.
-
-    Raises
-    ------
-    RecipeError
-        When the generator is for another modality, or a class of the plan has no real training row.
-    ModelError
-        When training diverges.
     """
     if plan.balance_on == "group":
         flat = plan.model_copy(update={"balance_on": "class"})
@@ -186,11 +177,7 @@ def _table(
 
 
 def _texts(
-    real: SampleTable,
-    plan: GeneratePlan,
-    wanted: Mapping[str, int],
-    log: Log,
-    featurizer: Featurizer | None,
+    real: SampleTable, plan: GeneratePlan, wanted: Mapping[str, int], log: Log, featurizer: Featurizer | None
 ) -> Generated:
     """Texts, by a language model."""
     started = time.perf_counter()

@@ -44,10 +44,8 @@ class ImageGan(LatentModel):
         n = 2 * math.ceil(self.settings.batch_size / 2)
         self._generator.train()
         rows = self._batches.rows(n)
-        real, real_codes = (
-            as_signal(self._data.rows[rows], self._device),
-            self._tensor(self._data.codes[rows]),
-        )
+        real = as_signal(self._data.rows[rows], self._device)
+        real_codes = self._tensor(self._data.codes[rows])
         fake_codes = self._tensor(np.repeat(self._batches.classes(n // 2), 2))
         fake = self._generator(torch.randn(n, self.latent).to(self._device), fake_codes)
         both = self._scores(torch.cat([real, fake.detach()]), torch.cat([real_codes, fake_codes]))

@@ -6,18 +6,19 @@ How good it is for a classifier is measured elsewhere.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from sklearn.metrics.pairwise import euclidean_distances
+from torch import Tensor
 
 from evenly.features import Featurizer
-from evenly.generators.fitting import COLLAPSED, Judgement
+from evenly.generators.fitting import COLLAPSED, Judgement, Trainee
 from evenly.generators.image_networks import trainable_device
 from evenly.generators.sampling import Batches, evenly_spaced
 from evenly.samples import SampleTable
@@ -40,7 +41,8 @@ class HeldOut:
             if (codes == code).sum() > 1
         }
         between = [
-            _squared_distances(part, part)[np.triu_indices(len(part), 1)] for part in self._parts.values()
+            euclidean_distances(part, squared=True)[np.triu_indices(len(part), 1)]
+            for part in self._parts.values()
         ]
         median = float(np.median(np.concatenate(between))) if between else 0.0
         self._scale = median if median > 0 else 1.0
@@ -67,7 +69,7 @@ class HeldOut:
         return total / self._rows
 
     def _mean_kernel(self, a: np.ndarray, b: np.ndarray) -> float:
-        squared = _squared_distances(a, b) / self._scale
+        squared = euclidean_distances(a, b, squared=True) / self._scale
         kernel = np.mean([np.exp(-squared / (2 * width**2)) for width in BANDWIDTHS], axis=0)
         if a is b:
             return float((kernel.sum() - np.trace(kernel)) / (len(a) * (len(a) - 1)))
@@ -116,12 +118,6 @@ class Judge:
         )
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-    nonnegative: np.ndarray = np.maximum(squared, 0)
-    return nonnegative
-
-
 @dataclass(frozen=True)
 class TrainingRows:
     """What a latent generator is trained and judged on: pixels uint8 (n, h, w, c), or a matrix (n, d)."""
@@ -143,19 +139,12 @@ class TrainingRows:
         return height, width, channels
 
 
-class LatentModel(ABC):
-    """A GAN or VAE in training, and afterwards a decoder to be sampled."""
-
-    criterion: str
-    network: nn.Module  # The network whose weights are the state
+class LatentModel(Trainee):
+    """A GAN or VAE in training, and afterwards a decoder to be sampled by its `network`."""
 
     def __init__(self, data: TrainingRows, latent: int, balance: float) -> None:
         self._data, self.latent, self._device = data, latent, trainable_device()
         self._batches = Batches(data.codes, balance, np.random.default_rng([data.seed, 2]))
-
-    @abstractmethod
-    def step(self) -> Mapping[str, Tensor]:
-        """Take one optimisation step on a batch and give its losses by name."""
 
     @abstractmethod
     def decode(self, latent: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -170,14 +159,6 @@ class LatentModel(ABC):
             return self._data.vectors(self.decode(latent, codes, rng), codes)
 
         return self._data.judge(make)
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights of the network that is sampled."""
-        return {name: value.clone() for name, value in self.network.state_dict().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights of the network that is sampled."""
-        self.network.load_state_dict(state)
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._device)
@@ -228,16 +209,15 @@ class RealClassifier:
         # Those of a class in turn; −1 for classes with fewer rows than folds.
         turns = pd.Series(codes).groupby(codes).cumcount().to_numpy() % FOLDS
         fold = np.where(np.bincount(codes)[codes] >= FOLDS, turns, -1)
-        right: dict[int, list[bool]] = {}
+        hits = np.full(len(codes), np.nan)
         for k in range(FOLDS):
             # Classes too small for every fold are in all of them, and are not judged.
             inside, outside = fold != k, fold == k
             if outside.any() and len(np.unique(codes[inside])) > 1:
                 given = self._model.fit(scaled[inside], codes[inside]).predict(scaled[outside])
-                for code, hit in zip(codes[outside], given == codes[outside], strict=True):
-                    right.setdefault(int(code), []).append(bool(hit))
+                hits[outside] = given == codes[outside]
         #: Share of the real rows of each class that the classifier recognises, out of fold.
-        self.recall = {code: float(np.mean(hits)) for code, hits in right.items()}
+        self.recall: dict[int, float] = pd.Series(hits).groupby(codes).mean().dropna().to_dict()
         self._model.fit(scaled, codes)
 
     def probabilities(self, samples: SampleTable) -> np.ndarray:
@@ -259,10 +239,9 @@ def class_outcomes(
 ) -> dict[str, ClassOutcome]:
     """Judge every class that has generated rows."""
     made = made.take(evenly_spaced(made.codes, MOST_PER_CLASS))
-    rows = evenly_spaced(real.codes, MOST_PER_CLASS)
-    spreads = spread_ratios(
-        featurizer.transform(made), made.codes, featurizer.transform(real.take(rows)), real.codes[rows]
-    )
+    real = real.take(evenly_spaced(real.codes, MOST_PER_CLASS))
+    vectors, real_vectors = featurizer.transform(made), featurizer.transform(real)
+    spreads = spread_ratios(vectors, made.codes, real_vectors, real.codes)
     agreements: dict[int, float] = {}
     if classifier is not None and len(made):
         given = classifier.probabilities(made).argmax(axis=1)
@@ -296,10 +275,3 @@ def outcome_sentences(outcomes: Mapping[str, ClassOutcome]) -> list[str]:
     """One sentence for each class that did not come out well."""
     bad = {name: found for name, found in outcomes.items() if found.outcome != "ok"}
     return [_SENTENCES[found.outcome].format(name, found) for name, found in bad.items()]
-
-
-def outcome_json(found: ClassOutcome) -> dict[str, Any]:
-    """Ready for JSON, rounded to what is meant."""
-    return {
-        name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(found).items()
-    }

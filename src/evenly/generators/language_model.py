@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evenly.features.ngramsets import folded_text
-from evenly.generators.fitting import Judgement, descend
+from evenly.generators.fitting import Judgement, Trainee, descend
 from evenly.generators.image_networks import trainable_device
 from evenly.generators.sampling import Batches
 from evenly.generators.writers import PretrainedWriter, ScratchWriter, Writer
@@ -42,7 +42,7 @@ class Written:
     memorised: int
 
 
-class LanguageModel:
+class LanguageModel(Trainee):
     """A language model in training, and afterwards a writer."""
 
     criterion = LanguageModelSettings.criterion
@@ -54,20 +54,20 @@ class LanguageModel:
         self.settings, self._device = settings, device
         self._writer: Writer
         if settings.model is None:
-            self._writer = ScratchWriter(
-                [text or "" for text in train.texts], len(train.classes), settings, device
-            )
+            texts = [text or "" for text in train.texts]
+            self._writer = ScratchWriter(texts, len(train.classes), settings, device)
         else:
             self._writer = PretrainedWriter(settings.model, train.classes, settings, device)
+        self.network = self._writer.network
         rate = settings.learning_rate or (FROM_SCRATCH if settings.model is None else FINE_TUNING)
-        self._steps = torch.optim.AdamW(self._writer.network.parameters(), rate, weight_decay=0.01)
+        self._steps = torch.optim.AdamW(self.network.parameters(), rate, weight_decay=0.01)
         self._sequences = self._encoded(train)
         self._held_out = self._encoded(held_out)
         self._batches = Batches(train.codes, settings.balance, np.random.default_rng([seed, 2]))
 
     def step(self) -> Mapping[str, Tensor]:
         """One step on the mean negative log-likelihood of the texts' tokens."""
-        self._writer.network.train()
+        self.network.train()
         rows = self._batches.rows(self.settings.batch_size)
         losses, tokens = self._losses([self._sequences[row] for row in rows])
         loss = losses / tokens
@@ -78,21 +78,13 @@ class LanguageModel:
         """Mean negative log-likelihood of the held-out texts, nats a token."""
         if not self._held_out:
             return Judgement(None)
-        self._writer.network.eval()
+        self.network.eval()
         total, tokens = 0.0, 0
         with torch.inference_mode():
             for start in range(0, len(self._held_out), CHUNK):
                 losses, count = self._losses(self._held_out[start : start + CHUNK])
                 total, tokens = total + float(losses), tokens + count
         return Judgement(total / tokens)
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights."""
-        return {name: value.clone() for name, value in self._writer.network.state_dict().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights."""
-        self._writer.network.load_state_dict(state)
 
     def write(self, code: int, n: int, known: Collection[str], rng: np.random.Generator) -> Written:
         """Write texts of a class that are not empty, not training texts, and not the same twice.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from evenly.features.images import encode_images
 from evenly.files import atomic_write
 from evenly.generators.fitting import Fit
-from evenly.generators.judging import ClassOutcome, outcome_json, outcome_sentences
+from evenly.generators.judging import ClassOutcome, outcome_sentences
 from evenly.generators.language_model import Written
 from evenly.generators.sampling import evenly_spaced
 from evenly.plans import GeneratePlan
@@ -52,15 +53,14 @@ def generation_metrics(
 ) -> dict[str, Any]:
     """Counts, training and outcome."""
     planned = {name: count for name, count in plan.counts.items() if count}
-    classes = {
-        name: {"real": real.counts[name], "asked": count, "made": made.get(name, 0)}
-        | (outcome_json(outcomes[name]) if name in outcomes else {})
-        for name, count in planned.items()
-    }
+    classes: dict[str, dict[str, Any]] = {}
+    for name, count in planned.items():
+        classes[name] = {"real": real.counts[name], "asked": count, "made": made.get(name, 0)}
+        for key, value in asdict(outcomes[name]).items() if name in outcomes else ():
+            classes[name][key] = round(value, 4) if isinstance(value, float) else value
     remarks = outcome_sentences(outcomes)
     if fit is not None and fit.stop in _STOPS:
         remarks.insert(0, _STOPS[fit.stop])
-    flagged = sorted(name for name, found in outcomes.items() if found.outcome != "ok")
     return {
         "kind": plan.kind,
         "generator": plan.generator.name,
@@ -69,7 +69,7 @@ def generation_metrics(
         "classes": classes,
         "fallbacks": dict(plan.fallbacks),
         "training": None if fit is None else _training(plan, fit, len(real) - held_out, held_out),
-        "flagged": flagged,
+        "flagged": sorted(name for name, found in outcomes.items() if found.outcome != "ok"),
         "remarks": remarks,
     }
 

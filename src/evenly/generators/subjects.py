@@ -133,23 +133,14 @@ def _image_subject(
     images = [image for image in real.images if image is not None]
     pixels = decode_images(images, (shape.height, shape.width), shape.channels)
     train, held_out = hold_out_rows(real.codes, settings.hold_out, seed)
-    data = _training_rows(
-        real,
-        pixels,
-        train,
-        held_out,
-        seed,
-        lambda rows: as_vectors(pixels[rows]),
-        lambda made, _: as_vectors(made),
-    )
+    real_vectors, vectors = (lambda rows: as_vectors(pixels[rows])), (lambda made, _: as_vectors(made))
+    data = _training_rows(real, pixels, train, held_out, seed, real_vectors, vectors)
     model = ImageGan(data, settings) if isinstance(settings, ImageGanSettings) else ImageVae(data, settings)
-    subject = Subject(
-        model,
-        pixels,
-        real.codes,
-        held_out,
-        lambda rows, label: {"image": pa.array(encode_images(rows), pa.binary())},
-    )
+
+    def payload(rows: np.ndarray, label: str) -> Mapping[str, pa.Array]:
+        return {"image": pa.array(encode_images(rows), pa.binary())}
+
+    subject = Subject(model, pixels, real.codes, held_out, payload)
     return replace(subject, watch=_drawing(subject, seed, sheets)) if sheets else subject
 
 
@@ -178,18 +169,16 @@ def _table_subject(
     data = _training_rows(
         real, matrix, train, held_out, seed, lambda rows: featurizer.transform(real.take(rows)), vectors
     )
-    model = (
-        TableGan(data, transform, settings)
-        if isinstance(settings, TableGanSettings)
-        else TableVae(data, transform, settings)
-    )
-    return Subject(
-        model,
-        matrix,
-        real.codes,
-        held_out,
-        lambda rows, label: transform.payload(rows, class_stream(seed, label, "rare values")),
-    )
+    model: LatentModel
+    if isinstance(settings, TableGanSettings):
+        model = TableGan(data, transform, settings)
+    else:
+        model = TableVae(data, transform, settings)
+
+    def payload(rows: np.ndarray, label: str) -> Mapping[str, pa.Array]:
+        return transform.payload(rows, class_stream(seed, label, "rare values"))
+
+    return Subject(model, matrix, real.codes, held_out, payload)
 
 
 def _training_rows(

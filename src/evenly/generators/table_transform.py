@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from evenly.features.columns import number_values
 from evenly.generators.number_scales import ModeScale, QuantileScale, fit_scale
 from evenly.params.generative import Numbers
 from evenly.samples import FeatureKind, SampleTable
@@ -57,7 +58,7 @@ class _NumberColumn:
         return modes + [(2, True)] * self.missing
 
     def encoded(self, samples: SampleTable, rng: np.random.Generator) -> list[np.ndarray]:
-        values, absent = _number_values(samples, self.name)
+        values, absent = number_values(samples, self.name)
         scaled, modes = self.scale.normalised(values, absent, rng)
         places = {False: modes, True: absent.astype(np.int64)}
         return [scaled[:, None], *(np.eye(width)[places[conditions]] for width, conditions in self.choices)]
@@ -75,8 +76,7 @@ class _NumberColumn:
         return pa.array(values, mask=absent == 1, type=pa.float64())
 
     def unknown(self, samples: SampleTable) -> np.ndarray:
-        absent = _number_values(samples, self.name)[1]
-        return absent & (not self.missing)
+        return number_values(samples, self.name)[1] & (not self.missing)
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,8 @@ class _NominalColumn:
         values: list[Any] = [self.levels[k] if k < len(self.levels) else None for k in places]
         shared = np.flatnonzero(places >= len(self.levels))
         if len(shared):
-            for row, k in zip(
-                shared, rng.choice(len(self.rare), size=len(shared), p=self.shares), strict=True
-            ):
+            drawn = rng.choice(len(self.rare), size=len(shared), p=self.shares)
+            for row, k in zip(shared, drawn, strict=True):
                 values[row] = self.rare[k]
         return pa.array(values, pa.bool_() if self.kind == "boolean" else pa.string())
 
@@ -176,7 +175,7 @@ def fit_transform(train: SampleTable, numbers: Numbers, max_modes: int, seed: in
     columns: list[_NumberColumn | _NominalColumn] = []
     for feature in train.schema.features:
         if feature.kind in ("number", "integer"):
-            values, absent = _number_values(train, feature.name)
+            values, absent = number_values(train, feature.name)
             scale = fit_scale(values[~absent], numbers, max_modes, seed)
             columns.append(_NumberColumn(feature.name, feature.kind, scale, bool(absent.any())))
         else:
@@ -198,12 +197,3 @@ def _fitted_nominal(train: SampleTable, name: str, kind: FeatureKind) -> _Nomina
     if missing or not levels:
         levels.append(None)
     return _NominalColumn(name, kind, tuple(levels), tuple(rare), shares)
-
-
-def _number_values(samples: SampleTable, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values as float64 (n,), NaN where missing or not finite, and where that is."""
-    array = samples.table.column(name).combine_chunks().cast(pa.float64(), safe=False)
-    values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
-    absent = ~np.isfinite(values)
-    values[absent] = np.nan
-    return values, absent

@@ -42,10 +42,11 @@ def negative_elbo(encoded: Encoded, log_likelihood: Tensor) -> Tensor:
 
 
 class _MlpNetworks(nn.Module):
-    """Encoder and decoder as MLPs that take the class as one of k."""
+    """Encoder and decoder as MLPs that take the class as one of k, and a log deviation for each number."""
 
-    def __init__(self, size: int, classes: int, latent: int, hidden: int) -> None:
+    def __init__(self, size: int, classes: int, latent: int, hidden: int, numbers: int = 0) -> None:
         super().__init__()
+        self.log_deviations = nn.Parameter(torch.full((numbers,), math.log(0.5)))
         self.classes = classes
         self.encoder = mlp(size + classes, hidden, 2 * latent)
         self.decoder = mlp(latent + classes, hidden, size)
@@ -57,14 +58,6 @@ class _MlpNetworks(nn.Module):
     def decode(self, latent: Tensor, codes: Tensor) -> Tensor:
         out: Tensor = self.decoder(torch.cat([latent, one_hot(codes, self.classes)], dim=1))
         return out
-
-
-class _TableNetworks(_MlpNetworks):
-    """A log deviation for each number beside."""
-
-    def __init__(self, size: int, classes: int, latent: int, hidden: int, numbers: int) -> None:
-        super().__init__(size, classes, latent, hidden)
-        self.log_deviations = nn.Parameter(torch.full((numbers,), math.log(0.5)))
 
 
 class _ImageMlpNetworks(_MlpNetworks):
@@ -207,10 +200,10 @@ class TableVae(Variational):
     chunk = 1_000_000
 
     def __init__(self, data: TrainingRows, transform: TableTransform, settings: TableVaeSettings) -> None:
-        self._table_networks = _TableNetworks(
+        self._mlp_networks = _MlpNetworks(
             transform.dimension, data.classes, settings.latent, settings.hidden, len(transform.scalars)
         )
-        super().__init__(self._table_networks, data, settings)
+        super().__init__(self._mlp_networks, data, settings)
         self._transform = transform
 
     def decode(self, latent: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -225,7 +218,7 @@ class TableVae(Variational):
         return self._tensor(rows)
 
     def _log_deviations(self) -> Tensor:
-        return self._table_networks.log_deviations.clamp(*_LOG_DEVIATION)
+        return self._mlp_networks.log_deviations.clamp(*_LOG_DEVIATION)
 
     def _log_likelihood(self, rows: Tensor, decoded: Tensor) -> Tensor:
         scalars = self._tensor(self._transform.scalars)

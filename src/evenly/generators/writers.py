@@ -45,6 +45,8 @@ def byte_pairs(texts: Sequence[str], size: int) -> Tokenizer:
 class Writer(ABC):
     """A causal language model of the transformers library with its tokens; `end` follows every text."""
 
+    _no_text: list[int] | None = None  # Tokens that no text has
+
     def __init__(self, network: Any, end: int, settings: LanguageModelSettings, device: torch.device) -> None:
         self.network = network.to(device)
         self._end, self._settings, self._device = end, settings, device
@@ -85,13 +87,9 @@ class Writer(ABC):
                 max_new_tokens=self._settings.context,
                 pad_token_id=self._end,
                 eos_token_id=self._end,
-                suppress_tokens=self._no_text() or None,
+                suppress_tokens=self._no_text,
             )
         return [self._decoded(row) for row in tokens[:, prompt.shape[1] :].tolist()]
-
-    def _no_text(self) -> list[int]:
-        """Tokens that no text has."""
-        return []
 
 
 class ScratchWriter(Writer):
@@ -103,6 +101,7 @@ class ScratchWriter(Writer):
         from transformers import GPT2Config, GPT2LMHeadModel
 
         self._pairs, self._first = byte_pairs(texts, settings.vocabulary), 1 + classes
+        self._no_text = list(range(1, self._first))
         config = GPT2Config(
             vocab_size=self._first + self._pairs.get_vocab_size(),
             n_positions=settings.context + 2,
@@ -126,9 +125,6 @@ class ScratchWriter(Writer):
     def _decoded(self, tokens: list[int]) -> str:
         text: str = self._pairs.decode([token - self._first for token in tokens if token >= self._first])
         return text
-
-    def _no_text(self) -> list[int]:
-        return list(range(1, self._first))
 
 
 class PretrainedWriter(Writer):

@@ -115,9 +115,8 @@ def _results(scores: Mapping[str, Any]) -> str:
         if name in scores["test"]:
             value, ends = _value_and_ends(scores["test"], name)
             validation = scores["validation"].get(name)
-            rows.append(
-                [HEADLINE[name].label, value, ends, "–" if validation is None else f"{validation:.3f}"]
-            )
+            before = "–" if validation is None else f"{validation:.3f}"
+            rows.append([HEADLINE[name].label, value, ends, before])
     return markdown_table(["Metric", "Test", "95% interval", "Validation"], rows)
 
 

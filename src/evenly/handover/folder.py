@@ -38,18 +38,13 @@ _BINS = 10
 
 def export_run(root: Path, name: str, target: Path) -> StoredRun:
     """Write the experiment folder of a run or of `workspace` into a new or empty folder, all or nothing."""
-    _check_target(target)
-    stored = read_stored_run(root, name)
-    write_experiment_folder(stored, target)
-    return stored
-
-
-def _check_target(target: Path) -> None:
-    """Refuse a folder that has something in it, or a file in its place."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise DataError(f"{target} is a file or a link; name a folder that does not exist yet.")
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is not empty; name a folder that does not exist yet, or empty it.")
+    stored = read_stored_run(root, name)
+    write_experiment_folder(stored, target)
+    return stored
 
 
 def write_experiment_folder(stored: StoredRun, target: Path) -> None:
@@ -60,9 +55,20 @@ def write_experiment_folder(stored: StoredRun, target: Path) -> None:
     analysis = _balancing_analysis(stored)
     pictures = stored.folder("plots/evaluate")
     with atomic_folder(target) as folder:
-        write_json(_config(stored), folder / "config.json")
+        # Of params.yaml's recipes only that of the run.
+        config = {
+            **_identity(stored),
+            "recipe_settings": stored.recipe,
+            "dataset_entry": stored.entry,
+            "model_plan": stored.manifest["plan"],
+            "params": {key: value for key, value in stored.params.items() if key != "recipes"},
+        }
+        write_json(config, folder / "config.json")
         write_json(_dataset_statistics(stored), folder / "dataset_statistics.json")
-        write_json(_class_mapping(stored), folder / "class_mapping.json")
+        # By the names of transformers.
+        label2id = {name: k for k, name in enumerate(stored.classes)}
+        mapping = {"id2label": {str(k): name for name, k in label2id.items()}, "label2id": label2id}
+        write_json(mapping, folder / "class_mapping.json")
         write_json(analysis, folder / "balancing_analysis.json")
         write_json(_experiment_summary(stored, code), folder / "experiment_summary.json")
         write_csv(folder / "test_metrics.csv", _TEST_COLUMNS, _test_metrics(stored))
@@ -82,17 +88,6 @@ def _copy(source: Path, target: Path) -> None:
     """Copy content without DVC's read-only mode."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-def _config(stored: StoredRun) -> dict[str, Any]:
-    """Everything that was set; of params.yaml's recipes only that of the run."""
-    return {
-        **_identity(stored),
-        "recipe_settings": stored.recipe,
-        "dataset_entry": stored.entry,
-        "model_plan": stored.manifest["plan"],
-        "params": {key: value for key, value in stored.params.items() if key != "recipes"},
-    }
 
 
 def _identity(stored: StoredRun) -> dict[str, Any]:
@@ -123,14 +118,6 @@ def _dataset_statistics(stored: StoredRun) -> dict[str, Any]:
         "split": stored.metrics["split"],
         "imbalance": imbalance.get("train", {}),
         "tiers": imbalance.get("tiers", {}),
-    }
-
-
-def _class_mapping(stored: StoredRun) -> dict[str, Any]:
-    """Positions of classes in the model's probabilities, both ways, by the names of transformers."""
-    return {
-        "id2label": {str(k): name for k, name in enumerate(stored.classes)},
-        "label2id": {name: k for k, name in enumerate(stored.classes)},
     }
 
 

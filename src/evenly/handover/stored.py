@@ -14,7 +14,7 @@ from evenly.classifiers.classifier import MANIFEST
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
 from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions, git
-from evenly.experiments.runs import Run, json_of, read_run
+from evenly.experiments.runs import Run, json_of, read_run, value_at
 from evenly.files import json_mapping, read_csv, seal_fault
 from evenly.params.datasets import DATASETS_FILE
 from evenly.params.project import PARAMS_FILE
@@ -143,19 +143,11 @@ def _check_current(revision: Revision) -> None:
         for file, values in stage.get("params", {}).items():
             now = revision.yaml(file)
             for key, value in values.items():
-                if _at(now, key) != value:
+                if value_at(now, key) != value:
                     raise DataError(
                         f"{revision.name} was committed with another {key} in {file} than its outputs were "
                         "made with; run `dvc repro` there and commit."
                     )
-
-
-def _at(values: Mapping[str, Any], key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
-    place: Any = values
-    for part in key.split("."):
-        place = place.get(part) if isinstance(place, Mapping) else None
-    return place
 
 
 @dataclass(frozen=True)

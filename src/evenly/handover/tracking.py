@@ -62,8 +62,10 @@ def track_run(root: Path, name: str, tracker: Tracker, project: str, uri: str | 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "experiment"
         write_experiment_folder(stored, folder)
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
         if tracker == "mlflow":
-            return _to_mlflow(record, folder, project, uri or _local_database(root), root)
+            local = f"sqlite:///{(root / FOLDER / 'mlflow.db').resolve()}"
+            return _to_mlflow(record, folder, project, uri or local, root)
         return _to_wandb(record, folder, project, root)
 
 
@@ -115,11 +117,6 @@ def _word(name: str) -> str:
     return re.sub(r"[^\w./ -]", "_", name)
 
 
-def _local_database(root: Path) -> str:
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{(root / FOLDER / 'mlflow.db').resolve()}"
-
-
 def _to_mlflow(record: Record, folder: Path, project: str, uri: str, root: Path) -> str:
     from mlflow.entities import Metric, Param
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
@@ -138,9 +135,8 @@ def _to_mlflow(record: Record, folder: Path, project: str, uri: str, root: Path)
         # A database alone has no place for files; a server has its own.
         place = (root / FOLDER / "mlflow").resolve().as_uri() if uri.startswith("sqlite:") else None
         id_ = experiment.experiment_id if experiment else client.create_experiment(project, place)
-        known = client.search_runs(
-            [id_], f"tags.`{TAG}` = '{record.key}' and attributes.status = 'FINISHED'", max_results=1
-        )
+        same = f"tags.`{TAG}` = '{record.key}' and attributes.status = 'FINISHED'"
+        known = client.search_runs([id_], same, max_results=1)
         where = f"{record.name} in experiment {project} of {uri}"
         if known:
             return f"{where}, where it was already (run {known[0].info.run_id})"
@@ -163,7 +159,6 @@ def _to_mlflow(record: Record, folder: Path, project: str, uri: str, root: Path)
 def _to_wandb(record: Record, folder: Path, project: str, root: Path) -> str:
     import wandb
 
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(
             project=project,

@@ -70,7 +70,7 @@ def suspicion(
     )
 
 
-# -- confident learning: probabilities float (n, k), labels as positions int (n,) ----------------------------
+# Below: probabilities are float (n, k), labels positions, int (n,).
 
 
 def class_thresholds(probabilities: np.ndarray, codes: np.ndarray) -> np.ndarray:

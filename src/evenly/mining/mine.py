@@ -66,12 +66,8 @@ def mine(
 
     Parameters
     ----------
-    classifier
-        Fitted on the table.
-    table
-        The balanced training table: real, augmented and generated rows. Never validation or test rows.
-    plan
-        What counts as hard, and how the guard works.
+    classifier, table
+        Fitted on the balanced training table: real, augmented and generated rows.
     trained
         How the classifier was trained, to train it anew without a fold.
     featurizer

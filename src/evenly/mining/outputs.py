@@ -15,9 +15,9 @@ from evenly.figures import (
     PALETTE,
     house_style,
     legend_columns,
+    name_rows,
     new_figure,
     save_figure,
-    shortened,
 )
 from evenly.files import atomic_folder, write_csv
 from evenly.mining import HARD_COLUMNS, HARD_PICTURE, HARD_TABLE, SUSPECT_COLUMNS
@@ -167,9 +167,7 @@ def _draw_hard_by_class(cells: Sequence[Cell], unjudged: Collection[str], path: 
         figure, (left, right) = new_figure(8.0, height, columns=2, sharey=True)
         _bars(left, drawn, {(c.label, c.origin): c.hard for c in cells}, colours)
         _bars(right, drawn, {(c.label, c.origin): c.suspects for c in cells}, colours)
-        names = zip(shortened(drawn, 26), drawn, strict=True)
-        left.set_yticks(range(len(drawn)), [f"{short}  ({rows[name]})" for short, name in names])
-        left.set_ylim(len(drawn) - 0.4, -0.6)
+        name_rows(left, [(name, rows[name]) for name in drawn])
         left.set_title(title)
         right.set_title("Probably wrong labels")
         left.set_xlabel("rows; in brackets all that were scored")

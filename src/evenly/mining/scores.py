@@ -136,9 +136,6 @@ def refitting_judge(samples: SampleTable, unfitted: Callable[[], Classifier]) ->
     return judge
 
 
-# -- families ----------------------------------------------------------------------------------------------
-
-
 def family_names(samples: SampleTable) -> np.ndarray:
     """Give the name of each row's family, object array (n,).
 

@@ -16,7 +16,7 @@ Border = Literal["reflect", "replicate", "constant"]
 #: Which mirror images of a data set's pictures keep their label.
 FlipAxes = Literal["none", "horizontal", "vertical", "both"]
 
-# -- images: lengths are shares of the picture's side, so that one policy serves 8 and 800 pixels ----------
+# Lengths are shares of the picture's side, so that one policy serves 8 and 800 pixels.
 
 
 class Transform(Settings):
@@ -107,16 +107,10 @@ class Elastic(Transform):
     cells: Annotated[int, Field(ge=2, le=16)] = 4
 
 
-# -- text --------------------------------------------------------------------------------------------------
-
-
 class TokenEdit(Transform):
     """An edit of up to `share` of a text's tokens, at least one (α of Wei & Zou 2019)."""
 
     share: Annotated[float, Field(gt=0, le=0.5)]
-
-
-# -- tables ------------------------------------------------------------------------------------------------
 
 
 class Jitter(Transform):
@@ -130,9 +124,6 @@ class Jitter(Transform):
     noise: NonNegativeFloat = 0.1
     spread: Literal["class", "overall"] = "class"
     replace: Probability = 0.0
-
-
-# -- the policy --------------------------------------------------------------------------------------------
 
 
 class _ImagePolicy(Settings):

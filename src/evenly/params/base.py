@@ -10,9 +10,9 @@ import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from evenly.errors import ParameterError
 from evenly.wording import near_names
@@ -22,6 +22,21 @@ class Settings(BaseModel):
     """Base of every settings class: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+def class_name(value: Any) -> Any:
+    """A class name as text: YAML reads 0 as a number and true as a truth value."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+ClassName = Annotated[str, BeforeValidator(class_name)]
+
+
+def written_as_word(key: str) -> Any:
+    """Let a class of settings take a word alone for `{key: word}`."""
+    return model_validator(mode="before")(lambda value: {key: value} if isinstance(value, str) else value)
 
 
 #: How deep settings may nest, and how many values they may have when aliases are unfolded.
@@ -160,9 +175,8 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
     unknown = [one for one in found if one.kind == "extra_forbidden"]
     first = (unknown or found)[0]
     if not unknown and first.tags:
-        first = max(
-            (one for one in found if one.keys[: len(first.keys)] == first.keys), key=lambda one: len(one.keys)
-        )
+        below = [one for one in found if one.keys[: len(first.keys)] == first.keys]
+        first = max(below, key=lambda one: len(one.keys))
     same = [one for one in found if one.keys == first.keys]
     near: list[str] = []
     key = ".".join(first.keys)

@@ -182,9 +182,8 @@ class DatasetEntry(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> DatasetEntry:
-        outside = [
-            k for k in ("path", "files", "url", "urls", "sha256", "format") if getattr(self, k) is not None
-        ]
+        keys = ("path", "files", "url", "urls", "sha256", "format")
+        outside = [key for key in keys if getattr(self, key) is not None]
         if self.builtin and outside:
             raise ValueError(f"a builtin data set takes no {outside[0]}")
         if self.url and self.urls:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
-from evenly.params.base import Settings
+from evenly.params.base import ClassName, Settings, class_name
 
 _WORDS = ("validation", "train", "uniform")
 
@@ -21,7 +21,7 @@ def _checked_prior(value: Any) -> Any:
     for name, share in value.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
             raise ValueError(f"the share of class {name} must be a number above 0")
-    return {str(name).lower() if isinstance(name, bool) else str(name): s for name, s in value.items()}
+    return {class_name(name): share for name, share in value.items()}
 
 
 #: Class shares where the model will be used: those of a split, equal ones, or a mapping that is normalised.
@@ -38,25 +38,9 @@ class GivenPrior(Settings):
 
 #: Metrics that thresholds can be tuned for.
 Tuned = Literal[
-    "auto",
-    "macro_f1",
-    "balanced_accuracy",
-    "accuracy",
-    "worst_class_recall",
-    "g_mean",
-    "weighted_f1",
-    "macro_precision",
-    "mcc",
-    "rare_f1",
-    "expected_cost",
-]
-
-
-def _class_name(value: Any) -> Any:
-    """A class name as text: YAML reads 0 as a number and true as a truth value."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
+    "auto", "macro_f1", "balanced_accuracy", "accuracy", "worst_class_recall", "g_mean", "weighted_f1",
+    "macro_precision", "mcc", "rare_f1", "expected_cost",
+]  # fmt: skip
 
 
 def _checked_costs(value: Any) -> Any:
@@ -73,7 +57,7 @@ def _checked_costs(value: Any) -> Any:
             if not number or not math.isfinite(cost):
                 raise ValueError(f"the cost of {other} for {name} must be a number")
     return {
-        _class_name(name): {_class_name(other): float(cost) for other, cost in row.items()}
+        class_name(name): {class_name(other): float(cost) for other, cost in row.items()}
         for name, row in value.items()
     }
 
@@ -92,7 +76,7 @@ class EvaluateSettings(Settings):
     #: macro F1.
     tune_for: Tuned = "auto"
     #: The class with metrics of its own; null: the one with the fewest training rows.
-    rare_class: Annotated[str | None, BeforeValidator(_class_name)] = None
+    rare_class: ClassName | None = None
     #: The threshold of the rare class is also chosen, on validation rows, for so much precision and recall.
     wanted_precision: Annotated[float, Field(gt=0, le=1)] | None = 0.9
     wanted_recall: Annotated[float, Field(gt=0, le=1)] | None = 0.9

@@ -139,24 +139,12 @@ class _Section(Settings):
 
 
 def read_engine_settings(path: str | Path) -> EngineSettings | None:
-    """The section `llm` of a params.yaml alone; None where no endpoint is set.
-
-    Raises
-    ------
-    ParameterError
-        Naming the key that is wrong, and what is allowed there.
-    """
+    """The section `llm` of a params.yaml alone; None where no endpoint is set."""
     return settings_from(_Section, {"llm": read_yaml(path).get("llm")}, str(path)).llm
 
 
 def resolved_mode(mode: Mode | Literal["auto"], modality: str, where: str) -> Mode:
-    """The mode itself, `auto` resolved by modality.
-
-    Raises
-    ------
-    RecipeError
-        When the modality has no such mode.
-    """
+    """The mode itself, `auto` resolved by modality, which must have it."""
     modes = MODES.get(modality)
     if modes is None:
         raise RecipeError(
@@ -181,23 +169,8 @@ def require_endpoint(
 ) -> EngineSettings:
     """The endpoint's settings, or one sentence that says how to get there.
 
-    Parameters
-    ----------
-    engine
-        The section `llm` of params.yaml; None where no endpoint is set.
-    keys
-        Environment variables and those of `.env`, by name.
-    recipe
-        Name of the recipe that needs the endpoint.
-    others
-        Names of the recipes that do without.
-    model
-        The model that needs the endpoint, where it is not the recipe.
-
-    Raises
-    ------
-    RecipeError
-        When no endpoint is set, or the key that it needs is not.
+    `keys` are environment variables and those of `.env`, `recipe` needs the endpoint, or where it is not the
+    recipe `model`; `others` do without.
     """
     rest = list(others)
     without = f" Recipes that work without an endpoint: {first_names(rest, 12)}." if rest else ""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from evenly.errors import RecipeError
 from evenly.params.base import Settings
@@ -255,32 +255,18 @@ def generator_settings(settings: GenerativeSettings, modality: Modality, where: 
     return cast(GeneratorSettings, chosen)
 
 
-@dataclass(frozen=True)
-class Gated:
-    """Which rows a generator makes, and which are left to augmentation."""
-
-    #: New rows per class from the generator.
-    counts: dict[str, NonNegativeInt]
-    #: New rows per class that augmentation is to make instead.
-    fallbacks: dict[str, NonNegativeInt]
-    #: For each class of `fallbacks`, one sentence.
-    reasons: dict[str, str]
-
-
-def gated_counts(wanted: Mapping[str, int], real: Mapping[str, int], settings: GenerativeSettings) -> Gated:
-    """The new rows `wanted` of each class, but of a generator none for classes too small to learn from."""
+def left_to_augmentation(
+    wanted: Mapping[str, int], real: Mapping[str, int], settings: GenerativeSettings
+) -> dict[str, str]:
+    """The classes that want rows and are too small for a generator to learn from, with a sentence each."""
     kind = KINDS[settings.kind]
     least = settings.min_per_class or kind.min_per_class
-    refused = [name for name, count in wanted.items() if count and real[name] < least]
-    return Gated(
-        counts={name: 0 if name in refused else count for name, count in wanted.items()},
-        fallbacks={name: wanted[name] for name in refused},
-        reasons={
-            name: f"Class {name!r} has {real[name]} training rows and {kind.title} needs {least} "
-            f"(generate.min_per_class): its {wanted[name]} rows are left to augmentation."
-            for name in refused
-        },
-    )
+    return {
+        name: f"Class {name!r} has {real[name]} training rows and {kind.title} needs {least} "
+        f"(generate.min_per_class): its {count} rows are left to augmentation."
+        for name, count in wanted.items()
+        if count and real[name] < least
+    }
 
 
 def share_capped(wanted: Mapping[str, int], others: Mapping[str, int], share: float) -> dict[str, int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from evenly.params.base import Settings
+from evenly.params.base import ClassName, Settings
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -44,13 +44,7 @@ class FocalSettings(AnyLossSettings):
     """α_c (1 − p)^`gamma` · cross-entropy; `alpha` is none, inverse_frequency, or {class: weight}."""
 
     gamma: NonNegativeFloat = 2.0
-    alpha: Literal["none", "inverse_frequency"] | dict[str, PositiveFloat] = "none"
-
-    @field_validator("alpha", mode="before")
-    @classmethod
-    def _names_as_text(cls, value: Any) -> Any:
-        # YAML reads the key of `{3: 2.0}` as a number; classes are text.
-        return {str(name): weight for name, weight in value.items()} if isinstance(value, dict) else value
+    alpha: Literal["none", "inverse_frequency"] | dict[ClassName, PositiveFloat] = "none"
 
 
 class ClassBalancedSettings(SmoothedSettings):

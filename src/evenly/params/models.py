@@ -115,13 +115,7 @@ class LogisticRegressionSettings(AnyModelSettings):
         return self.reads in ("terms", "both")
 
     def resolved(self, modality: Modality, vector_rows: bool, encoder: bool) -> LogisticRegressionSettings:
-        """Say what `auto` reads: of rows of which some are `vector_rows`, with an `encoder` or without.
-
-        Raises
-        ------
-        RecipeError
-            When terms are to be read of rows that have no text.
-        """
+        """Say what `auto` reads: of rows of which some are `vector_rows`, with an `encoder` or without."""
         if self.reads == "auto":
             found = "vectors" if modality != "text" or vector_rows else "both" if encoder else "terms"
             return self.model_copy(update={"reads": found})
@@ -147,20 +141,27 @@ class RandomForestSettings(AnyModelSettings):
     min_samples_leaf: PositiveInt = 1
 
 
-class HistGradientBoostingSettings(AnyModelSettings):
-    """Histogram gradient boosting, stopped when the validation loss has not improved for so many rounds.
+class BoostingSettings(AnyModelSettings):
+    """Boosted trees, stopped when the validation loss has not improved for `patience` rounds."""
+
+    learning_rate: PositiveFloat = 0.1
+    rounds: PositiveInt = 500
+    patience: PositiveInt = 30
+    l2: NonNegativeFloat = 0.0
+
+
+class HistGradientBoostingSettings(BoostingSettings):
+    """Histogram gradient boosting.
 
     `min_samples_leaf` shrinks to a third of the training rows where they are fewer than three times as many:
     a tree could not split at all otherwise.
     """
 
     kind: Literal["hist_gradient_boosting"] = "hist_gradient_boosting"
-    learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 300
     patience: PositiveInt = 20
     max_leaf_nodes: Annotated[int, Field(ge=2)] = 31
     min_samples_leaf: PositiveInt = 20
-    l2: NonNegativeFloat = 0.0
 
 
 class EasyEnsembleSettings(AnyModelSettings):
@@ -190,13 +191,10 @@ class RusBoostSettings(AnyModelSettings):
     max_depth: PositiveInt = 1
 
 
-class CatBoostSettings(AnyModelSettings):
-    """CatBoost, stopped when the validation loss has not improved for `patience` rounds."""
+class CatBoostSettings(BoostingSettings):
+    """CatBoost."""
 
     kind: Literal["catboost"] = "catboost"
-    learning_rate: PositiveFloat = 0.1
-    rounds: PositiveInt = 500
-    patience: PositiveInt = 30
     depth: Annotated[int, Field(ge=1, le=16)] = 6
     l2: NonNegativeFloat = 3.0
 
@@ -240,28 +238,18 @@ class SklearnSettings(AnyModelSettings):
         return tuple(dict.fromkeys(importlib.metadata.packages_distributions().get(package, ())))
 
 
-class LightGbmSettings(AnyModelSettings):
-    """LightGBM, stopped when the validation loss has not improved for `patience` rounds.
-
-    `min_samples_leaf` shrinks as that of `hist_gradient_boosting` does.
-    """
+class LightGbmSettings(BoostingSettings):
+    """LightGBM; `min_samples_leaf` shrinks as that of `hist_gradient_boosting` does."""
 
     kind: Literal["lightgbm"] = "lightgbm"
-    learning_rate: PositiveFloat = 0.1
-    rounds: PositiveInt = 500
-    patience: PositiveInt = 30
     max_leaf_nodes: Annotated[int, Field(ge=2)] = 31
     min_samples_leaf: PositiveInt = 20
-    l2: NonNegativeFloat = 0.0
 
 
-class XgBoostSettings(AnyModelSettings):
-    """XGBoost, stopped when the validation loss has not improved for `patience` rounds."""
+class XgBoostSettings(BoostingSettings):
+    """XGBoost."""
 
     kind: Literal["xgboost"] = "xgboost"
-    learning_rate: PositiveFloat = 0.1
-    rounds: PositiveInt = 500
-    patience: PositiveInt = 30
     max_depth: PositiveInt = 6
     l2: NonNegativeFloat = 1.0
 
@@ -618,13 +606,7 @@ _SPECS = (
         seconds=_boosting_seconds,
     ),
     ModelSpec(TabIclSettings, "vectors", ("numpy", "torch", "tabicl"), strong=True, weighs_rows=False),
-    ModelSpec(
-        EasyEnsembleSettings,
-        "vectors",
-        _IMBALANCED_LEARN,
-        balances=True,
-        weighs_rows=False,
-    ),
+    ModelSpec(EasyEnsembleSettings, "vectors", _IMBALANCED_LEARN, balances=True, weighs_rows=False),
     ModelSpec(SklearnSettings, "vectors", _SCIKIT_LEARN),
     ModelSpec(BalancedRandomForestSettings, "vectors", _IMBALANCED_LEARN, balances=True),
     ModelSpec(RusBoostSettings, "vectors", _IMBALANCED_LEARN, balances=True),

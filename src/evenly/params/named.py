@@ -20,13 +20,7 @@ OWN_PACKAGES = frozenset({"sklearn", "imblearn"})
 
 
 def imported_class(path: str, key: str) -> Any:
-    """What a dotted path leads to; modules of the working folder are found as well.
-
-    Raises
-    ------
-    RecipeError
-        When there is no such module or name; `key` is where the path stands.
-    """
+    """What a dotted path, which stands at `key`, leads to; modules of the working folder are found too."""
     module, _, name = path.rpartition(".")
     folder = str(Path.cwd())
     sys.path.append(folder)
@@ -47,13 +41,7 @@ def imported_class(path: str, key: str) -> Any:
 
 
 def made_estimator(settings: SklearnSettings, seed: int = 0, threads: int = 1) -> Any:
-    """The classifier that settings name, unfitted; seed and threads go where it takes them and has none.
-
-    Raises
-    ------
-    RecipeError
-        When it cannot be imported, is no classifier, gives no probabilities, or does not take its options.
-    """
+    """The classifier that settings name, unfitted; seed and threads go where it takes them and has none."""
     if settings.estimator is None:
         raise RecipeError(
             f"{WHERE}.class is null; name a classifier, such as sklearn.neighbors.KNeighborsClassifier."

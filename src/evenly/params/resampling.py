@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from evenly.errors import RecipeError
-from evenly.params.base import Settings
+from evenly.params.base import Settings, written_as_word
 from evenly.params.named import imported_class
 from evenly.wording import nearest_names
 
@@ -43,10 +43,7 @@ class Targets(Settings):
     classes: dict[str, NonNegativeInt] = Field(default_factory=dict)
     max_ratio: Annotated[float, Field(ge=1)] | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: Any) -> Any:
-        return {"to": value} if isinstance(value, str) else value
+    _from_word = written_as_word("to")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Targets:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from evenly.params.base import Settings
+from evenly.params.base import Settings, written_as_word
 from evenly.params.losses import Share
 
 SamplerName = Literal["uniform", "class_balanced", "square_root"]
@@ -36,10 +36,7 @@ class UnfreezeSettings(Settings):
     #: Of `last`: how many groups before the head.
     layers: PositiveInt = Field(default=1, exclude_if=lambda layers: layers == 1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: Any) -> Any:
-        return {"method": value} if isinstance(value, str) else value
+    _from_word = written_as_word("method")
 
 
 class MixSettings(Settings):
@@ -55,10 +52,7 @@ class MixSettings(Settings):
     kappa: Annotated[float, Field(gt=1)] = 3.0
     tau: Annotated[float, Field(ge=0, le=1)] = 0.5
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: Any) -> Any:
-        return {"method": value} if isinstance(value, str) else value
+    _from_word = written_as_word("method")
 
 
 class TrainingSettings(Settings):

@@ -86,8 +86,6 @@ def quality_of(
 
     Parameters
     ----------
-    producers
-        Rows of each, by name. Their order does not matter.
     train
         The training split, of which the real rows are used: what producers have seen.
     held_out
@@ -98,13 +96,6 @@ def quality_of(
         Settles the classifier behind the features, folds, and which rows are compared where there are many.
     unseen
         More such rows, which are scored as if a producer had made them, to tell what real rows score.
-    threads
-        To compute with.
-
-    Raises
-    ------
-    ValueError
-        When the real training rows are of fewer than two classes, or no row is held out.
 
     Notes
     -----
@@ -120,10 +111,8 @@ def quality_of(
     tables = producers if unseen is None else {UNSEEN: unseen, **producers}
     with pinned_threads(threads):
         comparison = _Comparison(real, held_out, fit_space(real, featurizer, seed, threads), seed)
-        found = tuple(
-            comparison.of(name, rows) for name, rows in tables.items() if rows is not None and len(rows)
-        )
-    return Quality(comparison.space.name, len(comparison.real), len(comparison.held_out), found)
+        found = [comparison.of(name, rows) for name, rows in tables.items() if len(rows)]
+    return Quality(comparison.space.name, len(comparison.real), len(comparison.held_out), tuple(found))
 
 
 class _Comparison:

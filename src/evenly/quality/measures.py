@@ -5,10 +5,14 @@ Where the vectors come from is decided in `features`; which rows are compared, i
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import rel_entr
+from sklearn.metrics.pairwise import euclidean_distances
 
 from evenly.samples import SampleTable
 from evenly.screening.checks.opinions import fitted_opinion
@@ -115,7 +119,7 @@ def manifold_measures(real: np.ndarray, made: np.ndarray, k: int) -> Manifolds:
     step = max(1, _BLOCK // len(b))
     for start in range(0, len(a), step):
         block = slice(start, start + step)
-        squared = _squared_distances(a[block], b)
+        squared = euclidean_distances(a[block], b, squared=True)
         covering += (squared < real_radii[block, None]).sum(axis=0)
         covered[block] = (squared < made_radii).any(axis=1)
         nearest[block] = squared.min(axis=1)
@@ -134,20 +138,11 @@ def _squared_radii(rows: np.ndarray, k: int) -> np.ndarray:
     radii = np.empty(len(rows))
     step = max(1, _BLOCK // len(rows))
     for start in range(0, len(rows), step):
-        squared = _squared_distances(rows[start : start + step], rows)
+        squared = euclidean_distances(rows[start : start + step], rows, squared=True)
         own = np.arange(len(squared))
         squared[own, start + own] = np.inf
         radii[start : start + step] = np.partition(squared, k - 1, axis=1)[:, k - 1]
     return radii
-
-
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squared = a @ b.T
-    squared *= -2
-    squared += (a**2).sum(axis=1)[:, None]
-    squared += (b**2).sum(axis=1)
-    np.maximum(squared, 0, out=squared)
-    return np.asarray(squared)
 
 
 def inception_score(probabilities: np.ndarray) -> float:
@@ -157,20 +152,14 @@ def inception_score(probabilities: np.ndarray) -> float:
     the classes are equally frequent. Not a distance to real rows: compare with what these score.
     """
     p = probabilities.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(p > 0, np.log(p / p.mean(axis=0)), 0.0)
-    return float(np.exp((p * logs).sum(axis=1).mean()))
+    return float(np.exp(rel_entr(p, p.mean(axis=0)).sum(axis=1).mean()))
 
 
 def total_variation(real: Sequence[object], made: Sequence[object]) -> float:
     """Half the sum of absolute differences of the values' shares, in 0..1; a missing value is a value too."""
-    values = sorted({*real, *made}, key=lambda value: (value is None, str(value)))
-    place = {value: k for k, value in enumerate(values)}
-    shares = [
-        np.bincount([place[value] for value in column], minlength=len(values)) / len(column)
-        for column in (real, made)
-    ]
-    return 0.5 * float(np.abs(shares[0] - shares[1]).sum())
+    counts, others = Counter(real), Counter(made)
+    shares = ((counts[value] / len(real), others[value] / len(made)) for value in counts | others)
+    return 0.5 * math.fsum(abs(a - b) for a, b in shares)
 
 
 def number_distance(real: np.ndarray, made: np.ndarray) -> float:
@@ -194,14 +183,11 @@ def column_distances(real: SampleTable, made: SampleTable) -> dict[str, float]:
     found = {}
     for feature in real.schema.features:
         if feature.kind in ("number", "integer"):
-            pair = (
-                frame[feature.name].to_numpy(dtype=np.float64, na_value=np.nan) for frame in (left, right)
-            )
+            pair = (side[feature.name].to_numpy(np.float64, na_value=np.nan) for side in (left, right))
             found[feature.name] = number_distance(*pair)
         else:
-            found[feature.name] = total_variation(
-                list(real.column(feature.name)), list(made.column(feature.name))
-            )
+            values = (list(side.column(feature.name)) for side in (real, made))
+            found[feature.name] = total_variation(*values)
     return found
 
 

@@ -26,6 +26,11 @@ class Measure:
     better: Literal["higher", "lower", "near"]
     target: float | None = None
 
+    @property
+    def good(self) -> str:
+        """What is good, in a word or two."""
+        return self.better if self.target is None else f"near {self.target:g}"
+
 
 MEASURES: dict[str, Measure] = {
     "fid": Measure("FID", "distance of means and covariances of features; larger for fewer rows", "lower"),
@@ -69,7 +74,7 @@ def quality_json(quality: Quality) -> dict[str, Any]:
             producer.name.replace(", ", "_"): {
                 "rows": producer.rows,
                 "compared": producer.compared,
-                **{name: _rounded(value) for name, value in producer.values.items()},
+                **{name: round(value, 6) + 0.0 for name, value in producer.values.items()},  # no −0
                 **({"worst_column": producer.worst_column} if producer.worst_column else {}),
                 **({"flat_classes": list(producer.flat_classes)} if producer.flat_classes else {}),
             }
@@ -103,16 +108,14 @@ def quality_section(quality: Quality, plots: str | Path) -> dict[str, Any]:
     ]
     for name in measured(quality):
         measure = MEASURES[name]
-        good = measure.better if measure.target is None else f"near {measure.target:g}"
         values = (producer.values.get(name) for producer in quality.producers)
         cells = (None if value is None else f"{value:.3f}" for value in values)
-        rows.append([{"text": measure.label, "note": measure.meaning}, *cells, good])
+        rows.append([{"text": measure.label, "note": measure.meaning}, *cells, measure.good])
     columns = ["Measure", *(producer.name for producer in quality.producers), "Better is"]
     caption = "Grey line: what real rows score that no producer has seen, the test rows."
     picture = figure(Path(plots) / PICTURE, _TITLE, caption, wide=True)
     blocks: list[dict[str, Any]] = [{"text": text}, {"table": rows, "columns": columns}]
-    remarks = list(quality_remarks(quality))
-    if remarks:
+    if remarks := list(quality_remarks(quality)):
         blocks.append({"remarks": remarks})
     return {"title": _TITLE, "blocks": [*blocks, {"figures": [picture]}]}
 
@@ -178,14 +181,9 @@ def _panel(ax: Any, name: str, producers: list[ProducerQuality], standard: Produ
         if (value := producer.values.get(name)) is not None:
             hover(ax, (value, place, value, place), f"{producer.name}: {measure.label} {value:.3f}")
     ax.set_title(measure.label, fontsize=9)
-    good = measure.better if measure.target is None else f"near {measure.target:g}"
-    ax.set_xlabel(f"{good} is better", color=MUTED, fontsize=8)
+    ax.set_xlabel(f"{measure.good} is better", color=MUTED, fontsize=8)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=3)
     ax.margins(x=0.15)
     if name in _SHARES:
         ax.set_xlim(-0.05, 1.05)
-
-
-def _rounded(value: float) -> float:
-    return round(value, 6) + 0.0

@@ -45,7 +45,7 @@ class Growth:
     @cached_property
     def space(self) -> Space:
         """The table in feature space."""
-        return Space(self.featurizer.transform(self.samples), self.samples.codes)
+        return Space(self.featurizer.transform(self.samples), self.samples.codes, self.plan.seed)
 
     @cached_property
     def method(self) -> str:
@@ -98,8 +98,7 @@ class Growth:
             outcome.reasons.append("no_categories")
         elif self.method != "smotenc" and self._nominal:
             outcome.reasons.append("mixed_table")
-        n, k, seed = outcome.asked, self.plan.k_neighbors, self.plan.seed
-        task = Task(self.space, members, n, k, self._growth_in_all, seed)
+        task = Task(self.space, members, outcome.asked, self.plan.k_neighbors, self._growth_in_all)
         rule = RULES[self.method]
         sources = rule.sources(task, rng)
         if not sources:
@@ -113,8 +112,6 @@ class Growth:
         if sources[0].neighbours.shape[1] < members.k and "fewer_neighbours" not in outcome.reasons:
             outcome.reasons.append("fewer_neighbours")
         return sources
-
-    # -- what the table is like --------------------------------------------------------------------------
 
     @cached_property
     def _nominal(self) -> bool:

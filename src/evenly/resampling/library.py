@@ -29,9 +29,8 @@ def library_resampled(
     present = {samples.classes.index(one): n for one, n in plan.targets.items() if samples.counts[one]}
     sizes = np.bincount(codes, minlength=len(samples.classes))
     nearer = min if plan.thins else max
-    sampler = made_sampler(
-        name, plan.options, plan.seed, {code: nearer(n, int(sizes[code])) for code, n in present.items()}
-    )
+    targets = {code: nearer(n, int(sizes[code])) for code, n in present.items()}
+    sampler = made_sampler(name, plan.options, plan.seed, targets)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -109,9 +108,7 @@ def _rebuilt(
 
 
 def _without_parents(made: SampleTable) -> SampleTable:
-    table = made.table
     for name in ("parent", "group", "attribute", "sample_weight"):
-        if name in table.column_names:
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, pa.nulls(len(made), table.schema.field(name).type))
-    return SampleTable(table, made.schema)
+        if made.has(name):
+            made = made.with_column(name, pa.nulls(len(made), made.table.schema.field(name).type))
+    return made

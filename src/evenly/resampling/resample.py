@@ -41,8 +41,6 @@ def resample(
     ----------
     samples
         Real, kept generated and augmented rows (`assemble`).
-    plan
-        Method, number of rows that each class is to have, neighbours, seed.
     featurizer
         Of the training rows; it is used only where the method works in feature space.
 
@@ -52,12 +50,6 @@ def resample(
         The given rows that remain, ordered by id, then the new ones class by class.
     report : ResampleReport
         What was done to each class, and why where it is not what was asked.
-
-    Raises
-    ------
-    DataError
-        When the plan names a class that the table does not know, there is no row, or groups are asked for
-        and a row is in none.
     """
     if plan.balance_on == "group":
         flat = plan.model_copy(update={"balance_on": "class"})
@@ -164,9 +156,7 @@ def tomek_links(vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def edited_rows(vectors: np.ndarray, codes: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
-    """Mark candidates with a row of another class among their `k` nearest (Wilson 1972, every neighbour must
-    agree).
-    """
+    """Mark candidates with a row of another class among their `k` nearest (Wilson 1972, all must agree)."""
     rows = np.flatnonzero(candidates)
     marked = np.zeros(len(codes), dtype=bool)
     if len(rows):

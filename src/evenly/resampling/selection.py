@@ -29,10 +29,11 @@ EXTRAPOLATION = 0.5
 
 @dataclass(frozen=True)
 class Space:
-    """The table in feature space."""
+    """The table in feature space; `seed` says how it falls into clusters."""
 
     vectors: np.ndarray
     codes: np.ndarray
+    seed: int = 0
 
     def foreign_neighbours(self, rows: np.ndarray, m: int) -> tuple[np.ndarray, int]:
         """Count the neighbours of another class among the `m` nearest of each row, int64 (rows,).
@@ -50,15 +51,10 @@ class Space:
 
         return np.sort(SVC(gamma="scale").fit(self.vectors, self.codes).support_)
 
-    def clusters(self, seed: int) -> np.ndarray:
-        """Cluster of each row, by mini-batch k-means on all of them."""
-        if seed not in self._clusters:
-            self._clusters[seed] = cluster_labels(self.vectors, seed)
-        return self._clusters[seed]
-
     @cached_property
-    def _clusters(self) -> dict[int, np.ndarray]:
-        return {}
+    def clusters(self) -> np.ndarray:
+        """Cluster of each row, by mini-batch k-means on all of them."""
+        return cluster_labels(self.vectors, int(random_stream(self.seed, "clusters").integers(2**31)))
 
 
 @dataclass(frozen=True)
@@ -163,11 +159,11 @@ def cluster_labels(vectors: np.ndarray, seed: int) -> np.ndarray:
 
 
 def kmeans_smote(
-    space: Space, members: Members, n: int, share: float, labels: np.ndarray, rng: np.random.Generator
+    space: Space, members: Members, n: int, share: float, rng: np.random.Generator
 ) -> list[Source]:
     """Interpolate within the clusters in which the class is frequent enough."""
-    own = labels[members.rows]
-    sizes = np.bincount(labels)
+    own = space.clusters[members.rows]
+    sizes = np.bincount(space.clusters)
     held = np.bincount(own, minlength=len(sizes))
     at_home = held / np.maximum(sizes, 1) >= share / 2
     k = min(members.k, int(held[at_home].max(initial=0)) - 1)
@@ -219,12 +215,6 @@ class Task:
     n: int
     k_neighbors: int
     n_in_all: int
-    seed: int
-
-    @property
-    def clusters(self) -> np.ndarray:
-        """Cluster of each row of the table."""
-        return self.space.clusters(int(random_stream(self.seed, "clusters").integers(2**31)))
 
 
 @dataclass(frozen=True)
@@ -258,9 +248,7 @@ RULES: Mapping[str, Rule] = {
         "has no row with a neighbour of another class: plain SMOTE was used.",
     ),
     "kmeans_smote": Rule(
-        lambda task, rng: kmeans_smote(
-            task.space, task.members, task.n, task.n / task.n_in_all, task.clusters, rng
-        ),
+        lambda task, rng: kmeans_smote(task.space, task.members, task.n, task.n / task.n_in_all, rng),
         "no_clusters",
         "has no cluster with enough of its rows: plain SMOTE was used.",
         names_parents=True,

@@ -11,6 +11,7 @@ from typing import Any
 from evenly.errors import ParameterError
 from evenly.experiments.experiments import Technique, digest, override_text
 from evenly.experiments.groups import unbalanced
+from evenly.experiments.runs import value_at
 from evenly.params.models import MODELS, resolved_training
 from evenly.params.project import Params
 from evenly.params.recipes import Recipe
@@ -23,15 +24,8 @@ from evenly.tuning.space import FAMILIES, Assignment, changed_policy
 SECTIONS = ("llm", "augment", "generate", "resample", "train", "mining", "finetune")
 #: Keys that say which run it is, or what is done with the test rows.
 _FORBIDDEN = (
-    "seed",
-    "dataset",
-    "balancing",
-    "deployment_prior",
-    "evaluate",
-    "recipes",
-    "policies",
-    "threads",
-)
+    "seed", "dataset", "balancing", "deployment_prior", "evaluate", "recipes", "policies", "threads",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,10 +65,11 @@ class Origin:
         self.recipe: Recipe = find_recipe(params)
         self.model, self.model_settings = resolved_model(self.recipe, modality, params, rows, encoded)
         self.written = written_recipe(self.recipe)
-        self.policy_place = next(
-            (place for place in (("augment", "policy"), ("train", "augment")) if self._names_policy(place)),
-            None,
-        )
+        self.policy_place: tuple[str, str] | None = None
+        if self.recipe.augment is not None:
+            self.policy_place = ("augment", "policy")
+        elif self.written.get("train", {}).get("augment") is not None:
+            self.policy_place = ("train", "augment")
 
     @property
     def unbalanced(self) -> str:
@@ -88,17 +83,12 @@ class Origin:
         name = str(self.written.get(section, {}).get(key, "auto"))
         return DEFAULT_POLICY[self.modality] if name == "auto" else name
 
-    def policies_that_fit(self) -> list[str]:
-        """Names of the policies for this modality."""
-        return [name for name, policy in self.params.policies.items() if policy.modality == self.modality]
-
     @property
     def makes_synthetic_rows(self) -> bool:
         """Whether the training table gets rows that are neither real nor copies."""
         recipe = self.recipe
-        if recipe.llm is not None or recipe.augment is not None or recipe.generate is not None:
-            return True
-        return recipe.resample is not None and recipe.resample.spec.interpolates
+        makers = recipe.llm or recipe.augment or recipe.generate
+        return bool(makers) or (recipe.resample is not None and recipe.resample.spec.interpolates)
 
     def policy(self, name: str) -> dict[str, Any]:
         """A policy as params.yaml has it."""
@@ -120,7 +110,7 @@ class Origin:
                 raise ParameterError(f"{key} cannot be varied: the recipe {self.name!r} has no {section}.")
             if key == ".".join(self.policy_place or ()):
                 return self.policy_name
-            return _found(None if block is None else block.model_dump(mode="json"), rest)
+            return value_at(None if block is None else block.model_dump(mode="json"), rest)
         return self._current_elsewhere(key, section)
 
     def candidate(self, assignment: Assignment) -> Candidate:
@@ -134,7 +124,7 @@ class Origin:
             if section == "policy":
                 transforms[rest] = value
             elif section in SECTIONS:
-                _put(recipe, key, value)
+                put(recipe, key, value)
             else:
                 settings[key] = value
         for section in ("llm", "augment", "generate", "resample"):
@@ -174,12 +164,6 @@ class Origin:
         made = changed_policy(base, changes)
         return None if made == base else made
 
-    def _names_policy(self, place: tuple[str, str]) -> bool:
-        section, key = place
-        if section == "augment":
-            return self.recipe.augment is not None
-        return self.written.get(section, {}).get(key) is not None
-
     def _current_policy(self, key: str, rest: str) -> Any:
         if self.policy_place is None:
             raise ParameterError(f"{key} cannot be varied: the recipe {self.name!r} transforms nothing.")
@@ -194,7 +178,7 @@ class Origin:
                 f"{key} is no part of a policy: give policy.strength, policy.geometry, policy.colour, "
                 "policy.damage, policy.TRANSFORM or policy.TRANSFORM.FIELD."
             )
-        return _found(policy, rest) if field_ else name in policy
+        return value_at(policy, rest) if field_ else name in policy
 
     def _current_training(self, key: str, rest: str) -> Any:
         train = self.recipe.train
@@ -213,7 +197,7 @@ class Origin:
             return train.sampler
         if rest.partition(".")[0] not in type(training).model_fields:
             raise ParameterError(f"{key} is no setting of a training.")
-        return _found(training.model_dump(mode="json"), rest)
+        return value_at(training.model_dump(mode="json"), rest)
 
     def _current_elsewhere(self, key: str, section: str) -> Any:
         place: Any = self.values
@@ -238,13 +222,8 @@ def written_recipe(recipe: Recipe) -> dict[str, Any]:
     return written
 
 
-def _found(values: Any, path: str) -> Any:
-    for part in filter(None, path.split(".")):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
-
-
-def _put(values: dict[str, Any], path: str, value: Any) -> None:
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set what a dotted path leads to in nested mappings, which are made where there are none."""
     *parts, last = path.split(".")
     for part in parts:
         if not isinstance(values.get(part), dict):
@@ -259,8 +238,7 @@ def _complete_targets(block: Any, section: str) -> None:
     if not isinstance(targets, dict):
         return
     if not any(targets.get(key) is not None for key in ("to", "fixed", "per_tier", "classes")):
-        spec = (
-            ResampleSettings.model_validate(block | {"targets": None}).spec if section == "resample" else None
-        )
-        default = spec.default_targets if spec else None
+        default = None
+        if section == "resample":
+            default = ResampleSettings.model_validate(block | {"targets": None}).spec.default_targets
         targets["to"] = (default.to if default else None) or "match_majority"

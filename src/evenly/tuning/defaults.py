@@ -18,13 +18,8 @@ from evenly.tuning.space import Range, Setting, Space, families, transforms
 _RATIOS = (None, 2, 4, 8, 16)
 #: Losses that are worth a try; logit_adjusted with its default tau is balanced_softmax.
 _LOSSES: tuple[LossName, ...] = (
-    "cross_entropy",
-    "weighted",
-    "class_balanced",
-    "focal",
-    "ldam",
-    "balanced_softmax",
-)
+    "cross_entropy", "weighted", "class_balanced", "focal", "ldam", "balanced_softmax",
+)  # fmt: skip
 #: What a quota of a language model is multiplied by: never above what the recipe may cost now.
 _QUOTAS = (0.25, 0.5, 1)
 
@@ -83,9 +78,10 @@ def _ratio(key: str, targets: Targets | None) -> Iterator[tuple[str, tuple[Any, 
 
 def _policy(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...] | Range]]:
     """Which policy, how strong, and without which families of transforms (of text: without which edits)."""
-    own = origin.policies_that_fit()
-    if len(own) > 1:
-        yield ".".join(origin.policy_place or ()), tuple(own)
+    policies = origin.params.policies.items()
+    fitting = tuple(name for name, policy in policies if policy.modality == origin.modality)
+    if len(fitting) > 1:
+        yield ".".join(origin.policy_place or ()), fitting
     yield "policy.strength", Range(low=0.5, high=2.0, log=True)
     policy = origin.policy(origin.policy_name)
     if origin.modality == "image":
@@ -106,20 +102,20 @@ def _generate(generate: GenerateRecipe) -> Iterator[tuple[str, tuple[Any, ...]]]
 
 def _resample(origin: Origin, resample: ResampleSettings) -> Iterator[tuple[str, tuple[Any, ...]]]:
     spec = resample.spec
-    if spec.rule is not None and resample.sampler is None:
-        reads_texts = origin.modality == "text" and MODELS[origin.model].needs_payload
-        others = {
-            name: other
-            for name, other in RESAMPLERS.items()
-            if other.searched and not (reads_texts and other.interpolates)
-        }
-        yield "resample.method", tuple(others)
-        for key, options in {k: v for other in others.values() for k, v in other.settings.items()}.items():
+    if spec.rule is None or resample.sampler is not None:
+        for key, options in spec.settings.items():
             yield f"resample.{key}", options
-        yield from _ratio("resample.targets", resample.targets)
         return
-    for key, options in spec.settings.items():
+    reads_texts = origin.modality == "text" and MODELS[origin.model].needs_payload
+    others = {
+        name: other
+        for name, other in RESAMPLERS.items()
+        if other.searched and not (reads_texts and other.interpolates)
+    }
+    yield "resample.method", tuple(others)
+    for key, options in {k: v for other in others.values() for k, v in other.settings.items()}.items():
         yield f"resample.{key}", options
+    yield from _ratio("resample.targets", resample.targets)
 
 
 def _train(origin: Origin) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evenly.comparison.statistics import PairedDifference, corrected_resampled_t_test
 from evenly.confusion import balanced_accuracy, macro_f1, outcomes
 from evenly.evaluation.intervals import Interval, bootstrap_weights
 
@@ -47,16 +46,6 @@ def corrected_gain(predictions: Sequence[Predictions], metric: str, seed: int) -
     chosen = inside.argmax(axis=0)  # the first of equals
     drawn = outside[chosen, np.arange(len(chosen))] - outside[0]
     return _interval(float(np.nanmean(drawn)), drawn)
-
-
-def confirmed_gain(
-    best: Sequence[float], first: Sequence[float], validation_share: float
-) -> PairedDifference:
-    """How much better a recipe is on validation rows of seeds that the search has not seen, (n,) each, n ≥ 2.
-
-    The corrected resampled t-test, because the seeds share rows.
-    """
-    return corrected_resampled_t_test(best, first, validation_share)
 
 
 def _mean_scores(predictions: Sequence[Predictions], metric: str, rows: str | None, seed: int) -> np.ndarray:

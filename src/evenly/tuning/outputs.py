@@ -15,7 +15,7 @@ from evenly.console import ResultsTable, output_console, points, results_table
 from evenly.evaluation.intervals import Interval
 from evenly.evaluation.metrics import HEADLINE
 from evenly.files import write_csv
-from evenly.tuning.candidates import Candidate, Origin
+from evenly.tuning.candidates import Candidate, Origin, put
 from evenly.tuning.search import Confirmed, Searched
 from evenly.tuning.space import Space, value_text
 from evenly.tuning.studies import Trial
@@ -241,11 +241,7 @@ def entry(origin: Origin, candidate: Candidate, remarks: Sequence[str]) -> str:
     recipe, policy = origin.named(candidate, name)
     content: dict[str, Any] = {}
     for key, value in candidate.settings.items():
-        place = content
-        *path, last = key.split(".")
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
+        put(content, key, value)
     if policy is not None:
         content["policies"] = {name: policy}
     content["recipes"] = {name: {"description": f"{origin.name}, tuned on {origin.params.dataset}", **recipe}}

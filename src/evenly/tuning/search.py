@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evenly.comparison.statistics import PairedDifference
+from evenly.comparison.statistics import PairedDifference, corrected_resampled_t_test
 from evenly.errors import DataError, EvenlyError, RecipeError
 from evenly.experiments.experiments import Experiment, Technique
 from evenly.experiments.history import experiment_revisions
-from evenly.tuning.gains import Predictions, confirmed_gain
+from evenly.tuning.gains import Predictions
 from evenly.tuning.space import Assignment
 from evenly.tuning.studies import Proposal, Study, Trial
 from evenly.tuning.workbench import (
@@ -165,18 +165,16 @@ class Confirmed:
 def confirm(bench: Workbench, best: Assignment, number: int, watch: Watch) -> Confirmed:
     """Compare the best recipe and the one as it is on validation rows of `number` new seeds, at least 2."""
     seeds = [max(bench.seeds) + i for i in range(1, number + 1)]
-    pairs = [
-        bench.experiments(technique, seeds) for technique in (bench.technique(best), bench.origin.itself())
-    ]
-    failures = bench.run(
-        [experiment for pair in zip(*pairs, strict=True) for experiment in pair], "confirming", watch
-    )
+    techniques = bench.technique(best), bench.origin.itself()
+    pairs = [bench.experiments(technique, seeds) for technique in techniques]
+    in_turn = [experiment for pair in zip(*pairs, strict=True) for experiment in pair]
+    failures = bench.run(in_turn, "confirming", watch)
     both = [i for i in range(number) if not any(pair[i].name in failures for pair in pairs)]
     reason = next(iter(failures.values()), "")
     if len(both) < 2:
         return Confirmed(tuple(seeds[i] for i in both), None, reason)
     scores = [[bench.score([pair[i]]) for i in both] for pair in pairs]
     first = find_experiments(bench.root, [pairs[1][both[0]].name])[0]
-    return Confirmed(
-        tuple(seeds[i] for i in both), confirmed_gain(scores[0], scores[1], validation_share(first)), reason
-    )
+    # Corrected, because the seeds share rows.
+    gain = corrected_resampled_t_test(scores[0], scores[1], validation_share(first))
+    return Confirmed(tuple(seeds[i] for i in both), gain, reason)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, model_validator
 from evenly.errors import ParameterError, RecipeError
 from evenly.params.augmentation import Policy
 from evenly.params.base import Settings, settings_from
+from evenly.transforms.drawing import COLOUR, GEOMETRY
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -64,12 +65,10 @@ class Setting:
     @property
     def as_text(self) -> str:
         """The domain in a few words."""
-        if isinstance(self.domain, Range):
-            extra = (
-                ", log scale" if self.domain.log else f", step {self.domain.step}" if self.domain.step else ""
-            )
-            return f"{self.domain.low} to {self.domain.high}{extra}"
-        return ", ".join(value_text(value) for value in self.domain)
+        if not isinstance(self.domain, Range):
+            return ", ".join(value_text(value) for value in self.domain)
+        step = f", step {self.domain.step}" if self.domain.step else ""
+        return f"{self.domain.low} to {self.domain.high}{', log scale' if self.domain.log else step}"
 
     @property
     def has_current(self) -> bool:
@@ -146,8 +145,8 @@ def _is_below(key: str, prefix: str) -> bool:
 
 #: Transforms of pictures that do the same kind of thing.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "geometry": ("flip", "rotate", "shift", "scale", "shear", "crop", "elastic"),
-    "colour": ("brightness", "contrast", "hue", "saturation"),
+    "geometry": GEOMETRY,
+    "colour": COLOUR,
     "damage": ("blur", "noise", "cutout"),
 }
 #: What is no transform but says how they are applied.

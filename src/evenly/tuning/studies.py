@@ -43,9 +43,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to try next; `id` is the study's own."""
+    """What to try next; `trial` is the study's own."""
 
-    id: int
+    trial: LiveTrial
     assignment: dict[str, Any]
 
 
@@ -71,7 +71,6 @@ class Study:
                 load_if_exists=True,
             )
             self.ended()
-        self._asked: LiveTrial | None = None
 
     def _reading(self) -> AbstractContextManager[None]:
         """A damaged journal is one sentence; DVC still has the runs of its trials."""
@@ -102,11 +101,10 @@ class Study:
             return
         written = {s.key: s.written(assignment[s.key]) for s in self.space}
         attributes = {"reference": True, "names": list(names)}
-        self._study.add_trial(
-            create_trial(
-                params=written, distributions=self._distributions, value=value, user_attrs=attributes
-            )
+        known = create_trial(
+            params=written, distributions=self._distributions, value=value, user_attrs=attributes
         )
+        self._study.add_trial(known)
 
     def ended(self) -> list[Trial]:
         """The trials that have a value or have failed, in order; without the recipe as it is."""
@@ -129,30 +127,25 @@ class Study:
             if attempt < _STUBBORN
             else RandomSampler(seed=seed)
         )
-        self._asked = self._study.ask(self._distributions)
-        return Proposal(self._asked.number, self._assignment(self._asked.params))
+        trial = self._study.ask(self._distributions)
+        return Proposal(trial, self._assignment(trial.params))
 
     def discard(self, proposal: Proposal) -> None:
         """A proposal was no use; the estimator does not learn from it."""
         from optuna.trial import TrialState
 
-        self._study.tell(proposal.id, state=TrialState.FAIL)
+        self._study.tell(proposal.trial, state=TrialState.FAIL)
 
     def tell(self, proposal: Proposal, names: Sequence[str], value: float) -> None:
         """Record what a trial scored: higher is better."""
-        self._mark("names", list(names))
-        self._study.tell(proposal.id, value)
+        proposal.trial.set_user_attr("names", list(names))
+        self._study.tell(proposal.trial, value)
 
     def fail(self, proposal: Proposal, names: Sequence[str], reason: str) -> None:
         """Record that a trial failed, and why."""
-        self._mark("names", list(names))
-        self._mark("failed", reason)
+        proposal.trial.set_user_attr("names", list(names))
+        proposal.trial.set_user_attr("failed", reason)
         self.discard(proposal)
-
-    def _mark(self, name: str, value: Any) -> None:
-        if self._asked is None:
-            raise ValueError("nothing has been proposed")
-        self._asked.set_user_attr(name, value)
 
     def _retry_what_was_killed(self) -> None:
         from optuna.trial import TrialState

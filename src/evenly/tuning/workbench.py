@@ -101,30 +101,20 @@ class Moment:
 Watch = Callable[[Moment], None]
 
 
+@dataclass(frozen=True)
 class Workbench:
     """Where recipes are tried: makes the experiments of a choice, runs them, and reads their scores.
 
     Every trial runs with all `seeds`, at most `jobs` experiments at once; `metric` is what is searched for.
     """
 
-    def __init__(
-        self,
-        workshop: Workshop,
-        origin: Origin,
-        space: Space,
-        *,
-        dataset: str,
-        seeds: Sequence[int],
-        metric: str,
-        jobs: int,
-    ) -> None:
-        self.workshop = workshop
-        self.origin = origin
-        self.space = space
-        self.dataset = dataset
-        self.seeds = tuple(seeds)
-        self.metric = metric
-        self.jobs = jobs
+    workshop: Workshop
+    origin: Origin
+    space: Space
+    dataset: str
+    seeds: tuple[int, ...]
+    metric: str
+    jobs: int
 
     @property
     def root(self) -> Path:
