@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -338,3 +339,13 @@ def test_an_edited_prompt_is_another_plan_and_a_missing_one_is_named(asked: Any)
         EvenlyError, match=r"mine.jinja, which models.llm.prompt names, cannot be read; there"
     ):
         plan.with_prompt(Path("prompts/mine.jinja"))
+
+
+def test_in_a_notebook_where_an_event_loop_runs_it_is_asked_all_the_same(asked: Any) -> None:
+    async def cell(model: Classifier) -> np.ndarray:
+        return model.predict_proba(rows("test", 3))
+
+    with asked(right) as writer:
+        model = classifier(writer)
+        model.fit(rows("train", 30), rows("val", 0))
+        assert asyncio.run(cell(model)).argmax(axis=1).tolist() == [0, 1, 2]

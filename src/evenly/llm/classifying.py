@@ -10,7 +10,8 @@ import asyncio
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,7 +159,7 @@ class AskedClassifier(Classifier):
         """
         texts = texts_of(samples, _NO_TEXT)
         if unasked := [text for text in dict.fromkeys(texts) if text not in self._said]:
-            asyncio.run(self._ask(unasked))
+            _run(self._ask(unasked))
         return np.array([self._probabilities(self._said[text]) for text in texts]).reshape(
             -1, len(self.classes)
         )
@@ -272,6 +273,17 @@ class AskedClassifier(Classifier):
         if self._shares.shape != (len(self.classes),) or not (folder / _PROMPT).is_file():
             raise ModelError(f"{folder} is damaged: it lacks its prompt, or shares of classes; {REMEDY}.")
         self._prompts, self._prompt = Prompts(folder), _PROMPT
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, in a thread of its own where this one runs an event loop, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, work).result()
 
 
 def class_named(text: str, classes: Sequence[str]) -> str | None:
