@@ -13,10 +13,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.cells import cell_len, set_cell_size
 
 from evenly.files import atomic_write
 
@@ -112,7 +111,7 @@ def shortened(names: Sequence[str], width: int = 22) -> list[str]:
 
 def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
     """Entries of a legend beside each other that are no wider than the figure; at least one."""
-    inches = 0.55 + 0.066 * max(map(cell_len, labels), default=0)
+    inches = 0.55 + 0.066 * max(map(_width, labels), default=0)
     return int(min(max(1, figure.get_figwidth() // inches), max(1, len(labels))))
 
 
@@ -153,15 +152,22 @@ def _with_words(png: bytes, marks: list[list[Any]]) -> bytes:
 
 
 def _cut(name: str, width: int) -> str:
-    return name if cell_len(name) <= width else set_cell_size(name, width - 1).rstrip() + "…"
+    if _width(name) <= width:
+        return name
+    room = accumulate((_width(letter) for letter in name), initial=0)
+    return name[: sum(used <= width - 1 for used in room) - 1].rstrip() + "…"
 
 
 def _cut_middle(name: str, width: int) -> str:
     """Both ends of a name, for names that begin alike."""
-    if cell_len(name) <= width:
+    if _width(name) <= width:
         return name
     half = max(2, (width - 1) // 2)
     return _cut(name, half + 1).removesuffix("…") + "…" + _cut(name[::-1], half + 1).removesuffix("…")[::-1]
+
+
+def _width(text: str) -> int:
+    return sum(2 if ord(letter) >= 0x2E80 else 1 for letter in text)
 
 
 @lru_cache(maxsize=1)
