@@ -340,6 +340,11 @@ def test_signs_that_cannot_be_seen_make_no_category_of_numbers(around, table):
     assert features(table({"x": [around.format(k) for k in range(12)]})) == {"x": "integer"}
 
 
+def test_long_identifiers_beside_missing_values_keep_their_digits(table):
+    splits = table({"x": ["?", *(10**20 + k for k in range(11))]}, missing=["?"])
+    assert features(splits) == {"x": "category"} and splits.report.conflicts["rows"] == 0
+
+
 def test_codes_that_begin_with_zeros_are_warned_about(table):
     (warning,) = told(table({"zip": [f"0{k}123" for k in range(12)], "f": range(12)}))
     assert "column 'zip' holds '00123', which is read as the number" in warning

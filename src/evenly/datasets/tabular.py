@@ -311,6 +311,8 @@ def _with_own_signs(table: pa.Table, title: str, dialect: _Dialect, text: Collec
                 )
             continue
         plain = pc.replace_substring_regex(words, sign, "") if dialect.thousands else words
+        if pc.any(pc.match_substring_regex(plain, r"^[+-]?[0-9]{16,}$")).as_py():
+            continue  # identifiers: floats would not tell them apart
         plain = pc.replace_substring(plain, dialect.decimal, ".")
         whole = pc.all(pc.match_substring_regex(plain, r"^[+-]?[0-9]{1,15}$")).as_py()
         digits = pc.utf8_ltrim(plain, "+")

@@ -59,6 +59,8 @@ class Engine:
         self._folder = folder
         self._stack = contextlib.AsyncExitStack()
         self._lanes: list[Lane] = []
+        #: Those in order, copies of one another together.
+        self._pools: list[list[Lane]] = []
         self._running: set[asyncio.Task[Any]] = set()
         self._heart: asyncio.Task[None] | None = None
         self._budget_reason: str | None = None
@@ -71,7 +73,15 @@ class Engine:
                 path = journal_path(self._folder, endpoint.base_url, endpoint.model)
                 journal = stack.enter_context(Journal(path, endpoint.base_url, endpoint.model))
                 transport = await stack.enter_async_context(Transport(endpoint, self._environment))
-                self._lanes.append(Lane(endpoint, journal, transport, self.budget, self.statistics))
+                lane = Lane(endpoint, journal, transport, self.budget, self.statistics)
+                self._lanes.append(lane)
+                for pool in self._pools:
+                    known = pool[0].endpoint
+                    if (known.model, known.extra_body) == (endpoint.model, endpoint.extra_body):
+                        pool.append(lane)
+                        break
+                else:
+                    self._pools.append([lane])
             self._stack = stack.pop_all()
         self._heart = asyncio.create_task(self._beat())
         return self
@@ -112,7 +122,7 @@ class Engine:
     @property
     def limit(self) -> int:
         """How many requests at once the first endpoint and its copies are given at the moment."""
-        copies = [lane for lane in self._pools()[0] if lane.circuit.reason is None]
+        copies = [lane for lane in self._pools[0] if lane.circuit.reason is None]
         return sum(lane.admission.limit for lane in copies or self._lanes[:1])
 
     def metrics(self) -> dict[str, Any]:
@@ -199,7 +209,7 @@ class Engine:
                 error = f"None of {self._settings.asks} answers could be used."
                 answer = replace(answer, failure="unusable", error=error)
         assert answer is not None
-        answer = replace(answer, attempts=attempts)
+        answer = _with_attempts(answer, attempts)
         self.statistics.finish(answer)
         return answer
 
@@ -212,33 +222,24 @@ class Engine:
                 return answer
         attempts = 0
         answer = Answer("", "", NO_USAGE, 0, "", "stopped", "The engine is not open.")
-        for pool in self._pools():
+        for pool in self._pools:
             # Requests take turns. Whoever asks the same, in whatever process, begins with the same copy, so
             # that its journal has one of them pay.
-            first = (_place(request) + request.ordinal + ask) % len(pool)
+            first = (_place(request) + request.ordinal + ask) % len(pool) if len(pool) > 1 else 0
             for lane in pool[first:] + pool[:first]:
                 answer = await lane.ask(questions[lane])
                 attempts += answer.attempts
                 if answer.failure == "budget":
                     self._budget_reason = answer.error
                 if answer.failure not in _FALL_BACK:
-                    return replace(answer, attempts=attempts)
+                    return _with_attempts(answer, attempts)
                 if answer.failure == "bad_request":
                     break  # so it would be for every copy
-        return replace(answer, attempts=attempts)
+        return _with_attempts(answer, attempts)
 
-    def _pools(self) -> list[list[Lane]]:
-        """The endpoints in order, those that are copies of one another together."""
-        pools: list[list[Lane]] = []
-        for lane in self._lanes:
-            one = lane.endpoint
-            for pool in pools:
-                if (pool[0].endpoint.model, pool[0].endpoint.extra_body) == (one.model, one.extra_body):
-                    pool.append(lane)
-                    break
-            else:
-                pools.append([lane])
-        return pools
+
+def _with_attempts(answer: Answer, attempts: int) -> Answer:
+    return answer if answer.attempts == attempts else replace(answer, attempts=attempts)
 
 
 def _place(request: ChatRequest) -> int:

@@ -226,6 +226,13 @@ class Lane:
 
     async def _retried(self, question: Question) -> Answer:
         trial = _Trial(self.circuit.successes)
+        first = await self._attempt(question, trial)
+        if isinstance(first, Answer):  # as nearly always: nothing to retry, and nothing made for it
+            return first
+        before: list[Setback] = [first]
+
+        async def attempt() -> Answer | Setback:
+            return before.pop() if before else await self._attempt(question, trial)
 
         def spent(state: RetryCallState) -> bool:
             return trial.attempts >= self._settings.attempts or (_setback(state).wait or 0.0) > LONGEST_WAIT
@@ -243,7 +250,7 @@ class Lane:
             before_sleep=lambda state: self._statistics.retries.update([_setback(state).kind]),
             retry_error_callback=given_up,
         )
-        answer: Answer = await retrying(self._attempt, question, trial)
+        answer: Answer = await retrying(attempt)
         return answer
 
     async def _attempt(self, question: Question, trial: _Trial) -> Answer | Setback:
