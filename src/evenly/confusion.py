@@ -44,11 +44,9 @@ def outcomes(
     weights = np.ones(len(y)) if weights is None else weights
     one_hot = np.eye(classes, dtype=weights.dtype)
     actual = one_hot[y]
-    return Outcomes(
-        hits=weights @ (actual * (y == predicted)[:, None]).astype(weights.dtype),
-        actual=weights @ actual,
-        predicted=weights @ one_hot[predicted],
-    )
+    # One product for the three: the weights are read once, which is what takes the time.
+    sums = weights @ np.hstack([actual * (y == predicted)[:, None], actual, one_hot[predicted]])
+    return Outcomes(*(sums[..., part * classes : (part + 1) * classes] for part in range(3)))
 
 
 def accuracy(o: Outcomes) -> np.ndarray:
