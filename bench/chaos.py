@@ -1,8 +1,8 @@
 """A sweep among failing machines: a fifth of its jobs killed at random, whoever sends them killed twice.
 
 Nothing may be lost, nothing run twice but what was killed, and the results must be those of one machine,
-against which some are held: `python -m bench.chaos [RUNS [HELD]]`. The project is tiny, so that what is
-measured is what a job costs beyond its work.
+the rival, against which some are held: `python -m bench.chaos [RUNS [HELD]]`. The project is tiny, so that
+what is measured is what a job costs beyond its work.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What screening is worth: a model's score with added rows that are genuine, wrong, copied or garbage.
 
 A few rows of a scarce class are known; genuine rows that were held back are added, or worse ones in their
-place, unscreened or screened. `python -m bench.screened` prints a table, `--output FILE` keeps the scores,
-and `--before FILE` puts those of another version of `evenly` beside them (its src/ on PYTHONPATH).
+place, unscreened, which is the rival, or screened. `python -m bench.screened` prints a table, `--output FILE`
+keeps the scores, and `--before FILE` puts those of another version of `evenly` beside them (its src/ on
+PYTHONPATH).
 """
 
 from __future__ import annotations
