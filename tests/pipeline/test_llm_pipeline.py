@@ -200,7 +200,7 @@ def test_a_language_model_that_is_asked_goes_through_the_pipeline_and_is_paid_on
         assert "train" in shop.stages_run(shop.dvc("repro", "train"))
         assert len(asked.bodies) == calls + len({*held_out[0].texts})
         (shop.root / "new.csv").write_text("text\nwhere is my parcel\n", encoding="utf-8")
-        done = shop.run("evenly", "predict", "new.csv", "--output", "out.csv").stdout
+        done = shop.run("evenly", "predict", "models/train", "new.csv", "--output", "out.csv").stdout
         assert "out.csv: 1 rows; delivery 1." in done and "was asked about 1 text in 1 call," in done
 
 
