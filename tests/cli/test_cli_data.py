@@ -132,6 +132,23 @@ def test_add_takes_the_options_that_tables_of_spreadsheets_need(project, tmp_pat
     assert (entry.columns.drop, entry.columns.categorical) == (("who",), ("kind",))
     features = load_splits(entry, "t", 0, [project]).train.schema.features
     assert {feature.name: feature.kind for feature in features} == {"size": "number", "kind": "category"}
+    (tmp_path / "odd.txt").write_text("x,label\n" + '"a\\"b",NA\n"c\\"d",None\n' * 9)
+    options = [
+        "--format",
+        "csv",
+        "--no-quoting",
+        "--duplicates",
+        "keep",
+        "--classes",
+        "NA",
+        "--classes",
+        "None",
+    ]
+    assert "18 rows read" in run("add", "odd", str(tmp_path / "odd.txt"), *options)
+    entry = read_entry("odd")
+    assert (entry.format, entry.quoting, entry.duplicates, set(entry.classes)) == (
+        "csv", False, "keep", {"NA", "None"}
+    )  # fmt: skip
 
 
 def test_add_writes_an_attribute_that_is_a_comparison_or_a_feature_too(project, tmp_path):
@@ -165,6 +182,9 @@ def test_add_writes_an_attribute_that_is_a_comparison_or_a_feature_too(project, 
             "columns.attribute (option --attribute) is 'y > 1'",
         ),
         ("x,label\n1,a\n2,b\n", ("--attribute-is-feature",), "(option --attribute-is-feature) goes with"),
+        ("x,label\n1,NA\n2,b\n", (), "`classes` (option --classes)"),
+        ('x,label\n"a\\"b",a\n2,b\n', (), "`quoting: false` (option --no-quoting)"),
+        ("x,label\n1,a\n2,b\n", ("--format", "parquet"), "cannot be read as Parquet"),
     ],
 )
 def test_what_add_says_of_a_key_names_the_option_as_well(content, options, words, project, tmp_path):

@@ -35,7 +35,7 @@ _SIGNS |= {"apostrophe": "'"}
 _KEY = re.compile(
     r"\bcolumns\.(?P<dotted>label|text|image|id|group|attribute_is_feature|attribute|weight|split|drop|categorical)\b"
     r"|\bfiles\.(?P<bare>train|validation|test)\b"
-    r"|`(?P<quoted>delimiter|decimal|thousands|missing|format|quoting|duplicates)(?:: [^`]*)?`"
+    r"|`(?P<quoted>delimiter|decimal|thousands|missing|format|quoting|duplicates|classes)(?:: [^`]*)?`"
 )
 
 
@@ -127,6 +127,9 @@ def add(
     missing: Annotated[
         list[str] | None, typer.Option(help="What stands for a missing value, such as ?; may be repeated.")
     ] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="Label that is a class, such as NA; may be repeated.")
+    ] = None,
     train: Annotated[str | None, typer.Option(help="File below PATH with the given training part.")] = None,
     validation: Annotated[str | None, typer.Option(help="File with the given validation part.")] = None,
     test: Annotated[str | None, typer.Option(help="File with the given test part.")] = None,
@@ -157,6 +160,8 @@ def add(
     changes = {key: value for key, value in options.items() if value or value is False}
     existing = _existing(name)
     known = (existing or {}).get("columns") or {}
+    if classes:
+        changes["classes"] = {**((existing or {}).get("classes") or {}), **{name: {} for name in classes}}
     chosen = {"label": "label", **known, **columns}
     with _options_named(chosen):
         if existing is None:
