@@ -1,5 +1,6 @@
 """Settings of every test: property tests draw the same examples each time and have no deadline, what runs
-the whole pipeline comes first, and the terminal that pytest was started from has no say.
+the whole pipeline comes first, the terminal that pytest was started from has no say, and each process
+computes with one thread, since several run side by side.
 """
 
 import os
@@ -17,10 +18,13 @@ settings.load_profile("evenly")
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
     os.environ.pop(_name, None)
 
-#: Tests of minutes. Started last, they would leave all processes but one idle at the end.
-_LONG = ("pipeline", "tuning", "handover", "experiments", "journeys")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: Tests of minutes, the longest first. Started last, they would leave all processes but one idle at the end.
+_LONG = ("journeys", "pipeline", "tuning", "cluster", "experiments", "handover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long tests first; the order of all others stays."""
-    items.sort(key=lambda item: Path(item.path).parent.name not in _LONG)
+    order = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: order.get(Path(item.path).parent.name, len(_LONG)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.projects import Project, make_project
+from tests.pipeline.projects import Project, made_once, make_project
 
 SETTINGS = ("dataset=wine", "model=logistic_regression", "balancing=smote", "evaluate.bootstrap=200")
 
@@ -15,10 +15,12 @@ SETTINGS = ("dataset=wine", "model=logistic_regression", "balancing=smote", "eva
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose experiment `tried` has run and stands in the workspace, uncommitted."""
-    project = make_project(tmp_path_factory.mktemp("finished"))
     settings = [part for setting in SETTINGS for part in ("-S", setting)]
-    project.dvc("exp", "run", "--name", "tried", *settings)
-    return project
+
+    def make(place: Path) -> None:
+        make_project(place).dvc("exp", "run", "--name", "tried", *settings)
+
+    return Project(made_once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture

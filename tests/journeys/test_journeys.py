@@ -8,7 +8,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
+from ruamel.yaml import YAML
 from travelling import HERE, ROOT, clean_environment, travel
+
+from tests.pipeline.projects import first_run_of_all
 
 
 def write_table(path: Path, rows: int = 240) -> None:
@@ -63,9 +67,16 @@ def test_from_a_repository_of_ones_own(installed: Path, tmp_path: Path) -> None:
     assert (root / "handed_over" / "README.md").is_file() and (root / "reports/comparison.md").is_file()
 
 
-def test_from_a_clone_to_a_review(installed: Path, tmp_path: Path) -> None:
+def test_from_a_clone_to_a_review_with_the_bytes_that_another_clone_has(
+    installed: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     told = travel("clone.sh", tmp_path, installed)
     assert "Macro F1" in told and "adasyn" in told
+    show = ["git", "show", "main:dvc.lock"]
+    committed = subprocess.run(show, cwd=tmp_path / "evenly", check=True, capture_output=True, text=True)
+    elsewhere = first_run_of_all(tmp_path_factory)[0].root / "dvc.lock"
+    here, there = (YAML(typ="safe").load(text) for text in (committed.stdout, elsewhere.read_text()))
+    assert len(here["stages"]) == 15 and here == there
     travel("review.sh", tmp_path, installed)
     report = (tmp_path / "evenly" / "reports" / "diff.md").read_text(encoding="utf-8")
     assert "balancing" in report and "random_oversampling" in report and "Macro F1" in report

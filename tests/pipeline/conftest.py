@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-from projects import Project, Team, make_project, make_team
+from projects import Project, Team, first_run_of_all, give_bucket, made_once, make_bucket, make_team
 
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """A project in which `dvc repro` has run once on the embedded default, and what that printed.
-
-    Made by one of the processes that pytest runs in, for all of them; no test changes it.
+    """A project in which `dvc repro` has run once on the embedded default, and what that printed; no test
+    changes it.
     """
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    root, printed = shared / "first", shared / "first.txt"
-    with FileLock(shared / "first.lock"):
-        if not printed.exists():
-            shutil.rmtree(root, ignore_errors=True)
-            output = make_project(root).dvc("repro")
-            printed.write_text(output, encoding="utf-8")
-    return Project(root), printed.read_text(encoding="utf-8")
+    return first_run_of_all(tmp_path_factory)
 
 
 @pytest.fixture
@@ -41,16 +30,27 @@ def project(first_run: tuple[Project, str], tmp_path: Path) -> Iterator[Project]
 
 
 @pytest.fixture(scope="session")
-def team(first_run: tuple[Project, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """The project after its first run with a git remote, a folder and a bucket, to which all has been
-    pushed, an experiment too. Tests clone it and leave it as it is.
+def team(first_run: tuple[Project, str], tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """The project after its first run with a git remote and a folder, to which all has been pushed, an
+    experiment too. Tests clone it and leave it as it is.
     """
+    place = made_once(tmp_path_factory, "team", lambda place: make_team(first_run[0], place))
+    author = Project(place / "author").copy(tmp_path_factory.mktemp("author") / "author")
+    return Team(author, place / "hub.git")
+
+
+@pytest.fixture(scope="session")
+def bucket(team: Team) -> Iterator[str]:
+    """The address of an S3 server whose bucket has what `team` has pushed."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
         address = "http://{}:{}".format(*server.get_host_and_port())
-        yield make_team(first_run[0], tmp_path_factory.mktemp("team"), address)
+        make_bucket(address)
+        give_bucket(team.author, address)
+        team.push("bucket")
+        yield address
     finally:
         server.stop()

@@ -9,8 +9,12 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,10 +91,34 @@ def make_project(folder: Path) -> Project:
     return project
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one of pytest's processes has `make` fill, for all of them; no test changes it."""
+    own = factory.getbasetemp()
+    place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    done = place.with_name(f"{name}.done")
+    with FileLock(f"{place}.lock"):
+        if not done.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            make(place)
+            done.touch()
+    return place
+
+
+def first_run_of_all(factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project in which `dvc repro` has run once on the embedded default, and what that printed."""
+
+    def make(place: Path) -> None:
+        printed = make_project(place / "project").dvc("repro")
+        (place / "printed.txt").write_text(printed, encoding="utf-8")
+
+    place = made_once(factory, "first", make)
+    return Project(place / "project"), (place / "printed.txt").read_text(encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Team:
     """A project that is shared: `author` has pushed it and its experiment `colleague` to `hub`, and its data
-    to both DVC remotes, `folder` and `bucket`.
+    to the DVC remote `folder`.
     """
 
     author: Project
@@ -98,41 +126,44 @@ class Team:
 
     #: What the experiment sets.
     changes = ("-S", "balancing=adasyn", "-S", "train.epochs=2")
-    remotes = ("folder", "bucket")
 
     def clone(self, folder: Path) -> Project:
-        """Clone as somebody else would, with the keys to the bucket and nothing of the author's cache."""
+        """Clone as somebody else would, with nothing of the author's cache."""
         self.author.run("git", "clone", "--quiet", str(self.hub), str(folder))
         project = Project(folder)
         introduce(project)
-        give_keys(project)
         return project
 
+    def push(self, remote: str) -> None:
+        """Push the data of the first run and of the experiment."""
+        self.author.dvc("push", "--run-cache", "--remote", remote)
+        self.author.dvc("exp", "push", "--run-cache", "--remote", remote, "origin", "colleague")
 
-def make_team(first_run: Project, folder: Path, s3: str) -> Team:
-    """Share a project after its first run, as docs/sharing.md says; `s3` is the address of an S3 server."""
+
+def make_team(first_run: Project, folder: Path) -> None:
+    """Share a project after its first run, as docs/sharing.md says."""
     author = first_run.copy(folder / "author")
     team = Team(author, folder / "hub.git")
-    urllib.request.urlopen(urllib.request.Request(f"{s3}/evenly-data", method="PUT")).close()
     author.dvc("remote", "add", "--default", "folder", str(folder / "store"))
-    author.dvc("remote", "add", "bucket", "s3://evenly-data/dvc")
-    author.dvc("remote", "modify", "bucket", "endpointurl", s3)
-    give_keys(author)
     author.commit("First run, and where its data are")
     author.run("git", "init", "--quiet", "--bare", "--initial-branch", "main", str(team.hub))
     author.run("git", "remote", "add", "origin", str(team.hub))
     author.run("git", "push", "--quiet", "origin", "main")
     author.dvc("exp", "run", "--temp", "--name", "colleague", *team.changes)
-    for remote in team.remotes:
-        author.dvc("push", "--run-cache", "--remote", remote)
-        author.dvc("exp", "push", "--run-cache", "--remote", remote, "origin", "colleague")
-    return team
+    team.push("folder")
 
 
-def give_keys(project: Project) -> None:
-    """Put the keys to the bucket where `dvc remote modify --local` puts them, and git does not see them."""
-    keys = "['remote \"bucket\"']\n    access_key_id = test\n    secret_access_key = test\n"
-    (project.root / ".dvc" / "config.local").write_text(keys)
+def make_bucket(address: str) -> None:
+    """Make the bucket of `give_bucket` on an S3 server."""
+    urllib.request.urlopen(urllib.request.Request(f"{address}/evenly-data", method="PUT")).close()
+
+
+def give_bucket(project: Project, address: str) -> None:
+    """Put the remote `bucket` and its keys where `dvc remote modify --local` puts them."""
+    values = {"url": "s3://evenly-data/dvc", "endpointurl": address}
+    values |= {"access_key_id": "test", "secret_access_key": "test"}
+    lines = ["['remote \"bucket\"']", *(f"    {key} = {value}" for key, value in values.items())]
+    (project.root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n")
 
 
 def introduce(project: Project) -> None:

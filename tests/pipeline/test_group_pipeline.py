@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-import pytest
 from projects import Project, make_project
 
 from evenly.groups import group_counts
@@ -13,23 +13,18 @@ from evenly.samples import read_samples
 CHANGES = {"dataset": "shortcut", "model": "logistic_regression", "evaluate.bootstrap": "200"}
 
 
-@pytest.fixture(scope="module")
-def grouped(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = make_project(tmp_path_factory.mktemp("grouped"))
-    run(project, balancing="group_oversampling")
-    return project
-
-
-def run(project: Project, check: bool = True, **changes: str) -> str:
+def run(project: Project, *until: str, check: bool = True, **changes: str) -> str:
     settings = [f"-S{name}={value}" for name, value in (CHANGES | changes).items()]
-    return project.dvc("exp", "run", *settings, check=check)
+    return project.dvc("exp", "run", *until, *settings, check=check)
 
 
 def metrics(project: Project, name: str) -> dict:
     return json.loads((project.root / "metrics" / f"{name}.json").read_text())
 
 
-def test_a_recipe_on_groups_makes_all_groups_equal_and_reports_them(grouped: Project) -> None:
+def test_a_recipe_on_groups_makes_all_groups_equal_and_reports_them(tmp_path: Path) -> None:
+    grouped = make_project(tmp_path / "grouped")
+    run(grouped, balancing="group_oversampling")
     train, balanced = (
         read_samples(grouped.root / path)
         for path in ("data/split/train.parquet", "data/balanced/train.parquet")
@@ -47,8 +42,9 @@ def test_a_recipe_on_groups_makes_all_groups_equal_and_reports_them(grouped: Pro
     assert "<h2>Groups</h2>" in (grouped.root / "reports/report.html").read_text()
 
 
-def test_data_without_groups_are_refused_in_one_sentence(grouped: Project) -> None:
-    output = run(grouped, check=False, balancing="group_oversampling", dataset="wine")
+def test_data_without_groups_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    output = run(project, "analyze", check=False, balancing="group_oversampling", dataset="wine")
     assert (
         "recipes.group_oversampling.balance_on is group, but the data set 'wine' has no spurious attribute"
         in output

@@ -80,12 +80,16 @@ def shop(shop_with_data: Project, tmp_path: Path) -> Iterator[Project]:
     shutil.rmtree(copy.root, ignore_errors=True)
 
 
+def command(recipe: str, writer: Writer, *more: str, until: str) -> list[str]:
+    """`dvc exp run` up to `until`, asking `writer`."""
+    endpoint = (f"llm.base_url={writer.base_url}", "llm.model=small", "llm.key_variable=null")
+    settings = ("dataset=shop", f"balancing={recipe}", "evaluate.robustness=false", *endpoint, *more)
+    return ["exp", "run", until, *(part for one in settings for part in ("-S", one))]
+
+
 def run(project: Project, writer: Writer, recipe: str, *more: str, until: str = "evaluate") -> list[str]:
     """The stages that an experiment ran, up to `until`."""
-    endpoint = (f"llm.base_url={writer.base_url}", "llm.model=small", "llm.key_variable=null")
-    settings = ("dataset=shop", f"balancing={recipe}", *endpoint, *more)
-    chosen = (part for one in settings for part in ("-S", one))
-    return project.stages_run(project.dvc("exp", "run", until, *chosen))
+    return project.stages_run(project.dvc(*command(recipe, writer, *more, until=until)))
 
 
 def few(recipe: str, rows: int) -> str:
@@ -117,7 +121,7 @@ def test_going_from_llm_to_llm_smote_and_back_makes_no_second_call(shop: Project
     balanced = table(shop, "balanced/train.parquet")
     assert set(balanced.origins) == {"real", "llm"}
 
-    second = run(shop, writer, "llm_smote", *fixed)
+    second = run(shop, writer, "llm_smote", *fixed, until="resample")
     assert "llm_generate" not in second and "resample" in second
     assert set(table(shop, "balanced/train.parquet").origins) >= {"real", "llm", "smote"}
     assert run(shop, writer, "llm", *fixed) == []
@@ -148,18 +152,8 @@ def test_no_validation_or_test_row_ever_stands_in_a_prompt(shop: Project, writer
 
 
 def test_the_focal_loss_goes_with_llm_rows_where_the_model_has_it(shop: Project, writer: Writer) -> None:
-    endpoint = (
-        "-S",
-        f"llm.base_url={writer.base_url}",
-        "-S",
-        "llm.model=small",
-        "-S",
-        "llm.key_variable=null",
-    )
-    done = shop.run(
-        "dvc", "exp", "run", "-S", "dataset=shop", "-S", "balancing=llm_focal", *endpoint, check=False
-    )
-    assert "The loss focal does not exist for logistic_regression" in done.stdout
+    told = shop.dvc(*command("llm_focal", writer, until="analyze"), check=False)
+    assert "The loss focal does not exist for logistic_regression" in told
     assert not writer.bodies
 
 

@@ -6,16 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
-from projects import Project, Team
+from projects import Project, Team, give_bucket
 
 
 def macro_f1(project: Project) -> float:
     return json.loads((project.root / "metrics" / "evaluate.json").read_text())["test"]["macro_f1"]
 
 
-@pytest.mark.parametrize("remote", Team.remotes)
-def test_a_fresh_clone_that_pulls_runs_no_stage(team: Team, remote: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("remote", ["folder", "bucket"])
+def test_a_fresh_clone_that_pulls_runs_no_stage(
+    team: Team, remote: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     clone = team.clone(tmp_path / "clone")
+    if remote == "bucket":
+        give_bucket(clone, request.getfixturevalue("bucket"))
     clone.dvc("pull", "--run-cache", "--remote", remote)
     assert clone.stages_run(clone.dvc("repro")) == []
     assert clone.run("git", "status", "--porcelain").stdout == ""

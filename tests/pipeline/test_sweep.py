@@ -7,7 +7,8 @@ from pathlib import Path
 
 from projects import make_project
 
-SWEEP = ("sweep", "smote", "--seeds", "1,2", "--dataset", "wine", "-S", "evaluate.bootstrap=200")
+SWEEP = ("sweep", "smote", "--seeds", "1,2", "--dataset", "wine")
+SWEEP += ("-S", "evaluate.bootstrap=200", "-S", "evaluate.robustness=false")
 
 
 def test_a_sweep_runs_compares_and_is_not_run_twice(tmp_path: Path) -> None:
