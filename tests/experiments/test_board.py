@@ -83,7 +83,7 @@ def port(project: Path) -> Iterator[int]:
 def ask(
     port: int, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, str, http.client.HTTPMessage]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read().decode()
@@ -291,7 +291,7 @@ def test_ctrl_c_ends_it_in_a_sentence(project: Path, number: signal.Signals) -> 
     port = int(line.split("127.0.0.1:")[1].split("/")[0])
     assert ask(port, "/")[0] == 200
     board.send_signal(number)
-    out, err = board.communicate(timeout=60)
+    out, err = board.communicate(timeout=900)
     assert board.returncode == 0
     assert out == "The board has ended.\n"
     assert err == ""
@@ -301,7 +301,7 @@ def test_a_taken_port_is_one_sentence(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         board = start_board(project, port)
-        out, err = board.communicate(timeout=120)
+        out, err = board.communicate(timeout=900)
     assert board.returncode == 1
     assert out == ""
     assert err.startswith(f"evenly: Port {port} cannot be used (address already in use); choose another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from evenly.errors import ParameterError, RecipeError
+from evenly.llm.engine.lane import Circuit
 from evenly.llm.judging import JudgingError, LlmJudge, llm_judge
 from evenly.llm.writing.prompts import Prompts
 from evenly.params.datasets import ClassNote
@@ -183,7 +185,13 @@ def test_an_endpoint_that_fails_is_no_result_and_what_was_paid_is_kept(server: A
     assert marks(ask(made("one text", "two texts"))) == [(9, 8, 7)] * 2
 
 
-def test_faults_of_the_network_change_no_mark_and_pay_nothing_twice(server: Any, tmp_path: Path) -> None:
+def test_faults_of_the_network_change_no_mark_and_pay_nothing_twice(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_waits(circuit: Circuit, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Circuit, "sleep", nobody_waits)
     server.reset(answer=GOOD, p429=0.2, p500=0.1, preset=0.05, retry_after=0)
     scores = judge(engine_settings(server.base_url), tmp_path, text_table())(
         made(*(f"text number {k}" for k in range(60)))

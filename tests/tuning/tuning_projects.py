@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from evenly.tuning.candidates import Origin
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@cache
+def _shipped() -> dict[str, Any]:
+    return read_yaml(ROOT / "params.yaml")
+
+
 def origin(recipe: str, modality: Modality = "image", **values: Any) -> Origin:
     """A recipe of the project, with other values of params.yaml."""
-    told = read_yaml(ROOT / "params.yaml") | {"balancing": recipe} | values
+    told = _shipped() | {"balancing": recipe} | values
     return Origin(told, settings_from(Params, told, "params.yaml"), modality)
