@@ -15,7 +15,7 @@ evenly summary
 git add -A && git commit --quiet -m "First run"
 dvc exp run --queue -S balancing=random_oversampling
 dvc exp run --run-all
-evenly sweep smote --seeds 42 --dataset tickets
+evenly sweep random_oversampling --seeds 42 --dataset tickets
 evenly compare
 evenly predict models/train "$DATA/tickets.csv" --output predictions.csv
 evenly export HEAD handed_over
