@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import yaml
 from rich.console import Console
 
 from evenly.files import write_json
+from evenly.llm.engine.journal import Journal
+from evenly.llm.engine.journal_files import journal_summaries
 from evenly.llm.generate import generate_samples
 from evenly.llm.judging import LlmJudge
 from evenly.llm.panel import progress_line, progress_panel, watching
@@ -35,6 +38,7 @@ from tests.llm.test_generation import faulty_samples
 from tests.llm.writer import Writer, content_seed, running_writer
 
 ROOT = Path(__file__).parents[2]
+KILLED = {"arrival": 60, "pin": 40}
 
 
 def project(folder: Path, writer: Writer | None, mode: str = "generate", **counts: int) -> Path:
@@ -120,31 +124,49 @@ def test_the_dry_run_counts_the_judge_as_the_estimate_does(tmp_path):
     ]
 
 
-def test_a_killed_stage_goes_on_where_it_was(tmp_path):
+def test_a_killed_stage_goes_on_where_it_was_and_pays_for_no_more_than_was_in_flight(tmp_path, kills=2):
+    draw, happened = random.Random(1), 0
     with running_writer(faulty_samples) as writer:
-        clean = project(tmp_path / "clean", writer, arrival=60, pin=40)
+        clean = project(tmp_path / "clean", writer, **KILLED)
         assert run_python(clean, "-m", "stages.llm_generate").returncode == 0
         wanted = Counter(map(content_seed, writer.bodies))
         expected = (clean / "data/generated/llm.parquet").read_bytes()
         writer.bodies.clear()
 
-        folder = project(tmp_path / "killed", writer, arrival=60, pin=40)
+        folder = project(tmp_path / "killed", writer, **KILLED)
         writer.delay = lambda number: 0.1
         command = [sys.executable, "-m", "stages.llm_generate"]
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while len(writer.bodies) < 9:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
+        for _ in range(kills):
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment(folder),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            until = len(writer.bodies) + draw.randint(1, max(2, 2 * wanted.total() // (kills + 1)))
+            while process.poll() is None and len(writer.bodies) < until:
+                time.sleep(0.01)
+            time.sleep(draw.random() * 0.1)
+            process.kill()
+            happened += process.wait() == -9
         writer.delay = lambda number: 0.0
         done = run_python(folder, "-m", "stages.llm_generate")
         assert done.returncode == 0, done.stderr
         sent = Counter(map(content_seed, writer.bodies))
-    assert set(sent) == set(wanted)
-    assert sum((sent - wanted).values()) <= 4  # what was in flight
+        paid = sum(
+            len("".join(m["content"] for m in body["messages"])) // 4 + len(faulty_samples(body, number)) // 4
+            for number, body in enumerate(writer.bodies)
+        )
+    repeated = sum((sent - wanted).values())
+    (journal,) = journal_summaries(folder / ".cache" / "llm")
+    with Journal(journal.path, journal.base_url, journal.model) as opened:
+        ledger = opened.ledger()
+    told = ledger.prompt_tokens + ledger.completion_tokens + ledger.uncertain_tokens
+    print(f"{happened} kills, {wanted.total()} calls, {repeated} repeated, ledger {told / paid:.3f}")
+    assert set(sent) == set(wanted) and happened > 0
+    assert repeated <= 4 * happened  # what was in flight
+    assert told == pytest.approx(paid, rel=0.05)
     assert (folder / "data/generated/llm.parquet").read_bytes() == expected
 
 
