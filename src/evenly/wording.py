@@ -71,6 +71,11 @@ def nearest_names(name: str, known: Iterable[str], most: int = 1) -> str:
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {first_names(known, 20)}."
 
 
+def first_line(error: BaseException) -> str:
+    """Give the first line of what an error says, without a full stop; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def clock(seconds: float) -> str:
     """Give time that has passed, in whole seconds that are over: `45 s`, `11 min 05 s`, `1 h 02 min 03 s`."""
     minutes, rest = divmod(int(seconds), 60)

@@ -34,6 +34,7 @@ from evenly.params.models import (
 )
 from evenly.params.named import made_estimator, takes_weights
 from evenly.plans import TrainPlan
+from evenly.wording import first_line
 
 #: Files of the libraries that have a format of their own.
 OWN_FILES: dict[ModelName, str] = {
@@ -477,10 +478,9 @@ def _checkpoint(pretrained: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(name, file, revision=revision or None))
     except Exception as error:  # of the HTTP client, the name service, the disk
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(
             f"models.tabicl.pretrained: {pretrained} is no file here, and {file} cannot be had from the hub "
-            f"({why}); run once where there is a network, or name a checkpoint file."
+            f"({first_line(error)}); run once where there is a network, or name a checkpoint file."
         ) from error
 
 

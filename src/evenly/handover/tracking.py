@@ -23,6 +23,7 @@ from evenly.errors import DataError, RecipeError
 from evenly.experiments.runs import flattened
 from evenly.handover.folder import write_experiment_folder
 from evenly.handover.stored import StoredRun, read_stored_run
+from evenly.wording import first_line
 
 Tracker = Literal["mlflow", "wandb"]
 #: Where trackers keep things that go to no server: git ignores it, so that no experiment takes it in.
@@ -152,7 +153,7 @@ def _to_mlflow(record: Record, folder: Path, project: str, uri: str, root: Path)
             raise
         client.set_terminated(run)
     except MlflowException as error:
-        raise DataError(f"MLflow at {uri} did not take the run: {_sentence(error)}.") from error
+        raise DataError(f"MLflow at {uri} did not take the run: {first_line(error)}.") from error
     return f"{where} (run {run})"
 
 
@@ -185,15 +186,9 @@ def _to_wandb(record: Record, folder: Path, project: str, root: Path) -> str:
         run.finish()
     except wandb.errors.Error as error:
         raise DataError(
-            f"Weights & Biases did not take the run: {_sentence(error)}; `wandb login` sets a key, and "
+            f"Weights & Biases did not take the run: {first_line(error)}; `wandb login` sets a key, and "
             "WANDB_MODE=offline keeps the run here."
         ) from error
     if run.settings.mode == "offline" or not run.url:
         return f"{record.name} in {run.settings.sync_dir} (`wandb sync` sends it)"
     return f"{record.name} at {run.url}"
-
-
-def _sentence(error: Exception) -> str:
-    """The first line of what a tracker says."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")

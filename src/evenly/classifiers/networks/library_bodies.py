@@ -31,7 +31,7 @@ from evenly.params.models import (
     TimmSettings,
     TorchvisionSettings,
 )
-from evenly.wording import near_names
+from evenly.wording import first_line, near_names
 
 #: Mean and deviation of channels with values 0 to 1.
 Channels = tuple[tuple[float, ...], tuple[float, ...]]
@@ -116,8 +116,8 @@ def library_body(
     except Exception as error:  # whatever the code of an architecture raises
         raise ModelError(
             f"models.{settings.kind}: this network cannot take images of {height}×{width} pixels with "
-            f"{channels} channels ({_first(error)}); set models.{settings.kind}.image_size to another side, "
-            "or features.image.channels to colour."
+            f"{channels} channels ({first_line(error)}); set models.{settings.kind}.image_size to another "
+            "side, or features.image.channels to colour."
         ) from error
     return Body(network, dimension, made, bf16_pays and family.startswith(BF16_FAMILIES))
 
@@ -176,7 +176,7 @@ def _transformers_network(
     except Exception as error:  # whatever the code of an architecture raises
         raise ModelError(
             f"models.image_transformer: {settings.architecture} with options {settings.options} cannot be "
-            f"built ({_first(error)}); architectures are model types of transformers such as resnet, "
+            f"built ({first_line(error)}); architectures are model types of transformers such as resnet, "
             "convnext, mobilenet_v2, regnet, vit, swin."
         ) from error
 
@@ -233,7 +233,7 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # built for another torch, torchvision raises RuntimeError
         missing = isinstance(error, ModuleNotFoundError) and error.name == name
-        why = "is not installed" if missing else f"does not import here ({_first(error)})"
+        why = "is not installed" if missing else f"does not import here ({first_line(error)})"
         raise ModelError(
             f"models.{name}: {name} {why}; run `pip install 'evenly[vision]'`, for the build "
             f"that belongs to torch {torch.__version__}, or choose the model image_transformer or small_cnn."
@@ -248,15 +248,10 @@ def _unknown(name: str, names: list[str], key: str) -> str:
 
 def _no_weights(library: str, name: str, error: Exception) -> str:
     return (
-        f"models.{library}: {name} cannot be built ({_first(error)}); where its weights cannot be "
+        f"models.{library}: {name} cannot be built ({first_line(error)}); where its weights cannot be "
         f"downloaded, set models.{library}.pretrained to false."
     )
 
 
 def _key(settings: ImageTransformerSettings) -> str:
     return f"models.{settings.kind}.pretrained"
-
-
-def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
