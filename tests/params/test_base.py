@@ -34,7 +34,7 @@ def test_a_misspelt_key_deep_in_a_recipe_is_named() -> None:
 
 
 def test_a_wrong_value_is_shown_with_what_is_allowed() -> None:
-    with pytest.raises(ParameterError, match=r"resample\.method is 'smot': input should be 'random_over'"):
+    with pytest.raises(ParameterError, match=r"resample\.method is 'smot': it should be 'random_over'"):
         settings_from(Recipe, {"resample": {"method": "smot"}}, "params.yaml: recipes.smote")
 
 
@@ -200,7 +200,8 @@ def test_a_key_that_is_like_no_other_is_named_with_those_there_are():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"loss": 5}, "params.yaml: loss is 5: input should be 'cross_entropy'"),
+        ({"seed": "x"}, "params.yaml: seed is 'x': it should be a whole number."),
+        ({"loss": 5}, "params.yaml: loss is 5: it should be 'cross_entropy'"),
         (
             {"recipes": {1: {}}},
             "params.yaml: recipes.1 is a key that YAML does not read as text; put it in quotes",
@@ -210,7 +211,7 @@ def test_a_key_that_is_like_no_other_is_named_with_those_there_are():
         ({"train": None}, "params.yaml: train is null: it should be a mapping of keys to values."),
         (
             {"losses": {"focal": {"alpha": {"a": -1}}}},
-            "losses.focal.alpha.a is -1: input should be greater than 0",
+            "losses.focal.alpha.a is -1: it should be greater than 0",
         ),
         (
             {"losses": {"focal": {"alpha": 3}}},
@@ -233,7 +234,7 @@ def test_a_wrong_value_is_told_by_its_key_and_what_is_allowed(values, words):
         ),
         (
             {"urls": {"trai": "http://x"}},
-            "m.urls.trai is no key that can stand there: input should be 'train'",
+            "m.urls.trai is no key that can stand there: it should be 'train'",
         ),
         ({"classes": {"a": "words"}}, "m.classes.a is 'words': it should be a mapping of keys to values."),
         ({"files": {"train": "a"}}, "m.files.test is missing."),

@@ -53,6 +53,11 @@ _WORDS = {
     "list_type": "it should be a list",
     "none_required": "it should be null",
     "string_type": "it should be text; put it in quotes if it is one",
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "it should be a whole number"
+    ),
+    **dict.fromkeys(("float_type", "float_parsing"), "it should be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "it should be true or false"),
     "recursion_loop": "it holds itself",
     r"^https?://": "it should begin with http:// or https://",
     r"^[0-9a-f]{64}$": "it should be 64 hexadecimal digits",
@@ -192,14 +197,14 @@ def _sentence(kind: type[BaseModel], found: list[_Finding], values: Any, where: 
     elif first.kind in ("missing", "union_tag_not_found"):
         text = "is missing."
     elif first.kind == "union_tag_invalid":
-        text = f"is {first.context['tag']!r}: input should be one of {first.context['expected_tags']}."
+        text = f"is {first.context['tag']!r}: it should be one of {first.context['expected_tags']}."
     elif first.kind == "key":
         text = f"is no key that can stand there: {_allowed(first)}."
     elif first.kind == "invalid_key":
         text = "is a key that YAML does not read as text; put it in quotes."
     else:
         allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
-        allowed = allowed.replace(" or input should be", ", or").replace(" or it should be", " or")
+        allowed = allowed.replace(" or it should be", ", or" if "', '" in allowed else " or")
         text = f"is {_as_written(first.value)}: {allowed}."
     # Give "file: section" and the key below it as one dotted key.
     lead = f"{where}.{key}" if ":" in where and key else f"{where}: {key}" if key else where
@@ -213,6 +218,7 @@ def _allowed(one: _Finding) -> str:
     """What is allowed, in words of YAML."""
     words = _WORDS.get(str(one.context.get("pattern", one.kind)))
     message = words or one.message.removeprefix("Value error, ").rstrip(".")
+    message = message.replace("Input should be", "it should be", 1)
     return message[0].lower() + message[1:]
 
 
