@@ -110,6 +110,45 @@ def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_p
     assert tally(small_project) == [*before, "adasyn 1"]
 
 
+def test_what_a_sweep_hands_dvc_is_what_dvc_makes_itself(small_project: Path) -> None:
+    locked = {
+        "texts": ["long " * 30, "it's: #1", "a\n  b\n", "", "été 你好", "  'x':"],
+        "1e3": None,
+        "12": "012",
+    }
+    (small_project / "odd.yaml").write_text(json.dumps(locked))
+    first = "  first:\n    cmd: echo 1 > first.txt\n    params: [odd.yaml: ]\n    outs: [first.txt]\n"
+    last = first.replace("first", "z-last")
+    pipeline = small_project / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().rstrip() + "\n" + first + last)
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "repro"], cwd=small_project, check=True, capture_output=True)
+    locked["texts"] = locked["texts"][::-1]
+    (small_project / "odd.yaml").write_text(json.dumps(locked))
+    commit(small_project, "Some of the lock is old, and some of it stays")
+
+    (planned_one,) = planned(small_project)
+    assert not run_experiments(small_project, [planned_one], jobs=1, watch=lambda event: None)
+    changes = [part for override in planned_one.overrides for part in ("-S", override)]
+    by_dvc = [*dvc, "exp", "run", "--temp", "--name", "by-dvc", *changes]
+    subprocess.run(by_dvc, cwd=small_project, check=True, capture_output=True)
+    trees = {
+        subprocess.run(
+            ["git", "rev-parse", f"{commit_of}^{{tree}}"], cwd=small_project, capture_output=True, text=True
+        ).stdout
+        for commit_of in (
+            subprocess.run(
+                ["git", "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}"],
+                cwd=small_project, capture_output=True, text=True, check=True,
+            ).stdout.strip()
+            for name in (planned_one.name, "by-dvc")
+        )
+    }  # fmt: skip
+    assert len(trees) == 1 and trees != {""}
+    # The stage ran for the sweep, and DVC then took it from the run-cache.
+    assert tally(small_project) == ["none 42", "none 1"]
+
+
 def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on_where_it_was(small_project: Path) -> None:
     hold, alive = small_project / ".cache" / "hold", small_project / ".cache" / "alive"
     hold.touch()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.errors import EvenlyError
-from evenly.experiments import supervisor
+from evenly.experiments import lockfile, supervisor
 from evenly.experiments.history import configured, git, without_keys
 
 #: A commit on top of the code to run; its message is the job as JSON.
@@ -100,7 +100,8 @@ def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
     env.setdefault("OMP_NUM_THREADS", "1")
     began = time.monotonic()
     dvc = [sys.executable, "-m", "dvc"]
-    command = [*dvc, "exp", "run", "--name", job["name"], *(["--pull"] if remote else [])]
+    command = [*dvc[:2], lockfile.__name__, "dvc", "exp", "run", "--name", job["name"]]
+    command += ["--pull"] if remote else []
     command += [part for override in job["overrides"] for part in ("-S", override)]
     code, printed = _run(command + ([job["until"]] if job["until"] else []), root, env)
     if code and remote and (lost := _MISSING.search(printed)):

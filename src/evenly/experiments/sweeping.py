@@ -22,7 +22,7 @@ from typing import Literal
 
 from evenly.console import ResultsTable
 from evenly.errors import DataError
-from evenly.experiments import supervisor
+from evenly.experiments import lockfile, supervisor
 from evenly.experiments.experiments import Experiment
 from evenly.experiments.history import Revision, clear_interrupted, experiment_revisions
 from evenly.experiments.ledger import FOLDER, progress_file, record_cost
@@ -178,7 +178,8 @@ def _start(root: Path, experiment: Experiment, tries: int = 1) -> _Running:
     env = os.environ | {"PATH": path, "EVENLY_LOGS": str(logs.resolve()), "DVC_NO_ANALYTICS": "1"}
     env.setdefault("OMP_NUM_THREADS", "1")
     command = [sys.executable, "-I", str(Path(supervisor.__file__).resolve())]
-    command += [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment.name]
+    command += [sys.executable, "-m", lockfile.__name__]
+    command += ["dvc", "exp", "run", "--temp", "--name", experiment.name]
     for override in experiment.overrides:
         command += ["-S", override]
     if experiment.until:
