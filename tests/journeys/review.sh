@@ -2,8 +2,8 @@
 cd evenly
 git restore . && dvc checkout --quiet
 git switch --quiet --create more-rows
-sed -i 's/^balancing: none/balancing: random_oversampling/' params.yaml
+sed -i 's/^balancing: none/balancing: adasyn/' params.yaml
 dvc repro
-git add -A && git commit --quiet -m "Copies of scarce rows"
+git add -A && git commit --quiet -m "Rows between scarce rows"
 make check-lock
 make report BASE=main

@@ -79,7 +79,7 @@ def test_from_a_clone_to_a_review_with_the_bytes_that_another_clone_has(
     assert len(here["stages"]) == 15 and here == there
     travel("review.sh", tmp_path, installed)
     report = (tmp_path / "evenly" / "reports" / "diff.md").read_text(encoding="utf-8")
-    assert "balancing" in report and "random_oversampling" in report and "Macro F1" in report
+    assert "balancing" in report and "adasyn" in report and "Macro F1" in report
 
 
 def test_with_a_csv_of_ones_own(installed: Path, tmp_path: Path) -> None:

@@ -110,12 +110,23 @@ def test_a_recipe_that_needs_an_endpoint_says_how_to_get_one(project: Project) -
     assert "random_oversampling" in done.stdout
 
 
-def test_going_from_llm_to_llm_smote_and_back_makes_no_second_call(shop: Project, writer: Writer) -> None:
+def no_validation_or_test_row_stands_in_a_prompt(project: Project, writer: Writer) -> bool:
+    prompts = "\n".join(writer.prompts)
+    shown = {
+        split: [text for text in table(project, f"split/{split}.parquet").texts if text and text in prompts]
+        for split in ("train", "val", "test")
+    }
+    return bool(shown["train"]) and not shown["val"] and not shown["test"]
+
+
+def test_no_prompt_shows_an_unseen_row_and_going_from_llm_to_llm_smote_and_back_makes_no_second_call(
+    shop: Project, writer: Writer
+) -> None:
     fixed = few("llm", 60), few("llm_smote", 60)
     first = run(shop, writer, "llm", *fixed)
     assert "llm_generate" in first
     calls = len(writer.bodies)
-    assert calls > 0
+    assert calls > 0 and no_validation_or_test_row_stands_in_a_prompt(shop, writer)
     kept = table(shop, "filtered/kept.parquet")
     assert kept.counts["password"] > 0
     balanced = table(shop, "balanced/train.parquet")
@@ -140,15 +151,6 @@ def test_what_was_paid_is_not_asked_again_when_dvc_has_forgotten(shop: Project, 
     assert len(writer.bodies) == calls
     run(shop, writer, "llm", few("llm", 55), until="llm_generate")
     assert len(writer.bodies) == calls + 1
-
-
-def test_no_validation_or_test_row_ever_stands_in_a_prompt(shop: Project, writer: Writer) -> None:
-    run(shop, writer, "llm", few("llm", 60), until="llm_generate")
-    prompts = "\n".join(writer.prompts)
-    shown = [text for text in table(shop, "split/train.parquet").texts if text and text in prompts]
-    assert shown
-    for split in ("val", "test"):
-        assert not [text for text in table(shop, f"split/{split}.parquet").texts if text and text in prompts]
 
 
 def test_the_focal_loss_goes_with_llm_rows_where_the_model_has_it(shop: Project, writer: Writer) -> None:
