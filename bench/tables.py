@@ -43,7 +43,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "logistic_regression C=1": {"C": 1.0},
     "random_forest": {},
     "easy_ensemble": {},
+    "lightgbm": {},
+    "xgboost": {},
 }
+#: Boosted trees of other libraries: on one seed, beside ours on the same.
+OTHER_TREES = ("lightgbm", "xgboost")
 SLOW = "easy_ensemble"  # as slow as all others together: one seed alone
 #: Tables of KEEL that are imbalanced by themselves.
 KEEL = (
@@ -317,6 +321,8 @@ def learned(sets: list[Scored]) -> tuple[int, int]:
 def report(rows: list[dict[str, Any]]) -> str:
     """The tables of docs/results/tables.md."""
     sets = gathered(rows)
+    if not sets:
+        return "\n".join(other_trees(rows))
     lines = [
         "| training rows | sets | | before | now | best plain of these sets | EasyEnsemble |",
         "|---|---|---:|---:|---:|---|---:|",
@@ -349,6 +355,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         f"other sources: macro F1 {by_others:.4f}; by the rule {np.mean([one.now for one in known]):.4f}; "
         f"{means}.",
     ]
+    lines += ["", *other_trees(rows)]
     lines += [
         "",
         "| set | rows | smallest class | before | now | " + " | ".join(PLAIN) + " |",
@@ -365,6 +372,26 @@ def report(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def other_trees(rows: list[dict[str, Any]]) -> list[str]:
+    """Our models beside boosted trees of other libraries, on the sets and the seed that have all of them."""
+    sides = (*LEARNED, *OTHER_TREES)
+    by_set: dict[str, dict[str, float]] = {}
+    sizes: dict[str, int] = {}
+    for row in rows:
+        if int(row["seed"]) == SEEDS[0] and row["side"] in sides:
+            by_set.setdefault(row["set"], {})[row["side"]] = float(row["test"])
+            sizes[row["set"]] = int(row["rows"])
+    lines = [f"| training rows | sets | now | {' | '.join(sides[2:])} |", "|---" * 6 + "|"]
+    for low, high in BANDS:
+        own = [name for name, found in by_set.items() if {*sides} <= set(found) and low <= sizes[name] < high]
+        if own:
+            now = np.mean([by_set[name][default_model("table", sizes[name])] for name in own])
+            means = [f"{np.mean([by_set[name][side] for name in own]):.3f}" for side in sides[2:]]
+            band = f"{low:,} to {high - 1:,}" if high < 10**9 else f"{low:,} and more"
+            lines.append(f"| {band} | {len(own)} | {now:.3f} | {' | '.join(means)} |")
+    return lines
+
+
 def main() -> None:
     """Run what is not in the file of scores yet, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -372,6 +399,9 @@ def main() -> None:
         "--scores", type=Path, default=Path("reports/tables.csv"), help="CSV: what it has is not run again"
     )
     parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--only", default="", help="sets whose names hold this")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="so many of the seeds")
+    parser.add_argument("--sides", nargs="+", default=[*MODELS, *RIVALS], choices=[*MODELS, *RIVALS])
     options = parser.parse_args()
     settings = read_params()
     options.scores.parent.mkdir(parents=True, exist_ok=True)
@@ -380,10 +410,12 @@ def main() -> None:
         with options.scores.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     known = {(row["set"], int(row["seed"]), row["side"]) for row in rows}
-    for seed in SEEDS:
-        for one in all_sets():
-            slow = seed == SEEDS[0] and one.source not in (*FRESH, *FRESH_DRAWN)
-            wanted = [s for s in (*MODELS, *RIVALS) if s != SLOW or slow]
+    chosen = [one for one in all_sets() if options.only in one.name]
+    for seed in SEEDS[: options.seeds]:
+        for one in chosen:
+            left_out = set() if seed == SEEDS[0] else {SLOW, *OTHER_TREES}
+            left_out |= {SLOW} if one.source in (*FRESH, *FRESH_DRAWN) else set()
+            wanted = [s for s in options.sides if s not in left_out]
             sides = tuple(s for s in wanted if (one.name, seed, s) not in known)
             if options.report or not sides:
                 continue
