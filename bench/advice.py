@@ -179,7 +179,7 @@ def run(one: BenchSet, seed: int, settings: Params) -> list[dict[str, Any]]:
     models = settings.models.model_copy(
         update={"hist_gradient_boosting": boosting.model_copy(update={"rounds": rounds})}
     )
-    params = settings.model_copy(update={"seed": seed, "model": "auto", "models": models})
+    params = settings.model_copy(update={"seed": seed, "models": models})
     featurizer = fit_featurizer(train, params.features, seed)
     found: list[dict[str, Any]] = []
     for technique in TECHNIQUES:
@@ -396,7 +396,7 @@ def gathered(rows: Sequence[Mapping[str, Any]], settings: Params) -> list[Result
             for field in ("validation", "test", "argmax")
         ]
         train, validation, _ = split_rows(one, SEEDS[0])
-        shape = data_shape(train, validation, settings.model_copy(update={"model": "auto"}))
+        shape = data_shape(train, validation, settings)
         results.append(Result(one, *scores, shape))
     return results
 
@@ -408,9 +408,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=Path, help="CSV of scores: what it has is not run again")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--model", default="auto", help="as `model` of params.yaml; auto: a forest at these sizes"
+    )
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
-    settings = read_params()
+    settings = read_params().model_copy(update={"model": options.model})
     rows: list[dict[str, Any]] = []
     if options.scores and options.scores.exists():
         with options.scores.open(encoding="utf-8", newline="") as file:
