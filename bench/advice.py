@@ -408,9 +408,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=Path, help="CSV of scores: what it has is not run again")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument(
-        "--model", default="auto", help="as `model` of params.yaml; auto: a forest at these sizes"
-    )
+    parser.add_argument("--model", default="auto", help="as `model` of params.yaml; auto: by the rows")
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
     settings = read_params().model_copy(update={"model": options.model})
