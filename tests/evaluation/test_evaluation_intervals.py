@@ -177,6 +177,23 @@ def test_intervals_of_weighted_f1_know_that_class_sizes_are_a_sample(rare: int, 
     assert covered >= 0.92 * 200
 
 
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_precision", "macro_f1", "g_mean"])
+def test_intervals_of_ten_classes_hold_where_mistakes_are_rare(name: str) -> None:
+    """A few mistakes more than usual, each in a class of its own, must not rule out what is true."""
+    counts = np.array([51, 45, 39, 34, 30, 26, 23, 20, 17, 15])
+    rates = np.full((10, 10), 0.01 / 9) + np.eye(10) * (0.99 - 0.01 / 9)
+    y, predicted = np.divmod(np.arange(100), 10)
+    decided = np.eye(10)[predicted]
+    truth = float(Predictions(y, decided).values((rates * counts[:, None]).ravel())[name])
+    generator, covered = np.random.default_rng(1), 0
+    for _ in range(200):
+        drawn = np.array([generator.multinomial(n, p) for n, p in zip(counts, rates, strict=True)]).ravel()
+        one = Predictions(np.repeat(y, drawn), np.repeat(decided, drawn, axis=0))
+        low, high = HEADLINE[name].ends(one.weighted())  # type: ignore[misc]
+        covered += low <= truth <= high
+    assert covered >= 0.92 * 200
+
+
 def test_six_rows_that_were_all_found_leave_room() -> None:
     y = np.repeat([0, 1], [294, 6])
     one = Predictions(y, np.eye(2)[y])

@@ -73,6 +73,11 @@ class Shares:
         """Exact intervals, (k,) each; 0 to 1 where nothing is known."""
         return exact_interval(np.nan_to_num(self.value) * self.rows, self.rows, level)
 
+    @property
+    def variance(self) -> np.ndarray:
+        """Of each share, (k,)."""
+        return np.asarray(self.value * (1 - self.value) / np.maximum(self.rows, 1e-12))
+
 
 def recall_shares(sample: WeightedRows) -> Shares:
     """Recall of each class."""
@@ -133,14 +138,34 @@ def combined(
 
 
 def _mean(
-    value: np.ndarray, low: np.ndarray, high: np.ndarray, correlation: np.ndarray | None = None
+    value: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    variance: np.ndarray,
+    correlation: np.ndarray | None = None,
 ) -> Ends:
-    """Interval of the mean over the classes that have rows."""
+    """Interval of the mean over the classes that have rows.
+
+    `variance` is that of each estimate: what is missing to 1 is a sum of rare events where classes are found
+    well, of which a few more than usual leave the upper end too low otherwise.
+    """
     known = ~np.isnan(value)
-    weights = np.full(known.sum(), 1 / max(1, known.sum()))
+    value, k = value[known], max(1, known.sum())
     inner = None if correlation is None else correlation[np.ix_(known, known)]
-    ends = combined(value[known], low[known], high[known], weights, inner)
-    return max(0.0, ends[0]), min(1.0, ends[1])
+    ends = combined(value, low[known], high[known], np.full(known.sum(), 1 / k), inner)
+    error = np.sqrt(variance[known]) / k
+    spread = float(error @ error if inner is None else error @ inner @ error)
+    least = _least(float((1 - value).sum() / k), spread)
+    return max(0.0, ends[0]), min(1.0, max(ends[1], 1 - least))
+
+
+def _least(sum_found: float, variance: float) -> float:
+    """Lower end of a sum of rare events with its variance, by the gamma distribution (Fay & Feuer 1997)."""
+    from scipy.special import gammaincinv
+
+    if variance <= 0 or sum_found <= 0:
+        return max(0.0, sum_found)
+    return variance / sum_found * float(gammaincinv(sum_found**2 / variance, (1 - LEVEL) / 2))
 
 
 def accuracy_ends(sample: WeightedRows) -> Ends:
@@ -154,18 +179,20 @@ def accuracy_ends(sample: WeightedRows) -> Ends:
 def balanced_accuracy_ends(sample: WeightedRows) -> Ends:
     """Interval of the mean recall."""
     shares = recall_shares(sample)
-    return _mean(shares.value, *shares.ends())
+    return _mean(shares.value, *shares.ends(), shares.variance)
 
 
 def macro_precision_ends(sample: WeightedRows) -> Ends:
     """Interval of the mean precision."""
     shares = precision_shares(sample)
-    return _mean(shares.value, *shares.ends())
+    return _mean(shares.value, *shares.ends(), shares.variance)
 
 
 def macro_f1_ends(sample: WeightedRows) -> Ends:
     """Interval of the mean F1."""
-    return _mean(f1_scores(sample.outcomes), *f1_ends(sample), _f1_correlation(sample))
+    shares = overlap_shares(sample)
+    variance = (2 / (1 + shares.value) ** 2) ** 2 * shares.variance
+    return _mean(f1_scores(sample.outcomes), *f1_ends(sample), variance, _f1_correlation(sample))
 
 
 def weighted_f1_ends(sample: WeightedRows) -> Ends:
@@ -210,7 +237,11 @@ def g_mean_ends(sample: WeightedRows) -> Ends:
     never = value == 0
     logs = [np.log(np.where(never, high, part) + (part == 0) * ~never) for part in (value, low, high)]
     ends = combined(logs[0], logs[1], logs[2], np.full(len(value), 1 / len(value)))
-    return 0.0 if never.any() else float(np.exp(ends[0])), min(1.0, float(np.exp(ends[1])))
+    if never.any():
+        return 0.0, min(1.0, float(np.exp(ends[1])))
+    variance = float((shares.variance[known] / value**2).sum() / len(value) ** 2)
+    least = _least(-float(logs[0].mean()), variance)
+    return float(np.exp(ends[0])), min(1.0, float(np.exp(max(ends[1], -least))))
 
 
 def matthews_ends(sample: WeightedRows) -> Ends:
@@ -282,9 +313,7 @@ def mean_ends(sample: WeightedRows, values: np.ndarray, price: float) -> Ends:
     middle, largest = float(w @ values), float((w * values).max())
     variance = float(w**2 @ (values - middle) ** 2)
     largest = max(largest, price * float(w @ w))
-    low = 0.0
-    if variance > 0:
-        low = variance / middle * float(gammaincinv(middle**2 / variance, (1 - LEVEL) / 2))
+    low = _least(middle, variance) if variance > 0 else 0.0
     mean, variance = middle + largest, variance + largest**2
     if mean <= 0:
         return 0.0, 0.0
@@ -307,14 +336,14 @@ def ranking_ends(auroc: np.ndarray, positives: np.ndarray, negatives: np.ndarray
             1,
         )
     )
-    return _mean(auroc, *exact_interval(theta * rows, rows), _opposites(len(auroc)))
+    shares = Shares(auroc, rows)
+    return _mean(auroc, *shares.ends(), shares.variance, _opposites(len(auroc)))
 
 
 def average_precision_ends(values: np.ndarray, positives: np.ndarray) -> Ends:
     """Interval of the mean average precision of the classes, each a mean of shares over its rows."""
-    return _mean(
-        values, *exact_interval(np.nan_to_num(values) * positives, positives), _opposites(len(values))
-    )
+    shares = Shares(values, positives)
+    return _mean(values, *shares.ends(), shares.variance, _opposites(len(values)))
 
 
 def _opposites(classes: int) -> np.ndarray | None:
