@@ -35,7 +35,11 @@ from evenly.resampling.resample import resample
 from evenly.samples import Feature, Modality, SampleTable, Schema, samples_from_columns
 
 PARAMS = read_params("params.yaml")
-WITHOUT_ENDPOINT = [name for name, recipe in PARAMS.recipes.items() if recipe.llm is None]
+WITHOUT_ENDPOINT = [
+    name
+    for name, recipe in PARAMS.recipes.items()
+    if recipe.llm is None and (recipe.model is None or recipe.model.name != "llm")
+]
 FOR_TEXTS = {"language_model", "tweets_hard"}
 FOR_NETWORKS = {
     "afr",
