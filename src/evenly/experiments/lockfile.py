@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from evenly.files import write_text
+
 _HEAD = "schema: '2.0'\nstages:\n"
 _ENTRY = re.compile(r"^  (?=\S)", re.MULTILINE)
 _OUTSIDE = re.compile(r"^\S|^  #", re.MULTILINE)
@@ -54,7 +56,7 @@ def write_by_entries() -> None:
             new = changed
         if new != old:
             dvcfile.logger.info("%s lock file '%s'", "Updating" if old else "Generating", self.relpath)
-            path.write_text(new, encoding="utf-8")
+            write_text(new, path)
             self.repo.scm_context.track_file(self.relpath)
 
     dvcfile.Lockfile.dump_stages = dump_stages

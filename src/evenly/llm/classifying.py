@@ -28,7 +28,7 @@ from evenly.classifiers.classifier import (
     texts_of,
 )
 from evenly.classifiers.vectors import scores_of
-from evenly.classifiers.weights import check_rows, rows_per_class
+from evenly.classifiers.weights import check_rows, rows_per_class, smoothed_prior
 from evenly.errors import EvenlyError, ModelError
 from evenly.files import read_json, write_json, write_text
 from evenly.llm.engine.budget import cost_of
@@ -116,8 +116,7 @@ class AskedClassifier(Classifier):
     def prepare(self, train: SampleTable) -> None:
         """Choose the examples: of each class the most diverse texts, real ones where there are any."""
         check_rows(train)
-        counts = rows_per_class(train.codes, len(self.classes))
-        self._shares = np.maximum(counts, 0.5) / np.maximum(counts, 0.5).sum()
+        self._shares = smoothed_prior(rows_per_class(train.codes, len(self.classes)))
         self._prior = np.full(len(self.classes), 1 / len(self.classes))
         texts, real = texts_of(train, _NO_TEXT), train.is_real
         for code, label in enumerate(self.classes):
