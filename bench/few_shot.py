@@ -109,7 +109,7 @@ def by_vectors(tables: Split, epochs: int, terms: bool) -> np.ndarray:
         _KNOWN[key] = contrastive_vectors(train, test, epochs)
     x, y = _KNOWN[key]
     if terms:
-        weights = fit_term_weights([str(text) for text in train.texts], 50_000)[0]
+        weights = fit_term_weights([str(text) for text in train.texts], 50_000)
         x, y = (
             hstack([weights.transform([str(text) for text in part.texts]), csr_matrix(dense * VECTOR_LENGTH)])
             for part, dense in ((train, x), (test, y))

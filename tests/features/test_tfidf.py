@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from feature_tables import text_samples
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from evenly.errors import DataError
 from evenly.features import Featurizer, fit_featurizer
-from evenly.features.tfidf import fit_term_weights, leading_directions
+from evenly.features.ngramsets import folded_text
+from evenly.features.tfidf import _WORD, fit_term_weights, leading_directions
 from evenly.params.features import FeatureSettings, TextFeatures
 from evenly.samples import SampleTable
 
@@ -71,24 +75,69 @@ def test_all_dimensions_give_the_cosines_of_the_tf_idf_weights_themselves() -> N
     rng = np.random.default_rng(0)
     words = [f"w{k}" for k in range(60)]
     texts = [" ".join(rng.choice(words, 8)) for _ in range(150)]
-    weights = fit_term_weights(texts, 20_000)[0].transform(texts)
+    weights = fit_term_weights(texts, 20_000).transform(texts)
     np.testing.assert_allclose(
         similarities(lsa(texts, 150), texts), (weights @ weights.T).toarray(), atol=2e-3
     )
 
 
 def test_both_kinds_of_terms_have_half_the_weight() -> None:
-    fitted, weights = fit_term_weights(ENGLISH, 20_000)
-    characters, words = fitted.vectorizers.values()
-    split = len(characters.vocabulary_)
+    fitted = fit_term_weights(ENGLISH, 20_000)
+    weights, split = fitted.transform(ENGLISH), len(fitted.terms["characters"])
     for block in (weights[:, :split], weights[:, split:]):
         np.testing.assert_allclose(np.asarray(block.multiply(block).sum(axis=1)), 0.5, atol=1e-6)
-    assert weights.shape[1] == split + len(words.vocabulary_)
-    assert (weights != fitted.transform(ENGLISH)).nnz == 0
+    assert weights.shape[1] == split + len(fitted.terms["words"]) == fitted.dimension
+
+
+SENTENCES = st.lists(
+    st.text(alphabet="abC \n_-'’1éß我有ＡカŒ", max_size=30).filter(str.strip), min_size=3, max_size=8
+)
+
+
+@given(SENTENCES, SENTENCES, st.integers(1, 40))
+def test_terms_and_weights_are_those_of_scikit_learn(
+    train: list[str], others: list[str], max_terms: int
+) -> None:
+    fitted = fit_term_weights(train, max_terms)
+    weights = fitted.transform([*others, ""])
+    width = len(fitted.terms["characters"])
+    kinds: dict[str, dict[str, Any]] = {
+        "characters": {"analyzer": "char_wb", "ngram_range": (2, 5)},
+        "words": {"tokenizer": _WORD.findall, "token_pattern": None, "ngram_range": (1, 2)},
+    }
+    for kind, block in zip(kinds, (weights[:, :width], weights[:, width:]), strict=True):
+        rival = TfidfVectorizer(
+            lowercase=False,
+            preprocessor=folded_text,
+            sublinear_tf=True,
+            dtype=np.float32,
+            max_features=max_terms,
+            **kinds[kind],
+        )
+        if kind not in fitted.terms:
+            with pytest.raises(ValueError, match="empty vocabulary"):
+                rival.fit(train)
+            continue
+        rival.fit(train)
+        assert rival.get_feature_names_out().tolist() == fitted.terms[kind]
+        np.testing.assert_array_equal(rival.idf_, fitted.idf[kind])
+        expected = rival.transform([*others, ""]).toarray() * np.float32(np.sqrt(0.5))
+        np.testing.assert_array_equal(block.toarray(), expected)
+
+
+def test_weights_of_a_text_do_not_depend_on_how_many_are_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [f"{a} {b} {a}" for a in ENGLISH for b in CHINESE]
+    whole = fit_term_weights(texts, 50)
+    monkeypatch.setattr("evenly.features.tfidf._BLOCK", 5)
+    parts = fit_term_weights(texts, 50)
+    assert parts.terms == whole.terms
+    assert (parts.transform(texts) != whole.transform(texts)).nnz == 0
 
 
 def test_chinese_japanese_and_korean_characters_are_words_and_latin_runs_stay_whole() -> None:
-    words = set(fit_term_weights(["我有Visa卡", "カード と 카드"], 20_000)[0].vocabulary()["words"])
+    words = set(fit_term_weights(["我有Visa卡", "カード と 카드"], 20_000).terms["words"])
     assert {"我", "有", "visa", "卡", "我 有", "有 visa", "visa 卡", "カ", "카", "드", "카 드"} <= words
 
 
@@ -98,17 +147,13 @@ def test_texts_without_words_have_vectors_by_their_signs() -> None:
 
 
 def test_only_the_most_frequent_terms_are_kept() -> None:
-    fitted, _ = fit_term_weights(["aa aa", "aa ab", "aa zz"], 1)
-    assert fitted.vocabulary()["words"] == ["aa"]
+    assert fit_term_weights(["aa aa", "aa ab", "aa zz"], 1).terms["words"] == ["aa"]
 
 
 def test_of_many_texts_terms_in_a_single_one_are_left_out() -> None:
-    words = fit_term_weights(["common word"] * 99 + ["common rarity"], 20_000)[0].vocabulary()["words"]
-    assert "rarity" not in words
-    assert (
-        "rarity"
-        in fit_term_weights(["common word"] * 98 + ["common rarity"], 20_000)[0].vocabulary()["words"]
-    )
+    for often, kept in ((99, False), (98, True)):
+        words = fit_term_weights(["common word"] * often + ["common rarity"], 20_000).terms["words"]
+        assert ("rarity" in words) is kept
 
 
 @pytest.mark.parametrize("density", [0.01, 0.2])

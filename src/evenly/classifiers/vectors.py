@@ -105,7 +105,7 @@ class VectorClassifier(Classifier):
         if self._reads != "vectors":
             # Copies of a text say nothing new of how frequent its terms are.
             texts = sorted(set(texts_of(train, _NO_TERMS)))
-            self._terms = fit_term_weights(texts, plan.settings.max_terms)[0]  # type: ignore[attr-defined]
+            self._terms = fit_term_weights(texts, plan.settings.max_terms)  # type: ignore[attr-defined]
         with pinned_threads(plan.threads):
             vectors, held_out = self._vectors(train), self._vectors(validation)
             self._fitted = fit_estimator(
