@@ -273,7 +273,7 @@ def _added(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, 
 def _word_keys(
     runs: _Runs, by_run: Sequence[Sequence[int]], words: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Known words and pairs of some texts as integers, the text of each, and how many texts; -1 is unknown."""
+    """Known words and pairs of some texts as integers, the text of each, and how many texts; not -1."""
     lengths = np.fromiter(map(len, by_run), dtype=np.int64, count=len(by_run))
     firsts = np.cumsum(lengths) - lengths
     flat = np.fromiter((word for some in by_run for word in some), dtype=np.int64, count=int(lengths.sum()))
