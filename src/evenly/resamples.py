@@ -8,6 +8,7 @@ choice of the rows leaves open.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from evenly.files import atomic_write, reading
 
 #: How often rows are resampled: enough for a standard error to within 3%.
 RESAMPLES = 500
+#: More rows than this are resampled in blocks of rows, of which there are so many.
+MOST_ROWS, BLOCKS = 12_000, 4096
 _CHUNK_CELLS = 2_000_000
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -34,6 +37,51 @@ class Scored(NamedTuple):
 
 #: The metric on each resample, float32 (RESAMPLES,).
 Resamples = Mapping[Scored, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Rows that are resampled together, so that what they add up to is summed once for all resamples.
+
+    Put together at random, blocks vary as their rows do: a variance is estimated as from `BLOCKS` rows or all
+    of the rows that a metric reads, whichever are fewer. To 1.1%, where 2,000 resamples leave 1.6% open.
+
+    Attributes
+    ----------
+    of_row
+        Block of each row, int (n,).
+    each
+        What each row counts besides, float (n,).
+    number
+        Of the blocks.
+    """
+
+    of_row: np.ndarray
+    each: np.ndarray
+    number: int
+
+    def sums(
+        self, values: np.ndarray | float, columns: np.ndarray | int = 0, width: int = 1, power: int = 1
+    ) -> np.ndarray:
+        """Sum values of rows by block and column, under a power of their weights, float32 (number, width)."""
+        cells = self.of_row * width + columns
+        found = np.bincount(cells, self.each**power * values, self.number * width)
+        return found.reshape(self.number, width).astype(np.float32)
+
+
+def shared_blocks(names: Sequence[str]) -> tuple[np.ndarray | None, Sequence[str]]:
+    """What `shared_weights` draws weights for, by name, and which of these each row belongs to, int (n,).
+
+    Up to `MOST_ROWS` it is the rows themselves, and None is given; else their groups, or blocks that depend
+    on the name of a row alone.
+    """
+    if len(names) <= MOST_ROWS:
+        return None, names
+    distinct = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    if len(distinct) <= MOST_ROWS:
+        return np.array([distinct[name] for name in names]), list(distinct)
+    blocks = draws(names, 0, "blocks") % np.uint64(BLOCKS)
+    return blocks.astype(np.int64), [f"block {number}" for number in range(BLOCKS)]
 
 
 def shared_weights(names: Sequence[str], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:

@@ -10,7 +10,15 @@ from evaluated_runs import Run
 
 from evenly.errors import DataError
 from evenly.evaluation.results import Evaluation
-from evenly.resamples import Scored, read_resamples, shared_weights, write_resamples
+from evenly.resamples import (
+    BLOCKS,
+    MOST_ROWS,
+    Scored,
+    read_resamples,
+    shared_blocks,
+    shared_weights,
+    write_resamples,
+)
 
 
 def weights_of(names: list[str]) -> np.ndarray:
@@ -21,6 +29,19 @@ def test_a_row_is_resampled_alike_whatever_rows_it_stands_among() -> None:
     names = [f"row-{k}" for k in range(50)]
     some = [3, 40, 7]
     assert np.array_equal(weights_of(names)[:, some], weights_of([names[k] for k in some]))
+
+
+def test_the_block_of_a_row_hangs_on_its_name_and_groups_stay_whole() -> None:
+    names = [f"row-{k}" for k in range(MOST_ROWS + 1)]
+    of_row, units = shared_blocks(names)
+    again, _ = shared_blocks([*names[:5], *(f"other-{k}" for k in range(MOST_ROWS))])
+    assert of_row is not None and again is not None and len(units) == BLOCKS
+    assert np.array_equal(of_row[:5], again[:5])
+    assert np.bincount(of_row, minlength=BLOCKS).max() < 15
+    groups = [f"group-{k % 70}" for k in range(MOST_ROWS + 1)]
+    of_row, units = shared_blocks(groups)
+    assert of_row is not None and [units[k] for k in of_row] == groups
+    assert shared_blocks(names[:MOST_ROWS]) == (None, names[:MOST_ROWS])
 
 
 def test_weights_are_independent_and_exponential() -> None:

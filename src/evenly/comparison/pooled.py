@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from evenly.evaluation.decisions import deployment_weights, rule_of
+from evenly.evaluation.intervals import resampled
 from evenly.evaluation.metrics import HEADLINE, Predictions
 from evenly.experiments.runs import Run
 from evenly.files import read_csv, reading
-from evenly.resamples import shared_weights
+from evenly.resamples import RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -89,5 +90,6 @@ def _scores(folds: Sequence[_Rows], metric: str) -> np.ndarray:
     if folds[0].deployment is not None:
         each = deployment_weights(folds[0].deployment, y, each)
     names = [name for fold in folds for name in fold.names]
-    weights = np.vstack([np.ones(len(y)), *shared_weights(names)]) * each
-    return np.asarray(predictions.values(weights, (metric,))[metric], dtype=np.float64)
+    value = predictions.values(each, (metric,))[metric]
+    (drawn,) = resampled([predictions], names, (metric,), each)
+    return np.append(value, drawn.get(metric, np.full(RESAMPLES, np.nan)))

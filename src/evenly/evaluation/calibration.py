@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from evenly.evaluation.bounds import NORMAL, Ends, exact_interval
+from evenly.resamples import Blocks
 
 #: Probabilities are kept this far from 0 before a logarithm is taken: the spacing of float64 at 1.
 EPSILON = float(np.finfo(np.float64).eps)
@@ -34,27 +35,34 @@ class CalibrationGaps:
     """
 
     def __init__(self, y: np.ndarray, probabilities: np.ndarray, bins: int) -> None:
-        top = probabilities.argmax(axis=1)
-        confidence = probabilities[np.arange(len(y)), top]
-        self._top = [_BinnedGaps(equal_mass_bins(confidence, bins), confidence, top == y)]
-        self._classes = [
-            _BinnedGaps(equal_mass_bins(scores, bins), scores, y == k)
-            for k, scores in enumerate(probabilities.T)
+        self._y, self._probabilities, self._bins = y, probabilities, bins
+
+    @cached_property
+    def _top(self) -> list[_BinnedGaps]:
+        y, top = self._y, self._probabilities.argmax(axis=1)
+        confidence = self._probabilities[np.arange(len(y)), top]
+        return [_BinnedGaps(equal_mass_bins(confidence, self._bins), confidence, top == y)]
+
+    @cached_property
+    def _classes(self) -> list[_BinnedGaps]:
+        return [
+            _BinnedGaps(equal_mass_bins(scores, self._bins), scores, self._y == k)
+            for k, scores in enumerate(self._probabilities.T)
         ]
 
-    def top_label(self, weights: np.ndarray | None = None) -> np.ndarray:
+    def top_label(self, weights: np.ndarray | None = None, blocks: Blocks | None = None) -> np.ndarray:
         """Mean |confidence − accuracy| over bins of the confidence in the predicted class, 0…1, (…).
 
         Guo et al. 2017, arXiv 1706.04599, equation 3, without its bias.
         """
-        return _error(self._top, weights)
+        return _error(self._top, weights, blocks)
 
-    def class_wise(self, weights: np.ndarray | None = None) -> np.ndarray:
+    def class_wise(self, weights: np.ndarray | None = None, blocks: Blocks | None = None) -> np.ndarray:
         """Mean over the classes of |probability − frequency| in bins of a class's probability, 0…1, (…).
 
         Kull et al. 2019, arXiv 1910.12656, equation 3, without its bias.
         """
-        return _error(self._classes, weights)
+        return _error(self._classes, weights, blocks)
 
     def top_label_ends(self, weights: np.ndarray | None = None) -> Ends:
         """95% interval of `top_label` under one set of row weights."""
@@ -83,17 +91,26 @@ class _BinnedGaps:
         by_bin[np.arange(len(values)), self.column] = values
         return by_bin
 
-    def sums(self, weights: np.ndarray, powers: int) -> np.ndarray:
-        """Weighted sums of the first so many powers of the gaps, from 0 on, by bin, (powers, …, bins)."""
+    def sums(self, weights: np.ndarray, power: int, powers: int, blocks: Blocks | None) -> np.ndarray:
+        """Sums of the first so many powers of the gaps, from 0 on, by bin, (powers, …, bins).
+
+        They are weighed by a power of the weights of the rows, or of their blocks.
+        """
+        if blocks is not None:
+            bins = int(self.column.max()) + 1
+            parts = [blocks.sums(self.gap**of_gap, self.column, bins, power) for of_gap in range(powers)]
+            return np.stack([weights**power @ part for part in parts])
         # One product for all of them: to read the weights is what takes the time.
         by_bin = _powers_by_bin(self, weights.dtype)
-        found = weights @ by_bin[:, : by_bin.shape[1] // 3 * powers]
+        found = weights**power @ by_bin[:, : by_bin.shape[1] // 3 * powers]
         return np.moveaxis(found.reshape(*found.shape[:-1], powers, -1), -2, 0)
 
-    def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def moments(
+        self, weights: np.ndarray, blocks: Blocks | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Share of the weight, mean gap and its sampling variance, by bin, (…, bins) each."""
-        weight, gaps = self.sums(weights, 2)
-        squares, square_gaps, squared_gaps = self.sums(weights**2, 3)
+        weight, gaps = self.sums(weights, 1, 2, blocks)
+        squares, square_gaps, squared_gaps = self.sums(weights, 2, 3, blocks)
         some = weight > 0
         inside = np.where(some, weight, 1)
         mean = gaps / inside
@@ -103,7 +120,8 @@ class _BinnedGaps:
         variance = np.where(
             rows > 1.001, np.maximum(raw, 0) / inside**2 * rows / np.maximum(rows - 1, 0.001), mean**2
         )
-        return weight / weights.sum(axis=-1)[..., None], mean, variance
+        total = weights.sum(axis=-1) if blocks is None else weight.sum(axis=-1)
+        return weight / total[..., None], mean, variance
 
 
 @lru_cache(maxsize=4)  # those of the resamples in hand, and no more
@@ -111,12 +129,14 @@ def _powers_by_bin(gaps: _BinnedGaps, dtype: np.dtype[Any]) -> np.ndarray:
     return np.hstack([gaps.placed(gaps.gap**power, dtype) for power in range(3)])
 
 
-def _error(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> np.ndarray:
+def _error(
+    parts: Sequence[_BinnedGaps], weights: np.ndarray | None, blocks: Blocks | None = None
+) -> np.ndarray:
     """Mean over the parts of the mean |gap| of the bins, without what sampling adds, (…)."""
     weights = np.ones(len(parts[0].score)) if weights is None else weights
     size, noise = np.zeros(weights.shape[:-1]), np.zeros(weights.shape[:-1])
     for part in parts:
-        share, mean, variance = part.moments(weights)
+        share, mean, variance = part.moments(weights, blocks)
         size += (share * np.abs(mean)).sum(axis=-1) / len(parts)
         noise += (share * np.sqrt(variance)).sum(axis=-1) / len(parts)
     # Of a normal variable with deviation 1, mean |x| by mean: what was found, turned back.

@@ -300,7 +300,7 @@ def _operating_points(
     codes, scores, weights = validation
     points = []
     for of, wanted in (("precision", settings.wanted_precision), ("recall", settings.wanted_recall)):
-        if wanted is None or rare not in test.rankings:
+        if wanted is None or rare not in test.ranked:
             continue
         threshold = metrics.wanted_threshold(codes == rare, scores[:, rare], wanted, of, weights)
         if threshold is None:
@@ -448,8 +448,8 @@ def _per_class(
     results = []
     for k, name in enumerate(classes):
         scores: dict[str, Any] = dict.fromkeys([*columns, "auroc", "average_precision"])
-        if k in predictions.rankings:
-            auroc, average_precision = predictions.rankings[k].auroc_and_average_precision(sample.weights)
+        if k in predictions.ranked:
+            auroc, average_precision = sample.ranked(k)
             scores = {column: float(values[k]) for column, values in columns.items()}
             scores["auroc"] = None if np.isnan(auroc) else float(auroc)
             scores["average_precision"] = None if np.isnan(average_precision) else float(average_precision)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenly.evaluation.metrics import HEADLINE, Predictions, WeightedPredictions
-from evenly.resamples import shared_weights
+from evenly.resamples import BLOCKS, MOST_ROWS, Blocks, shared_blocks, shared_weights
 
 #: Cells (resamples × rows × classes) that the ranking metrics may touch before they get fewer resamples.
 _RANKING_BUDGET = 200_000_000
@@ -55,6 +55,14 @@ def bootstrap_weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarr
         yield counts.reshape(size, rows).astype(np.float32)
 
 
+def random_blocks(rows: int, seed: int, row_weights: np.ndarray | None = None) -> Blocks | None:
+    """Blocks of equal size in which more than `MOST_ROWS` rows are drawn with replacement; else None."""
+    if rows <= MOST_ROWS:
+        return None
+    of_row = np.random.default_rng([seed, 2]).permutation(rows) % BLOCKS
+    return Blocks(of_row, np.ones(rows) if row_weights is None else row_weights, BLOCKS)
+
+
 def bootstrap_draws(
     predictions: Sequence[Predictions],
     *,
@@ -66,8 +74,8 @@ def bootstrap_draws(
     """Headline metrics of several sets of predictions for the same rows, on the same resamples of these rows.
 
     Gives, for each set, metric to its values, float (B,): the ranking metrics fewer where rows × classes are
-    many. Of several sets, metrics of decisions are drawn with rows besides on which they differ from the
-    first (`_with_unseen`).
+    many. Many rows are drawn in blocks (`random_blocks`). Of several sets, metrics of decisions are drawn
+    with rows besides on which they differ from the first (`_with_unseen`).
 
     Parameters
     ----------
@@ -84,27 +92,41 @@ def bootstrap_draws(
     affordable = _RANKING_BUDGET // (rows * classes * len(predictions))
     ranked = min(resamples, max(_FEWEST, affordable))
     names = tuple(HEADLINE) if names is None else names
-    unranked = [name for name in names if not HEADLINE[name].ranks]
+    ranking, unranked = ([name for name in names if HEADLINE[name].ranks is ranks] for ranks in (True, False))
     decided = [name for name in names if HEADLINE[name].of_decisions]
     padded = _with_unseen(predictions) if len(predictions) > 1 and decided else []
     y, of_unseen = predictions[0].y, np.random.default_rng([seed, 1])
     each = np.ones(rows) if row_weights is None else row_weights
     of_class = np.bincount(y, each, classes) / np.maximum(np.bincount(y, minlength=classes), 1)
+    blocks = random_blocks(rows, seed, each)
+    more = None if blocks is None else _with_more(blocks, 2 * classes)
     collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
     done = 0
-    for weights in bootstrap_weights(rows, resamples if names else 0, seed):
-        weights *= each.astype(np.float32)
+    drawn = rows if blocks is None else blocks.number
+    for weights in bootstrap_weights(drawn, resamples if names else 0, seed):
+        some = weights[: max(0, ranked - done)]
+        if blocks is None:
+            weights *= each.astype(np.float32)
+            some = weights
         for into, one in zip(collected, predictions, strict=True):
-            for name, values in one.values(weights, names if done < ranked else unranked).items():
+            found = one.values(weights, unranked, blocks)
+            found |= one.values(some, ranking if done < ranked else (), blocks)
+            for name, values in found.items():
                 into.setdefault(name, []).append(values)
         if padded:
             unseen = of_unseen.gamma(0.5, size=(len(weights), 2 * classes)) * np.tile(of_class, 2)
             weights = np.hstack([weights, unseen.astype(np.float32)])
             for into, one in zip(collected, padded, strict=True):
-                for name, values in one.values(weights, decided).items():
+                for name, values in one.values(weights, decided, more).items():
                     into[name][-1] = values
         done += len(weights)
-    return [{name: np.concatenate(parts) for name, parts in into.items()} for into in collected]
+    return [{name: np.concatenate(into[name]) for name in HEADLINE if name in into} for into in collected]
+
+
+def _with_more(blocks: Blocks, rows: int) -> Blocks:
+    """The blocks, and behind them rows that are drawn by themselves."""
+    of_row = np.append(blocks.of_row, blocks.number + np.arange(rows))
+    return Blocks(of_row, np.append(blocks.each, np.ones(rows)), blocks.number + rows)
 
 
 def _with_unseen(predictions: Sequence[Predictions]) -> list[Predictions]:
@@ -146,11 +168,14 @@ def resampled(
     besides.
     """
     collected: list[dict[str, list[np.ndarray]]] = [{} for _ in predictions]
-    for weights in shared_weights(names) if predictions else ():
-        if row_weights is not None:
+    each = np.ones(len(names)) if row_weights is None else row_weights
+    of_row, units = shared_blocks(names)
+    blocks = None if of_row is None else Blocks(of_row, each, len(units))
+    for weights in shared_weights(units) if predictions else ():
+        if blocks is None and row_weights is not None:
             weights *= row_weights.astype(np.float32)
         for into, one in zip(collected, predictions, strict=True):
-            for name, values in one.values(weights, metrics).items():
+            for name, values in one.values(weights, metrics, blocks).items():
                 into.setdefault(name, []).append(values.astype(np.float32))
     joined = [{name: np.concatenate(parts) for name, parts in into.items()} for into in collected]
     return [{name: values for name, values in one.items() if not np.isnan(values).any()} for one in joined]

@@ -32,6 +32,7 @@ from evenly.confusion import (
 )
 from evenly.evaluation import bounds
 from evenly.evaluation.calibration import EPSILON, CalibrationGaps
+from evenly.resamples import MOST_ROWS, Blocks
 
 
 def log_losses(y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -57,6 +58,8 @@ class Ranking:
     """
 
     def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
+        # Rules that do not change the order share a ranking, and what it gave of one array of weights.
+        self._last_found: tuple[np.ndarray | None, tuple[np.ndarray, ...]] = None, ()
         self._order = np.argsort(-scores, kind="stable")
         ordered = scores[self._order]
         new = np.flatnonzero(np.diff(ordered)) + 1
@@ -70,13 +73,27 @@ class Ranking:
         self._first_positive = np.searchsorted(ties, ties, side="left")
         self._last_positive = np.searchsorted(ties, ties, side="right") - 1
 
-    def auroc_and_average_precision(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def auroc_and_average_precision(
+        self, weights: np.ndarray | None = None, blocks: Blocks | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Area under the ROC curve, ties counting half, and average precision, not interpolated, (…) each.
 
         Both are sums over the positive rows. NaN without a positive row, AUROC also without a negative one.
+        Of blocks, weights are (b, blocks).
         """
-        weights = np.ones(len(self._order)) if weights is None else weights
-        ordered = np.take(weights, self._order, axis=-1)
+        if blocks is None:
+            weights = np.ones(len(self._order)) if weights is None else weights
+            return self._of_ordered(np.take(weights, self._order, axis=-1))
+        assert weights is not None
+        known, found = self._last_found
+        if known is not weights:
+            place, each = blocks.of_row[self._order], blocks.each[self._order].astype(weights.dtype)
+            parts = [self._of_ordered(one[place] * each) for one in weights]
+            found = tuple(np.array(values) for values in zip(*parts, strict=True))
+            self._last_found = weights, found
+        return found[0], found[1]
+
+    def _of_ordered(self, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         above = np.cumsum(ordered, axis=-1)
         positive = ordered[..., self._positive]
         found = np.cumsum(positive, axis=-1)
@@ -161,14 +178,25 @@ class Predictions:
         self.losses = log_losses(y, probabilities)
         self.briers = brier_scores(y, probabilities)
         self.gaps = CalibrationGaps(y, probabilities, bins)
-        self.rankings = {int(k): Ranking(y == k, probabilities[:, k]) for k in np.unique(y)}
+        self.ranked = tuple(np.flatnonzero(np.bincount(y)).tolist())
+        self._rankings: dict[int, Ranking] = {}
 
     def __len__(self) -> int:
         return len(self.y)
 
+    def ranking(self, k: int) -> Ranking:
+        """Rows sorted by their score for a class that is `ranked`."""
+        if k not in self._rankings:
+            self._rankings[k] = Ranking(self.y == k, self.probabilities[:, k])
+        return self._rankings[k]
+
     def decided(self, probabilities: np.ndarray, predicted: np.ndarray) -> Predictions:
-        """The same rows with other probabilities and decisions."""
-        return Predictions(self.y, probabilities, predicted, bins=self.bins, rare=self.rare, costs=self.costs)
+        """The same rows with the probabilities and decisions of a rule."""
+        made = Predictions(self.y, probabilities, predicted, bins=self.bins, rare=self.rare, costs=self.costs)
+        if self.classes == 2 and len(self) > MOST_ROWS:
+            # No rule changes the order of two classes' scores, but for rounding.
+            made._rankings = self._rankings
+        return made
 
     @property
     def decision_costs(self) -> np.ndarray | None:
@@ -179,12 +207,20 @@ class Predictions:
         """Hits, rows and predictions per class."""
         return outcomes(self.y, self.predicted, self.classes, weights)
 
-    def weighted(self, weights: np.ndarray | None = None) -> WeightedPredictions:
-        """These predictions, their rows counted by weights, float (n,) or (b, n); once each where None."""
-        return WeightedPredictions(self, weights)
+    def weighted(
+        self, weights: np.ndarray | None = None, blocks: Blocks | None = None
+    ) -> WeightedPredictions:
+        """These predictions, their rows counted by weights, float (n,) or (b, n); once each where None.
+
+        Of blocks of rows, weights are (b, blocks).
+        """
+        return WeightedPredictions(self, weights, blocks)
 
     def values(
-        self, weights: np.ndarray | None = None, names: Collection[str] | None = None
+        self,
+        weights: np.ndarray | None = None,
+        names: Collection[str] | None = None,
+        blocks: Blocks | None = None,
     ) -> dict[str, np.ndarray]:
         """Headline metrics, float () or (b,) each; NaN where a metric does not exist.
 
@@ -194,8 +230,10 @@ class Predictions:
             Row weights, float (n,) or (b, n); None counts every row once.
         names
             Which of `HEADLINE`; all where None.
+        blocks
+            Where rows are weighed in blocks, these; weights are (b, blocks) then.
         """
-        weighted = self.weighted(weights)
+        weighted = self.weighted(weights, blocks)
         chosen = HEADLINE if names is None else {name: HEADLINE[name] for name in HEADLINE if name in names}
         return {name: metric.value(weighted) for name, metric in chosen.items()}
 
@@ -203,14 +241,21 @@ class Predictions:
 class WeightedPredictions:
     """Predictions under one set of row weights or a stack of them, with what several metrics need."""
 
-    def __init__(self, predictions: Predictions, weights: np.ndarray | None) -> None:
+    def __init__(
+        self, predictions: Predictions, weights: np.ndarray | None, blocks: Blocks | None = None
+    ) -> None:
         self.predictions = predictions
         self.weights = weights
+        self.blocks = blocks
 
     @cached_property
     def outcomes(self) -> Outcomes:
         """Hits, rows and predictions per class."""
-        return self.predictions.outcomes(self.weights)
+        if self.blocks is None:
+            return self.predictions.outcomes(self.weights)
+        predicted, k = self.predictions.predicted, self.predictions.classes
+        parts = ((self.y == predicted, self.y), (1.0, self.y), (1.0, predicted))
+        return Outcomes(*(self.weights @ self.blocks.sums(values, column, k) for values, column in parts))
 
     @property
     def y(self) -> np.ndarray:
@@ -237,14 +282,17 @@ class WeightedPredictions:
     @cached_property
     def rankings(self) -> tuple[np.ndarray, np.ndarray]:
         """AUROC and average precision of the classes that have rows, (classes, …) each."""
-        rankings = self.predictions.rankings.values()
-        pairs = [ranking.auroc_and_average_precision(self.weights) for ranking in rankings]
+        pairs = [self.ranked(k) for k in self.predictions.ranked]
         auroc, average_precision = (np.stack(values) for values in zip(*pairs, strict=True))
         return auroc, average_precision
 
+    def ranked(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC and average precision of a class that has rows, (…) each."""
+        return self.predictions.ranking(k).auroc_and_average_precision(self.weights, self.blocks)
+
     def ranking_ends(self) -> tuple[bounds.Ends, bounds.Ends]:
         """Intervals of the means of `rankings`, under one set of weights."""
-        actual, squares = (o.actual[list(self.predictions.rankings)] for o in (self.outcomes, self.squares))
+        actual, squares = (o.actual[list(self.predictions.ranked)] for o in (self.outcomes, self.squares))
         rows = actual**2 / squares
         others = (actual.sum() - actual) ** 2 / np.maximum(squares.sum() - squares, 1e-12)
         auroc, average_precision = self.rankings
@@ -259,10 +307,8 @@ class WeightedPredictions:
 
     def rare_average_precision(self) -> np.ndarray:
         """Average precision of the rare class alone, (…)."""
-        ranking = self.predictions.rankings.get(
-            -1 if self.predictions.rare is None else self.predictions.rare
-        )
-        return self._unknown if ranking is None else ranking.auroc_and_average_precision(self.weights)[1]
+        rare = self.predictions.rare
+        return self._unknown if rare not in self.predictions.ranked else self.ranked(rare)[1]
 
     def rare_ends(self, ends: tuple[np.ndarray, np.ndarray]) -> bounds.Ends:
         """Of intervals of all classes, that of the rare one."""
@@ -283,6 +329,9 @@ class WeightedPredictions:
         """Weighted mean of one value a row."""
         if self.weights is None:
             return np.asarray(values.mean())
+        if self.blocks is not None:
+            sums, rows = (self.weights @ self.blocks.sums(part)[:, 0] for part in (values, 1.0))
+            return np.asarray(sums / rows)
         return np.asarray((self.weights @ values.astype(self.weights.dtype)) / self.weights.sum(axis=-1))
 
 
@@ -449,13 +498,13 @@ HEADLINE: dict[str, Metric] = {
     ),
     "calibration_error": Metric(
         "Calibration error", False, "gap between confidence and accuracy, bins of equal mass",
-        lambda weighted: weighted.predictions.gaps.top_label(weighted.weights),
+        lambda weighted: weighted.predictions.gaps.top_label(weighted.weights, weighted.blocks),
         in_short=True, of_rules=True,
         ends=lambda weighted: weighted.predictions.gaps.top_label_ends(weighted.weights),
     ),
     "class_calibration_error": Metric(
         "Class-wise calibration error", False, "the same for every class's probability, averaged",
-        lambda weighted: weighted.predictions.gaps.class_wise(weighted.weights),
+        lambda weighted: weighted.predictions.gaps.class_wise(weighted.weights, weighted.blocks),
         ends=lambda weighted: weighted.predictions.gaps.class_wise_ends(weighted.weights),
     ),
 }  # fmt: skip
