@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evenly.classifiers import build_classifier, load_classifier
-from evenly.classifiers.classifier import write_sealed
+from evenly.classifiers.classifier import HOLDS_ROWS, read_manifest, write_sealed
 from evenly.errors import EvenlyError, ModelError, ParameterError, RecipeError
 from evenly.features import Featurizer, fit_featurizer
 from evenly.files import read_json
@@ -49,6 +49,12 @@ class Shares(ClassifierMixin, BaseEstimator):
 
     def predict(self, x):
         return self.classes_[self.predict_proba(x).argmax(axis=1)]
+
+
+class Hoarder(Shares):
+    def fit(self, x, y):
+        self.notes = {"first": [x[:20].astype(np.float64)]}
+        return super().fit(x, y)
 
 
 class Numb(Shares):
@@ -131,6 +137,21 @@ def test_a_classifier_of_scikit_learn_is_fitted_saved_and_loaded_the_same(
     again.save(tmp_path / "again")
     files = [(tmp_path / folder / "estimator.skops").read_bytes() for folder in ("model", "again")]
     assert files[0] == files[1] and summary.metrics["val/loss"] > 0
+    keeps_rows = any(name in path for name in ("KNeighbors", "SVC", "GaussianProcess"))
+    assert read_manifest(tmp_path / "model").details.get(HOLDS_ROWS, False) == keeps_rows
+
+
+@pytest.mark.parametrize("own", ["Shares", "Hoarder"])
+def test_a_class_of_ones_own_that_keeps_training_rows_is_found_out(
+    wine: Wine, wine_featurizer: Featurizer, plan_for: Make, own_module: str, own: str
+) -> None:
+    classifier = build_classifier(planned(plan_for, f"{own_module}.{own}"), wine[0].schema, wine_featurizer)
+    classifier.fit(*wine)
+    classifier.save("model")
+    again = load_classifier(Path("model"), trust=[own_module])
+    again.save("again")
+    for folder in ("model", "again"):
+        assert read_manifest(Path(folder)).details.get(HOLDS_ROWS, False) == (own == "Hoarder")
 
 
 @pytest.mark.parametrize("kind", ["texts", "digits"])

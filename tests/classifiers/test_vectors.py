@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.ensemble._hist_gradient_boosting import binning
 
 from evenly.classifiers import build_classifier, load_classifier
-from evenly.classifiers.classifier import write_sealed
+from evenly.classifiers.classifier import HOLDS_ROWS, read_manifest, write_sealed
 from evenly.classifiers.estimators import _bins_of_weighted_rows, fit_estimator
 from evenly.classifiers.weights import origin_weights, rows_per_class, smoothed_prior
 from evenly.errors import ModelError, RecipeError
@@ -457,6 +457,7 @@ def test_tabicl_keeps_rows_and_weights_in_its_folder(
     np.testing.assert_array_equal(loaded.predict_proba(validation), expected)
     loaded.save(tmp_path / "copy")
     assert folder_bytes(tmp_path / "copy") == folder_bytes(tmp_path / "model")
+    assert read_manifest(tmp_path / "model").details[HOLDS_ROWS]
     (tmp_path / "model" / "estimator.ckpt").write_bytes(b"no weights")
     with pytest.raises(ModelError, match=r"estimator\.ckpt"):
         load_classifier(tmp_path / "model")

@@ -6,15 +6,17 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evenly.classifiers import load_classifier
-from evenly.classifiers.classifier import write_sealed
+from evenly.classifiers.classifier import HOLDS_ROWS, write_sealed
 from evenly.errors import DataError
-from evenly.handover.folder import export_run
+from evenly.handover.folder import export_run, write_experiment_folder
+from evenly.handover.stored import read_stored_run
 from evenly.samples import read_samples
 from evenly.wording import csv_cell
 from tests.pipeline.projects import Project
@@ -85,6 +87,18 @@ def test_the_folder_holds_what_was_promised_and_the_numbers_of_the_run(
     config = json.loads((out / "config.json").read_text())
     assert config["recipe_settings"]["resample"]["method"] == "smote"
     assert config["params"]["evaluate"]["bootstrap"] == 200 and "recipes" not in config["params"]
+
+
+def test_the_card_says_when_the_model_has_training_rows_in_its_folder(
+    project: Project, tmp_path: Path
+) -> None:
+    stored = read_stored_run(HERE, "tried")
+    details = {**stored.manifest["details"], HOLDS_ROWS: True}
+    holding = replace(stored, manifest={**stored.manifest, "details": details})
+    for name, run in (("plain", stored), ("holding", holding)):
+        write_experiment_folder(run, tmp_path / name)
+        card = (tmp_path / name / "README.md").read_text()
+        assert ("holds training rows: whoever gets the model gets them." in card) == (name == "holding")
 
 
 def test_the_exported_model_gives_the_predictions_of_the_run(project: Project, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from evenly.classifiers import build_classifier, load_classifier
-from evenly.classifiers.classifier import Classifier, spent_sentence
+from evenly.classifiers.classifier import HOLDS_ROWS, Classifier, read_manifest, spent_sentence
 from evenly.cli.llm import batch, estimate
 from evenly.errors import EvenlyError, ParameterError, RecipeError
 from evenly.llm.classifying import AskedClassifier, class_named, token_probabilities
@@ -128,6 +128,8 @@ def test_the_prompt_names_classes_with_what_is_known_of_them_and_shows_examples_
         assert writer.bodies[-1]["response_format"]["json_schema"]["schema"]["properties"]["label"][
             "enum"
         ] == [*CLASSES]
+        shown.save("shown")  # With the examples
+        assert read_manifest(Path("shown")).details[HOLDS_ROWS]
         assert shown.effective_prior.tolist() == pytest.approx([1 / 3] * 3)
 
 

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "model.json"
 FEATURIZER = "featurizer"
+#: Among the details of `model.json`: whether the folder has training rows in it.
+HOLDS_ROWS = "holds_training_rows"
 REMEDY = "copy the model anew from where it is whole, or train the model again with `dvc repro`"
 #: Extras that bring what some models need.
 _EXTRAS = {name: name for name in ("catboost", "lightgbm", "tabicl", "xgboost")}

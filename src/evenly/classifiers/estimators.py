@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -90,7 +90,7 @@ class Fitted:
     """A fitted estimator, which gives `predict_proba` over the classes `present`, int64 (m,), ascending.
 
     `best_round` (from 0) of the boosting `rounds` was kept; `notes` say what was done otherwise than the
-    settings say, and why.
+    settings say, and why; `holds_rows` whether the estimator, and thus its file, has training rows in it.
     """
 
     estimator: Any
@@ -98,6 +98,7 @@ class Fitted:
     best_round: int | None = None
     rounds: int = 0
     notes: tuple[str, ...] = ()
+    holds_rows: bool = False
 
 
 def fit_estimator(
@@ -115,7 +116,45 @@ def fit_estimator(
     if isinstance(plan.settings, LogisticRegressionSettings):
         model, notes = fit_regression(plan.settings, train, validation, families, plan.seed)
         return Fitted(model, present, notes=notes)
-    return _FITS[type(plan.settings)](plan.settings, plan, train, validation, present)
+    fitted = _FITS[type(plan.settings)](plan.settings, plan, train, validation, present)
+    return replace(fitted, holds_rows=_holds_rows(fitted.estimator, train[0]))
+
+
+#: Attributes in which estimators keep rows that they were fitted on, and maybe scaled before.
+_ROWS = ("_fit_X", "support_vectors_", "X_train_", "X_fit_", "X_")
+
+
+def _holds_rows(estimator: Any, vectors: Any) -> bool:
+    """Whether an estimator has kept rows, as k-NN does: under a known name, or two that equal training rows.
+
+    Classes that others wrote may have them anywhere. What keeps scaled rows under another name is missed.
+    """
+    known: set[bytes] = set()
+    waiting, seen = [("", estimator)], set()
+    while waiting:
+        name, value = waiting.pop()
+        if id(value) in seen or isinstance(value, (str, bytes, type)) or value is None:
+            continue
+        seen.add(id(value))
+        matrix = len(getattr(value, "shape", ())) == 2 and value.shape[0] > 0
+        if matrix and name in _ROWS:
+            return True
+        plain = matrix and isinstance(value, np.ndarray) and isinstance(vectors, np.ndarray)
+        if plain and value.dtype.kind == "f" and value.shape[1] == vectors.shape[1]:
+            known = known or _as_bytes(vectors)
+            if len(known & _as_bytes(value)) > 1:
+                return True
+        if isinstance(value, Mapping):
+            waiting += [(str(key), item) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype == object):
+            waiting += [("", item) for item in value]
+        elif hasattr(value, "__dict__"):
+            waiting += list(vars(value).items())
+    return False
+
+
+def _as_bytes(rows: np.ndarray) -> set[bytes]:
+    return {row.tobytes() for row in rows.astype(np.float32)}
 
 
 def _unweighted(rows: Weighted) -> tuple[Any, np.ndarray, np.ndarray | None]:

@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from evenly.classifiers.classifier import FEATURIZER, REMEDY, Classifier, FitSummary, Log, no_log, texts_of
+from evenly.classifiers.classifier import (
+    FEATURIZER,
+    HOLDS_ROWS,
+    REMEDY,
+    Classifier,
+    FitSummary,
+    Log,
+    no_log,
+    texts_of,
+)
 from evenly.classifiers.devices import pinned_threads
 from evenly.classifiers.estimator_files import load_estimator, save_estimator
 from evenly.classifiers.estimators import Fitted, fit_estimator
@@ -137,7 +146,8 @@ class VectorClassifier(Classifier):
             self._terms.save(folder / TERMS)
         if self._reads != "terms":
             self.featurizer.save(folder / FEATURIZER)
-        return {"present": [int(code) for code in self.fitted.present]}
+        present = [int(code) for code in self.fitted.present]
+        return {"present": present} | ({HOLDS_ROWS: True} if self.fitted.holds_rows else {})
 
     def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
         needed = {FEATURIZER: self._reads != "terms", TERMS: self._reads != "vectors"}
@@ -164,7 +174,7 @@ class VectorClassifier(Classifier):
             )
         if not (np.diff(present) > 0).all() or present[0] < 0 or present[-1] >= len(self.classes):
             raise ModelError(f"{folder} is damaged: it names classes by {list(present)}; {REMEDY}.")
-        self._fitted = Fitted(estimator, present)
+        self._fitted = Fitted(estimator, present, holds_rows=bool(details.get(HOLDS_ROWS)))
 
     def _vectors(self, samples: SampleTable) -> Any:
         """What the estimator sees of samples, (n, d), sparse where terms are in it."""

@@ -61,6 +61,8 @@ def run(
     typer.echo(
         f"Model card {folder / 'README.md'}\nModel      {folder / 'model'} (`evenly predict` loads it)"
     )
+    if stored.holds_rows:
+        typer.echo(f"{folder / 'model'} holds training rows: whoever gets the model gets them.")
 
 
 @app.command()

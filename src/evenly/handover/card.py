@@ -141,6 +141,8 @@ def _classes(table: Iterable[Mapping[str, str]]) -> str:
 
 def _limits(stored: StoredRun, table: Sequence[Mapping[str, str]]) -> Iterator[str]:
     scores = stored.run.scores
+    if stored.holds_rows:
+        yield "The folder `model` holds training rows: whoever gets the model gets them."
     for column, few, what in (("train_rows", _FEW_TRAIN, "training"), ("test_rows", _FEW_TEST, "test")):
         scarce = [row["class"] for row in table if int(row[column]) < few]
         if scarce:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenly.classifiers.classifier import MANIFEST
+from evenly.classifiers.classifier import HOLDS_ROWS, MANIFEST
 from evenly.errors import DataError
 from evenly.evaluation.decisions import RULES, RuleName
 from evenly.experiments.history import Revision, changed_stages, experiment_revisions, find_revisions, git
@@ -51,6 +51,11 @@ class StoredRun:
     def classes(self) -> list[str]:
         """In class order."""
         return [str(name) for name in self.manifest["schema"]["classes"]]
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether the model's folder has training rows in it, as that of k-NN."""
+        return bool(self.manifest["details"].get(HOLDS_ROWS))
 
     @property
     def modality(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evenly.classifiers.classifier import (
+    HOLDS_ROWS,
     REMEDY,
     Classifier,
     FitSummary,
@@ -264,7 +265,8 @@ class AskedClassifier(Classifier):
     def _saved_parts(self, folder: Path) -> dict[str, Any]:
         write_json(self._examples, folder / _EXAMPLES)
         write_text((self._prompts.folder / self._prompt).read_text(encoding="utf-8"), folder / _PROMPT)
-        return {"shares": [float(share) for share in self._shares]}
+        shown = {HOLDS_ROWS: True} if any(self._examples.values()) else {}
+        return {"shares": [float(share) for share in self._shares], **shown}
 
     def _restore(self, details: Mapping[str, Any], folder: Path) -> None:
         self._examples = read_json(folder / _EXAMPLES)
