@@ -79,3 +79,14 @@ def test_the_report_has_every_set_and_technique() -> None:
     text = bench.report([result(0), result(4, family="two")], SETTINGS)
     assert "| one, 20:1 | 20 |" in text and "| two, 20:1 | 20 |" in text
     assert all(f"`{technique}`" in text for technique in bench.TECHNIQUES)
+
+
+def test_the_best_on_other_seeds_is_not_the_best_by_luck() -> None:
+    scores = np.full((COUNT, 3), 0.7)
+    scores[[0, 1, 2], [0, 1, 2]] += 0.3  # each is best under one seed, and equal to the others under all others
+    shape = DataShape("table", "random_forest", {"a": 400, "b": 20}, held_out=30, dimensions=12)
+    one = bench.Result(bench.BenchSet("luck", 20), scores, scores, scores, shape)
+    assert one.regret[5] == pytest.approx(0.1)
+    assert one.regret_on_others[5] == pytest.approx(0.0)
+    scores[4] = 0.9
+    assert one.regret_on_others[5] == pytest.approx(0.2)
