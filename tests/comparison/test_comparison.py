@@ -161,6 +161,8 @@ def test_every_technique_is_read_out_by_the_rule_that_validation_rows_choose(mak
     assert "Free: on the same models of no balancing, logit adjustment" in advice
     sentence = next(s for s in verdicts(board) if s.startswith("smote + logit adjustment beats"))
     assert "under the same rule, smote beats none + logit adjustment" in sentence
+    # Runs hold F1 by class of what is decided without a rule, on both sides.
+    assert "F1 by class size, both without a rule: +.06" in sentence
 
 
 def test_a_rule_is_never_chosen_on_test_rows(make_run: MakeRun) -> None:
@@ -266,6 +268,7 @@ def test_the_scarce_classes_are_told_where_the_seeds_agree(digits_runs: list[Run
     by_size = {gain.name: gain for gain in classes.by_size}
     assert by_size["scarcest third"].gain > by_size["largest third"].gain + 0.15
     assert by_size["scarcest third"].train_rows == 5
+    assert "F1 by class size: " in words(digits_runs)
     assert "in the scarcest third" in words(digits_runs)
 
 

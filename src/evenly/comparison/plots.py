@@ -154,7 +154,7 @@ def _names(axes: Axes, names: list[str]) -> None:
 
 def _classes(board: Leaderboard, path: Path) -> None:
     """Draw the gain in F1 of every class, or of size groups, as a map with one row for each technique."""
-    gaining = [(s.title, s.classes) for s in board.standings if s.classes is not None]
+    gaining = [(s.name, s.classes) for s in board.standings if s.classes is not None]
     by_name = len(gaining[0][1].by_name) <= _MANY_CLASSES
     columns = [[*classes.by_size, *(classes.by_name if by_name else ())] for _, classes in gaining]
     sizes = len(gaining[0][1].by_size)
@@ -185,7 +185,7 @@ def _classes(board: Leaderboard, path: Path) -> None:
     axes.spines[:].set_visible(False)
     if by_name:
         axes.axvline(sizes - 0.5, color="white", linewidth=6)
-    axes.set_title("Gain in F1 over no balancing, by class size and by class")
+    axes.set_title("Gain in F1 over no balancing, both without a rule, by size and by class")
     axes.set_xlabel("mean real training rows in brackets", loc="right")
     save_figure(figure, path)
 

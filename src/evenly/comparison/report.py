@@ -214,7 +214,7 @@ def _rules(board: Leaderboard) -> Iterator[dict[str, Any]]:
 
 
 def _classes(board: Leaderboard) -> list[dict[str, Any]]:
-    gaining = [(s.title, s.classes) for s in board.standings if s.classes is not None]
+    gaining = [(s.name, s.classes) for s in board.standings if s.classes is not None]
     if not gaining:
         return []
     groups = [gain.name for gain in gaining[0][1].by_size]
@@ -232,7 +232,7 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
         {
             "table": rows,
             "columns": ["Technique", "Worst class", *groups, "Gains most", "Gains least"],
-            "caption": "Mean gain in F1 over no balancing; the worst class is the worst without it.",
+            "caption": "Mean gain in F1 over no balancing, both without a rule; the worst class is the worst without it.",
         }
     ]
 

@@ -12,7 +12,6 @@ from evenly.comparison.findings import (
     ALPHA,
     FEWEST_SEEDS,
     Across,
-    ClassGains,
     Comparison,
     Gain,
     Leaderboard,
@@ -189,11 +188,12 @@ def _each(board: Leaderboard, tested: Sequence[Standing]) -> Iterator[str]:
             sentence += f"; under the same rule, {standing.name} {relation(same)}"
         if standing.against_rival is not None:
             sentence += f"; it {relation(standing.against_rival)}"
-        yield sentence + "." + _where(standing.classes)
+        yield sentence + "." + _where(standing)
 
 
-def _where(gains: ClassGains | None) -> str:
-    """Say which classes gain, where the seeds agree on it."""
+def _where(standing: Standing) -> str:
+    """Say which classes gain, where the seeds agree on it; the runs hold scores by class without rules."""
+    gains = standing.classes
     if gains is None:
         return ""
     agreed = [
@@ -201,7 +201,8 @@ def _where(gains: ClassGains | None) -> str:
         for group in gains.by_size
         if abs(group.gain) >= 0.005 and (group.won == 0 or group.lost == 0)
     ]
-    return f" F1 by class size: {sentence_list(agreed)}." if agreed else ""
+    decided = "" if standing.rule == ARGMAX else ", both without a rule"
+    return f" F1 by class size{decided}: {sentence_list(agreed)}." if agreed else ""
 
 
 def _remarks(board: Leaderboard) -> Iterator[str]:

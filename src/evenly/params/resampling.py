@@ -193,4 +193,5 @@ def made_sampler(
         getattr(sampler, "_validate_params", lambda: None)()
         return sampler
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"params.yaml: resample.options do not suit {name}: {error}.") from None
+        reason = str(error).rstrip(".")
+        raise RecipeError(f"params.yaml: resample.options do not suit {name}: {reason}.") from None
