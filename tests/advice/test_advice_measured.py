@@ -83,7 +83,7 @@ def test_the_report_has_every_set_and_technique() -> None:
 
 def test_the_best_on_other_seeds_is_not_the_best_by_luck() -> None:
     scores = np.full((COUNT, 3), 0.7)
-    scores[[0, 1, 2], [0, 1, 2]] += 0.3  # each is best under one seed, and equal to the others under all others
+    scores[[0, 1, 2], [0, 1, 2]] += 0.3  # each is best under one seed alone
     shape = DataShape("table", "random_forest", {"a": 400, "b": 20}, held_out=30, dimensions=12)
     one = bench.Result(bench.BenchSet("luck", 20), scores, scores, scores, shape)
     assert one.regret[5] == pytest.approx(0.1)

@@ -232,7 +232,7 @@ def _classes(board: Leaderboard) -> list[dict[str, Any]]:
         {
             "table": rows,
             "columns": ["Technique", "Worst class", *groups, "Gains most", "Gains least"],
-            "caption": "Mean gain in F1 over no balancing, both without a rule; the worst class is the worst without it.",
+            "caption": "Mean gain in F1 over no balancing, both without a rule; the worst class is its.",
         }
     ]
 
