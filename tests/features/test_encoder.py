@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import sqlite3
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from evenly.errors import DataError, EvenlyError, ModelError, ParameterError
 from evenly.features import fit_featurizer, load_featurizer
-from evenly.features.encoder import VectorCache
+from evenly.features.encoder import VectorCache, cached_vectors
 from evenly.features.pretrained import (
     MINILM_PACKAGE,
     PADDING,
@@ -194,3 +195,17 @@ def test_a_half_installed_minilm_is_one_sentence(tmp_path: Path, monkeypatch: py
     with pytest.raises(ModelError, match=r"package of minilm is not whole .*; install it anew"):
         pretrained_folder("minilm", "features.text.encoder")
     sys.modules.pop(MINILM_PACKAGE)  # the whole one comes back after the test, where it was there
+
+
+def test_texts_of_one_length_are_encoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evenly.features.encoder._ROUND", 3)
+    texts = np.array(["a" * n for n in (5, 1, 9, 2, 5, 8, 3)], dtype=object)
+    rounds: list[list[int]] = []
+
+    def encode(some: Sequence[str]) -> np.ndarray:
+        rounds.append([len(text) for text in some])
+        return np.array([[len(text)] for text in some], dtype=np.float32)
+
+    vectors = cached_vectors(texts, str.encode, encode, 1, None)
+    assert vectors[:, 0].tolist() == [5, 1, 9, 2, 5, 8, 3]
+    assert rounds == [[1, 2, 3], [5, 8, 9]]

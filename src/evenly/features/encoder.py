@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY = "features.text.encoder"
-#: Tokens in a batch: on a CPU small batches stay in its caches, a GPU wants large ones.
-CPU_TOKENS = 512
+#: Tokens in a batch: on a CPU small batches stay in its caches and waste little where few texts have the same
+#: length, a GPU wants large ones.
+CPU_TOKENS = 256
 GPU_TOKENS = 16_384
 #: Texts or images whose vectors are computed before they go into the cache.
 _ROUND = 4096
@@ -106,7 +107,8 @@ class Encoder:
 
     def _cache_key(self, text: str) -> bytes:
         precision = "bf16" if _uses_bf16() else "fp32"
-        return hashlib.sha256(f"{self.sha256} {self.max_length} {precision} {text}".encode()).digest()
+        kind = f"{self.sha256} {self.max_length} {precision} {CPU_TOKENS}"
+        return hashlib.sha256(f"{kind} {text}".encode()).digest()
 
 
 def fit_encoder(settings: TextFeatures, cache: Path | None = None) -> Encoder:
@@ -210,7 +212,10 @@ def cached_vectors(
     known = cache.read(keys, dimension) if cache else {}
     for row, vector in known.items():
         vectors[row] = vector
-    unknown = np.array([row for row in range(len(unique)) if row not in known], dtype=np.int64)
+    # Texts of about one length go together: what is encoded at once has then few lengths, each of which costs
+    # whole batches.
+    rows_left = sorted((row for row in range(len(unique)) if row not in known), key=lambda k: len(unique[k]))
+    unknown = np.array(rows_left, dtype=np.int64)
     for start in range(0, len(unknown), _ROUND):
         part = unknown[start : start + _ROUND]
         vectors[part] = encode([unique[row] for row in part])

@@ -322,10 +322,10 @@ class Lsa:
 
     def _vectors(self, samples: SampleTable) -> np.ndarray:
         vectors = np.empty((len(samples), self.dimension), dtype=np.float32)
-        stop = 0
+        directions, stop = np.ascontiguousarray(self.components.T), 0
         for weights in self.weights.blocks(present_payload(samples)):
             start, stop = stop, stop + weights.shape[0]
-            block = weights @ self.components.T
+            block = weights @ directions
             lengths = np.linalg.norm(block, axis=1, keepdims=True)
             vectors[start:stop] = block / np.where(lengths > 0, lengths, 1)
         return vectors
