@@ -42,6 +42,9 @@ def outcomes(
         Row weights, float (n,) or (b, n) for b sets of them; None counts every row once.
     """
     weights = np.ones(len(y)) if weights is None else weights
+    if weights.ndim == 1:
+        rows = ((y, weights * (y == predicted)), (y, weights), (predicted, weights))
+        return Outcomes(*(np.bincount(column, counted, classes) for column, counted in rows))
     one_hot = np.eye(classes, dtype=weights.dtype)
     actual = one_hot[y]
     # One product for the three: the weights are read once, which is what takes the time.

@@ -91,11 +91,18 @@ class _BinnedGaps:
         by_bin[np.arange(len(values)), self.column] = values
         return by_bin
 
+    def summed(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values by bin, (bins,)."""
+        return np.bincount(self.column, values)
+
     def sums(self, weights: np.ndarray, power: int, powers: int, blocks: Blocks | None) -> np.ndarray:
         """Sums of the first so many powers of the gaps, from 0 on, by bin, (powers, …, bins).
 
         They are weighed by a power of the weights of the rows, or of their blocks.
         """
+        if weights.ndim == 1:
+            each = weights.astype(np.float64) ** power
+            return np.stack([self.summed(each * self.gap**of_gap) for of_gap in range(powers)])
         if blocks is not None:
             bins = int(self.column.max()) + 1
             parts = [blocks.sums(self.gap**of_gap, self.column, bins, power) for of_gap in range(powers)]
@@ -161,7 +168,7 @@ def _ends(parts: Sequence[_BinnedGaps], weights: np.ndarray | None) -> Ends:
     together, spreads, margins = np.zeros(n), [], []
     for part in parts:
         share, mean, variance = part.moments(weights)
-        stated = weights**2 @ part.placed(part.score * (1 - part.score), weights.dtype)
+        stated = part.summed(weights**2 * part.score * (1 - part.score))
         stated /= np.maximum(share * total, 1e-12) ** 2
         sigma = np.sqrt(np.maximum(np.maximum(variance, stated), 1e-18))
         found += float((share * np.abs(mean)).sum()) / len(parts)
