@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,30 @@ def decode_images(
     DataError
         When an image cannot be decoded, or the sizes differ and none is given.
     """
-    import cv2
-
     if not len(images):
         height, width = size or (0, 0)
         return np.zeros((0, height, width, channels or 1), dtype=np.uint8)
-    kept: list[np.ndarray] = []
+    brought: Iterable[np.ndarray] = _brought(images, size, channels)
+    if size is None or channels is None:
+        brought = kept = list(brought)
+        size = kept[0].shape[0], kept[0].shape[1]
+        channels = channels or (1 if all(_is_grey(pixels) for pixels in kept) else 3)
+    out = np.empty((len(images), *size, channels), dtype=np.uint8)
+    for row, pixels in zip(out, brought, strict=True):
+        if pixels.ndim == 2:
+            row[...] = pixels[:, :, None]
+        else:
+            row[...] = pixels[:, :, ::-1] if channels == 3 else pixels[:, :, :1]
+    return out
+
+
+def _brought(
+    images: Sequence[bytes], size: tuple[int, int] | None, channels: int | None
+) -> Iterator[np.ndarray]:
+    """Images one by one, decoded and brought to a size; without one, all must have that of the first."""
+    import cv2
+
+    first: tuple[int, ...] = ()
     for position, encoded in enumerate(images):
         pixels = _decoded(encoded, position)
         if channels == 1 and pixels.ndim == 3:
@@ -125,21 +143,13 @@ def decode_images(
             shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
             rule = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             pixels = cv2.resize(pixels, (size[1], size[0]), interpolation=rule)
-        elif kept and pixels.shape[:2] != kept[0].shape[:2]:
+        first = first or pixels.shape[:2]
+        if pixels.shape[:2] != first:
             raise DataError(
                 f"Image {position} has {pixels.shape[1]}×{pixels.shape[0]} pixels and image 0 has "
-                f"{kept[0].shape[1]}×{kept[0].shape[0]}; give a size to bring them to."
+                f"{first[1]}×{first[0]}; give a size to bring them to."
             )
-        kept.append(pixels)
-    if channels is None:
-        channels = 1 if all(_is_grey(pixels) for pixels in kept) else 3
-    out = np.empty((len(kept), *kept[0].shape[:2], channels), dtype=np.uint8)
-    for row, pixels in zip(out, kept, strict=True):
-        if pixels.ndim == 2:
-            row[...] = pixels[:, :, None]
-        else:
-            row[...] = pixels[:, :, ::-1] if channels == 3 else pixels[:, :, :1]
-    return out
+        yield pixels
 
 
 def encode_images(pixels: np.ndarray) -> list[bytes]:
@@ -202,7 +212,8 @@ class Pixels:
     def _pixels(self, samples: SampleTable) -> np.ndarray:
         images = present_payload(samples)
         decoded = decode_images(images, (self.height, self.width), self.channels)
-        return decoded.reshape(len(images), self.dimension).astype(np.float32) / np.float32(255)
+        flat = decoded.reshape(len(images), self.dimension)
+        return np.asarray(np.divide(flat, np.float32(255), dtype=np.float32))
 
     def payload(self, vectors: np.ndarray) -> Mapping[str, pa.Array]:
         """PNG images of vectors (n, dimension), clipped to 0..1 and rounded to 8 bits."""

@@ -18,6 +18,7 @@ Pooling = Literal["mean", "first"]
 
 #: Tokens at once where nothing is trained: a large batch of long texts is computed in parts.
 SCORED_TOKENS = 2**14
+_PIXELS = 2**22  # counted at once
 
 
 class Normalise(nn.Module):
@@ -40,7 +41,9 @@ class Normalise(nn.Module):
         # Integer histograms give exact sums, and need no float copy of the images.
         levels = torch.arange(256, dtype=torch.float64)
         for channel in range(flat.shape[1]):
-            share = torch.bincount(flat[:, channel].int(), minlength=256).double() / max(1, len(flat))
+            parts = torch.split(flat[:, channel], _PIXELS)
+            counts = torch.stack([torch.bincount(part.int(), minlength=256) for part in parts]).sum(dim=0)
+            share = counts.double() / max(1, len(flat))
             mean = (share * levels).sum()
             variance = (share * (levels - mean) ** 2).sum()
             self.mean[channel] = mean
