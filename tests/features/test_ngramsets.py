@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from evenly.features.ngramsets import character_ngrams, folded_text, ngram_sets, normalised_text
@@ -35,3 +36,20 @@ def test_a_number_without_its_decimal_point_is_another_text() -> None:
 
 def test_folded_text_keeps_punctuation() -> None:
     assert folded_text("  Ａbc,\tStraße! ") == "abc, strasse!"
+
+
+@pytest.mark.parametrize("countable", [1 << 24, 1])
+@pytest.mark.parametrize("n", [1, 3, 30])
+def test_sets_do_not_depend_on_how_many_characters_are_numbered_at_once(
+    n: int, countable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [
+        f"{a} {b}" for a in ("lost card", "", "银行卡丢了", "x") for b in ("today", "", "è già", "y" * 40)
+    ]
+    whole = ngram_sets(texts, n)
+    monkeypatch.setattr("evenly.features.ngramsets._CHARACTERS", 7)
+    monkeypatch.setattr("evenly.features.ngramsets._COUNTABLE", countable)
+    parts = ngram_sets(texts, n)
+    np.testing.assert_array_equal(parts.starts, whole.starts)
+    np.testing.assert_array_equal(parts.tokens, whole.tokens)
+    assert parts.vocabulary == whole.vocabulary

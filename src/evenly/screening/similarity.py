@@ -183,7 +183,7 @@ class _Prefixes:
 
     def __init__(self, sets: NgramSets, threshold: float) -> None:
         self.sizes = sets.sizes
-        self.full = _incidence(sets)
+        self.full = _incidence(sets, np.int8)
         self.bitmaps = _bitmaps(sets)
         self.groups = [self._group(sets, rows, threshold) for rows in _size_groups(self.sizes)]
 
@@ -209,11 +209,11 @@ def _size_groups(sizes: np.ndarray) -> list[np.ndarray]:
     return groups
 
 
-def _incidence(sets: NgramSets) -> Any:
+def _incidence(sets: NgramSets, kind: type[np.signedinteger[Any]] = np.int32) -> Any:
     """Sparse matrix (n, vocabulary) with a one for each n-gram of each set."""
     from scipy import sparse
 
-    ones = np.ones(len(sets.tokens), dtype=np.int32)
+    ones: np.ndarray = np.ones(len(sets.tokens), dtype=kind)
     matrix = sparse.csr_matrix((ones, sets.tokens, sets.starts), shape=(len(sets), sets.vocabulary))
     matrix.has_canonical_format = True
     return matrix
