@@ -155,6 +155,9 @@ def _draw(quality: Quality, measures: list[str], path: Path) -> None:
     """One panel a measure, one dot a producer, a line where unseen real rows stand."""
     standard = next((p for p in quality.producers if p.name == UNSEEN), None)
     producers = [p for p in quality.producers if p is not standard]
+    # What real rows alone score, where few were made to compare, is in the table.
+    compared = {name for producer in producers for name in producer.values}
+    measures = [name for name in measures if name in compared] or measures
     columns = 5
     lines = -(-len(measures) // columns)
     height = lines * (1.0 + 0.22 * len(producers)) + 0.2
