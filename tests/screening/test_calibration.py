@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -35,7 +36,14 @@ def drawn(rng: np.random.Generator, label: str, n: int) -> np.ndarray:
     return x
 
 
-def small_table(seed: int, rare: int, usual: int) -> tuple[Splits, np.random.Generator]:
+def long_tailed(rng: np.random.Generator, label: str, n: int) -> np.ndarray:
+    """Overlapping classes of which every column is positive and skewed, as money and waiting times are."""
+    return np.exp(rng.normal(size=(n, 6)) + 0.8 * (label == "rare") * (np.arange(6) < 3))
+
+
+def small_table(
+    seed: int, rare: int, usual: int, drawn: Callable[..., np.ndarray] = drawn
+) -> tuple[Splits, np.random.Generator]:
     from evenly.samples import concatenate
 
     rng = np.random.default_rng([7, seed])
@@ -57,18 +65,30 @@ def share_kept(screening: Screening) -> float:
 @pytest.mark.parametrize(("rare", "usual"), [(12, 50), (30, 70)])
 def test_unseen_minority_rows_of_small_tables_pass_and_garbage_does_not(rare: int, usual: int) -> None:
     fresh, garbage, claimed = [], [], []
-    for seed in SEEDS:
+    for seed in range(8):
         splits, rng = small_table(seed, rare, usual)
         genuine = splits.screen(numbers(drawn(rng, "rare", 150), "rare", "new-", "llm"))
         fresh.append(share_kept(genuine))
         claimed.append(genuine.report["genuine"]["passing"])
         noise = rng.uniform(-15, 15, size=(60, 5))
         garbage.append(share_kept(splits.screen(numbers(noise, "rare", "bad-", "llm"))))
-    # The binomial error of 600 rows is .009; limits from a dozen rows differ from draw to draw.
-    assert np.mean(fresh) >= 0.95 - 2 * 0.009
+    # Limits from a few dozen rows differ from draw to draw: over 40 of them .967, with a deviation of .035.
+    assert np.mean(fresh) >= 0.95 - 2 * 0.035 / 8**0.5
     assert min(fresh) >= 0.85
     assert np.mean(garbage) <= 0.05
     assert abs(np.mean(claimed) - np.mean(fresh)) <= 0.08
+
+
+def test_unseen_rows_of_long_tailed_columns_pass_and_impossible_ones_do_not() -> None:
+    kept = []
+    for seed in range(6):
+        splits, rng = small_table(seed, 15, 60, long_tailed)
+        rows = long_tailed(rng, "rare", 150)
+        kept.append(share_kept(splits.screen(numbers(rows, "rare", "new-", "llm"))))
+        for impossible in (-1.0, 0.0, 1e4):
+            beyond = np.column_stack([rows[:20, :5], np.full(20, impossible)])
+            assert share_kept(splits.screen(numbers(beyond, "rare", "bad-", "llm"))) == 0
+    assert np.mean(kept) >= 0.95 - 2 * 0.007
 
 
 def test_labels_that_are_wrong_are_turned_away_where_classes_are_apart() -> None:

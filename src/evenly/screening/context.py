@@ -239,26 +239,27 @@ def limited(
     score: np.ndarray | float = np.nan,
     threshold: np.ndarray | float = np.nan,
     unit: np.ndarray | float | None = None,
+    ratio: bool | None = None,
     above: bool = True,
     **rest: Any,
 ) -> Verdict:
     """A verdict on rows beyond a limit, by more than genuine rows of their class are.
 
-    How far a row is beyond it is score − threshold in units, or without `unit` the logarithm of their ratio;
-    without a score, infinitely far. `failed` says who fails by the limit as it is set; unless `above`, low
-    scores fail.
+    How far a row is beyond it is score − threshold in units, or the logarithm of their ratio (`ratio`, and
+    where there is no `unit`); without a score, infinitely far. `failed` says who fails by the limit as it is
+    set; unless `above`, low scores fail.
     """
     sign = 1.0 if above else -1.0
     threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(rows),))
     with np.errstate(divide="ignore", invalid="ignore"):
-        if unit is None:
-            distance = np.log(np.asarray(score, dtype=np.float64) / threshold)
-        else:
-            distance = (np.asarray(score, dtype=np.float64) - threshold) / unit
+        values = np.asarray(score, dtype=np.float64)
+        in_logs, unit = unit is None if ratio is None else ratio, 1.0 if unit is None else unit
+        distance = (np.log(values / threshold) if in_logs else values - threshold) / unit
         excess = np.where(np.isnan(distance), np.where(failed, np.inf, -np.inf), sign * distance)
         excess = np.where(failed, np.maximum(excess, np.finfo(np.float64).tiny), np.minimum(excess, 0))
         allowed = context.allowance(limit, rows)
-        wide = threshold * np.exp(sign * allowed) if unit is None else threshold + sign * allowed * unit
+        beyond = sign * allowed * unit
+        wide = threshold * np.exp(beyond) if in_logs else threshold + beyond
     found = verdict(excess > allowed, score=score, threshold=np.where(allowed > 0, wide, threshold), **rest)
     return replace(found, limit=limit, excess=excess)
 

@@ -6,6 +6,7 @@ A constraint such as `a <= b` is read as a Python expression and evaluated node 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,10 @@ import numpy as np
 from evenly.errors import ParameterError
 from evenly.samples import Feature, SampleTable, Schema
 from evenly.screening.context import Context, Outcome, Verdict, limited, verdict
+
+#: From this skewness on (that of an exponential distribution is 2), and from so many rows on, a column of
+#: positive numbers is measured by its logarithms.
+_SKEWED, _FEWEST_SKEWED = 1.0, 20
 
 
 def badly_filled(context: Context, rows: np.ndarray) -> Outcome:
@@ -64,10 +69,10 @@ def _column_verdicts(
         numbers = np.full(len(values), np.nan)
         numbers[known] = values[known].astype(np.float64)
         real = real[real_known].astype(np.float64)
-        low, high = _range(context, name, real)
+        low, high, skewed = _range(context, name, real)
         finite = np.isfinite(numbers)
         score = np.where(finite, numbers, np.nan)
-        width = _width(real)
+        width = _width(np.log(real) if skewed else real)
         for above, limit in ((False, low), (True, high)):
             failed = numbers > limit if above else numbers < limit
             detail = f"{name} is {'above' if above else 'below'} its range"
@@ -84,6 +89,7 @@ def _column_verdicts(
                     score=score,
                     threshold=limit,
                     unit=width,
+                    ratio=skewed,
                     above=above,
                     detail=detail,
                 )
@@ -91,14 +97,33 @@ def _column_verdicts(
     return verdicts
 
 
-def _range(context: Context, name: str, real: np.ndarray) -> tuple[float, float]:
+def _range(context: Context, name: str, real: np.ndarray) -> tuple[float, float, bool]:
+    """Least and largest number that is expected, and whether distances are those of logarithms."""
     rules = context.settings.table
     if name in rules.ranges:
-        return rules.ranges[name]
+        return *rules.ranges[name], False
     if not len(real):
-        return -np.finfo(np.float64).max, np.finfo(np.float64).max
-    slack = rules.tolerance * (real.max() - real.min())
-    return float(real.min() - slack), float(real.max() + slack)
+        return -np.finfo(np.float64).max, np.finfo(np.float64).max, False
+    skewed = _is_skewed(real)
+    scale = np.log(real) if skewed else real
+    slack = rules.tolerance * (scale.max() - scale.min())
+    low, high = float(scale.min() - slack), float(scale.max() + slack)
+    return (math.exp(low), math.exp(high), True) if skewed else (low, high, False)
+
+
+def _is_skewed(real: np.ndarray) -> bool:
+    """Whether positive numbers have a long tail to the right that their logarithms have not."""
+    from scipy.stats import skew
+
+    if (
+        len(real) < _FEWEST_SKEWED
+        or real.min() <= 0
+        or not np.isfinite(real).all()
+        or real.min() == real.max()
+    ):
+        return False
+    usual = float(skew(real))
+    return usual > _SKEWED and abs(float(skew(np.log(real)))) < usual
 
 
 def _width(real: np.ndarray) -> float | None:
