@@ -4,10 +4,13 @@ computes with one thread, since several run side by side.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import forked
 
 settings.register_profile(
     "evenly", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
@@ -28,3 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long tests first; the order of all others stays."""
     order = {name: place for place, name in enumerate(_LONG)}
     items.sort(key=lambda item: order.get(Path(item.path).parent.name, len(_LONG)))
+
+
+@pytest.fixture
+def without_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the code under test starts of DVC and stages has imported its libraries (tests/forked.py)."""
+    monkeypatch.setattr(sys, "executable", str(Path(forked.commands(), "python")))
+    monkeypatch.setenv("PATH", os.pathsep.join([forked.commands(), os.environ["PATH"]]))

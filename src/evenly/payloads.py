@@ -38,6 +38,17 @@ def feature_rows(samples: SampleTable) -> list[dict[str, Any]]:
     ]
 
 
+def first_of_each_rule(rejected: SampleTable, most: int) -> list[tuple[int, dict[str, Any]]]:
+    """Row and first reason of up to `most` rejected candidates of each rule, by the rules' names."""
+    chosen: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for row, details in enumerate(rejected.column("details")):
+        reason = json.loads(details)["screening"]["rejected_for"][0]
+        own = chosen.setdefault(reason["rule"], [])
+        if len(own) < most:
+            own.append((row, reason))
+    return [one for rule in sorted(chosen) for one in chosen[rule]]
+
+
 @dataclass(frozen=True)
 class Written:
     """Rows written, and rows left out because they exist as vectors only, by origin."""

@@ -85,6 +85,7 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_else_is_run_twice(tiny: 
     assert left.begun["none-1"] == sum(line.startswith("none-1") for line in tally(tiny))
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_jobs_of_slurm_share_a_gpu_and_a_failed_one_says_why(tiny: Path) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed: pip install -e '.[slurm]'")
     experiments = [*planned(["none"], [1]), *planned(["adasyn"], [2])]
@@ -106,6 +107,7 @@ def test_jobs_of_slurm_share_a_gpu_and_a_failed_one_says_why(tiny: Path) -> None
     assert [e.status for e in events] == ["cached"] and len(tally(tiny)) == 2
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_rows_of_a_language_model_are_written_here_and_reach_jobs_by_the_remote(
     tiny: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def test_rows_of_a_language_model_are_written_here_and_reach_jobs_by_the_remote(
     assert Revision(tiny, "llm-s1", experiment_revisions(tiny)["llm-s1"]).complete
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_a_machine_that_reaches_no_data_ends_the_sweep_in_one_sentence(tiny: Path) -> None:
     site, cluster = command(tiny, f"rm -f {tiny / MARK}; {{job}}")
     with pytest.raises(EvenlyError, match=r"^No job can run here: .* the project has no DVC remote; add one"):
@@ -158,6 +161,7 @@ class Narrow(Command):
         super().submit(url, names)
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_a_cluster_without_room_is_asked_again_when_something_has_ended(tiny: Path) -> None:
     site = settings(command={"submit": "{job}"})
     cluster = Narrow(tiny, site)

@@ -84,6 +84,7 @@ def running_to_dvc(root: Path) -> list[str]:
     return [run["name"] for run in runs if (run["executor"] or {}).get("state") == "running"]
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_project: Path) -> None:
     experiments = planned(small_project, "adasyn", "smote")
     events: list[Event] = []
@@ -110,6 +111,7 @@ def test_a_failed_run_is_an_outcome_with_its_reason_and_the_others_go_on(small_p
     assert tally(small_project) == [*before, "adasyn 1"]
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_what_a_sweep_hands_dvc_is_what_dvc_makes_itself(small_project: Path) -> None:
     locked = {
         "texts": ["long " * 30, "it's: #1", "a\n  b\n", "", "été 你好", "  'x':"],
@@ -211,6 +213,7 @@ def test_a_supervised_command_leaves_nothing_behind_and_its_status_is_told() -> 
     process.communicate()
 
 
+@pytest.mark.usefixtures("without_imports")
 def test_runs_that_share_expensive_work_do_not_start_together(small_project: Path) -> None:
     (small_project / ".cache" / "hold").touch()
     experiments = planned(small_project, "smote")[::-1]  # smote first, which waits

@@ -1,4 +1,7 @@
-"""The ways of the README, typed from beginning to end on made data; the scripts beside hold the commands."""
+"""The ways of the README, typed from beginning to end on made data; the scripts beside hold the commands.
+
+The first two run as a newcomer's shell would; what the others run are forks (tests/forked.py).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 from travelling import HERE, ROOT, clean_environment, travel
 
+from tests import forked
 from tests.pipeline.projects import first_run_of_all
 
 
@@ -92,7 +96,7 @@ def test_with_a_csv_of_ones_own(installed: Path, tmp_path: Path) -> None:
         )
         lines.append(f"{' '.join(text)} {len(lines)},{label}")
     (tmp_path / "tickets.csv").write_text("\n".join(["body,intent", *lines]) + "\n")
-    told = travel("own_csv.sh", tmp_path, installed)
+    told = travel("own_csv.sh", tmp_path, installed, forked.commands())
     assert "[2/2]" in told and "random_oversampling" in told
     assert (tmp_path / "evenly" / "reports" / "comparison.html").stat().st_size > 0
 
@@ -109,5 +113,5 @@ def test_with_images_of_ones_own(installed: Path, tmp_path: Path) -> None:
             if label == "spotted":
                 cv2.circle(picture, (6, 6), 3, 230, -1)
             cv2.imwrite(str(tmp_path / "leaves" / label / f"{k}.png"), picture)
-    travel("own_images.sh", tmp_path, installed)
+    travel("own_images.sh", tmp_path, installed, forked.commands())
     assert (tmp_path / "evenly" / "predictions.csv").read_text().count("\n") == 13

@@ -13,12 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 
 
-def travel(script: str, place: Path, commands: Path) -> str:
-    """Run a script as a shell would that stops at the first failure, and give what it printed."""
+def travel(script: str, place: Path, commands: Path, first: str | None = None) -> str:
+    """Run a script as a shell would that stops at the first failure, and give what it printed.
+
+    Commands are those of an environment; those of the folder `first`, if any, come before.
+    """
     place.mkdir(exist_ok=True)
     home = commands.parent
     environment = clean_environment(commands) | {"DATA": str(place), "URL": str(home / "source")}
     environment |= {"MAKEFLAGS": f"VENV={home}"}
+    if first is not None:
+        environment["PATH"] = os.pathsep.join([first, environment["PATH"]])
     command = ["bash", "-euo", "pipefail", str(HERE / script)]
     done = subprocess.run(
         command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

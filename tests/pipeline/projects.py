@@ -16,21 +16,23 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout to run commands in, as a user would."""
+    """A checkout to run commands in, as a user would, without their imports (tests/forked.py)."""
 
     root: Path
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the root of the project; its standard output and error are joined."""
-        folder = str(Path(sys.executable).parent)
+        path = [forked.commands(), str(Path(sys.executable).parent), os.environ["PATH"]]
         drop = ("DVC_", "PYTEST_", "EVENLY_", "VIRTUAL_ENV")
         env = {k: v for k, v in os.environ.items() if not k.startswith(drop) and k != "PYTHONPATH"}
-        env |= {"PATH": folder + os.pathsep + env["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "NO_COLOR": "1"}
+        env |= {"PATH": os.pathsep.join(path), "GIT_CONFIG_GLOBAL": os.devnull, "NO_COLOR": "1"}
         env |= {"DVC_NO_ANALYTICS": "1", "COLUMNS": "200"}
         done = subprocess.run(
             command,
@@ -50,8 +52,7 @@ class Project:
 
     def evenly(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `evenly` with the code of this project."""
-        code = "import sys; sys.path.insert(0, 'src'); from evenly.cli import main; main()"
-        return self.run("python", "-c", code, *arguments, check=check)
+        return self.run("evenly", *arguments, check=check)
 
     def copy(self, root: Path) -> Project:
         """Copy the project with its cache to a folder that does not exist yet."""

@@ -19,6 +19,7 @@ from evenly.experiments.history import Revision, experiment_revisions
 from evenly.params.base import read_yaml, settings_from
 from evenly.params.project import Params
 from evenly.tuning.workbench import find_experiments, validation_predictions, validation_score
+from tests import forked
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 
@@ -127,13 +128,13 @@ def tally(root: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def start(root: Path) -> subprocess.Popen[str]:
+REAL = [sys.executable, "-c", "from evenly.cli import main; main()"]
+
+
+def start(root: Path, evenly: list[str]) -> subprocess.Popen[str]:
     options = ["--dataset", "wine", "--space", "space.yaml", "--trials", "3", "--confirm", "2"]
-    command = (
-        f"from evenly.cli import main; import sys; sys.argv = ['evenly', 'tune', 'smote', *{options}]; main()"
-    )
     return subprocess.Popen(
-        [sys.executable, "-c", command],
+        [*evenly, "tune", "smote", *options],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
@@ -151,10 +152,10 @@ def finish(process: subprocess.Popen[str]) -> str:
 def test_a_search_is_killed_goes_on_ends_with_a_recipe_and_never_opens_the_test_split(
     small_project: Path,
 ) -> None:
-    root = small_project
+    root, quick = small_project, [str(Path(forked.commands(), "evenly"))]
     # Killed in the first trial that takes a while: the references are there, the trial is not.
     (root / ".cache" / "hold").touch()
-    search = start(root)
+    search = start(root, REAL)
     while not any(line.startswith(("smote 2", "smote 3")) for line in tally(root)):
         assert search.poll() is None, search.communicate()[0]
         time.sleep(0.1)
@@ -169,7 +170,7 @@ def test_a_search_is_killed_goes_on_ends_with_a_recipe_and_never_opens_the_test_
 
     # It goes on with the one that was killed, tries nothing twice, and keeps the one that fails.
     (root / ".cache" / "hold").unlink()
-    said = finish(start(root))
+    said = finish(start(root, quick))
     searched = [line for line in tally(root) if line.endswith(" 42")]
     assert sorted(set(searched)) == ["none 8 42", "smote 1 42", "smote 2 42", "smote 3 42", "smote 5 42"]
     assert searched.count(killed) == 2 and len(searched) == 6
@@ -201,7 +202,7 @@ def test_a_search_is_killed_goes_on_ends_with_a_recipe_and_never_opens_the_test_
 
     assert float(macro_f1(outcomes(y, predicted, 2))) == float(done["validation_macro_f1"])
     before = tally(root)
-    again = finish(start(root))
+    again = finish(start(root, quick))
     assert tally(root) == before and again.split("Best of")[1] == said.split("Best of")[1]
 
 

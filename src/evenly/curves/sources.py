@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
+from evenly.classifiers.training.sampling import repeated_shuffles
 from evenly.errors import DataError, ParameterError
 from evenly.features.featurizer import Featurizer
 from evenly.params.base import Settings
@@ -169,7 +170,7 @@ def added_rows(source: SourceName, pool: Pool, most: int, seed: int, in_order: b
             )
         return pool.made.first(most) if in_order else pool.made.take(rng.permutation(len(pool.made))[:most])
     if source == "duplication":
-        return pool.rows.take(_in_turn(np.arange(len(pool.rows)), most, rng))
+        return pool.rows.take(repeated_shuffles(np.arange(len(pool.rows)), most, rng))
     classes = filling_order(list(pool.samples.counts.values()), most)
     if source == "fair_duplication":
         return _placed(classes, _copies(pool, classes, rng))
@@ -187,17 +188,11 @@ def filling_order(counts: Sequence[int], most: int) -> np.ndarray:
     return order
 
 
-def _in_turn(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw rows so that none is drawn a second time before all have been."""
-    rounds = [rng.permutation(rows) for _ in range(-(-count // len(rows)))]
-    return np.concatenate(rounds)[:count] if rounds else np.zeros(0, dtype=np.int64)
-
-
 def _copies(pool: Pool, classes: np.ndarray, rng: np.random.Generator) -> dict[int, VectorRows]:
     """Training rows of each class in turn, as many as are added."""
     codes, counts = np.unique(classes, return_counts=True)
     return {
-        code: pool.rows.take(_in_turn(np.flatnonzero(pool.rows.codes == code), count, rng))
+        code: pool.rows.take(repeated_shuffles(np.flatnonzero(pool.rows.codes == code), count, rng))
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
     }
 

@@ -4,7 +4,6 @@ beside those they come from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evenly.evaluation.results import Evaluation
-from evenly.payloads import feature_rows
+from evenly.payloads import feature_rows, first_of_each_rule
 from evenly.samples import SampleTable
 from evenly.wording import counted
 
@@ -167,13 +166,7 @@ def made_blocks(rows: ExampleRows) -> list[dict[str, Any]]:
 
 def _rejected_blocks(rows: ExampleRows, room: _Room) -> Iterator[dict[str, Any]]:
     """A table of some rejected candidates of each rule."""
-    chosen: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for row, details in enumerate(rows.rejected.column("details")):
-        reason = json.loads(details)["screening"]["rejected_for"][0]
-        own = chosen.setdefault(reason["rule"], [])
-        if len(own) < _REJECTED:
-            own.append((row, reason))
-    pairs = [pair for rule in sorted(chosen) for pair in chosen[rule]]
+    pairs = first_of_each_rule(rows.rejected, _REJECTED)
     if not pairs:
         return
     rejected = rows.rejected.take([row for row, _ in pairs])

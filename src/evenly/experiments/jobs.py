@@ -8,7 +8,6 @@ else leads from one machine to the other. Several names are run side by side, on
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -94,16 +93,11 @@ def _run_in(clone: Path, folder: Path, url: str, job: Mapping[str, Any]) -> int:
     remote = _share(root, job)
     logs = folder / "stages"
     logs.mkdir()
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    env = os.environ | {"PATH": path, "EVENLY_LOGS": str(logs), "DVC_NO_ANALYTICS": "1"}
-    env["DVC_SITE_CACHE_DIR"] = str(folder / "dvc")
-    env.setdefault("OMP_NUM_THREADS", "1")
+    env = lockfile.environment(logs) | {"DVC_SITE_CACHE_DIR": str(folder / "dvc")}
     began = time.monotonic()
     dvc = [sys.executable, "-m", "dvc"]
-    command = [*dvc[:2], lockfile.__name__, "dvc", "exp", "run", "--name", job["name"]]
-    command += ["--pull"] if remote else []
-    command += [part for override in job["overrides"] for part in ("-S", override)]
-    code, printed = _run(command + ([job["until"]] if job["until"] else []), root, env)
+    options = ["--name", job["name"], *(["--pull"] if remote else [])]
+    code, printed = _run(lockfile.command(options, job["overrides"], job["until"]), root, env)
     if code and remote and (lost := _MISSING.search(printed)):
         raise UnfitError(f"{lost[1]} is not in DVC's remote; send your raw data there with `dvc push`.")
     reference = git(clone, "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{job['name']}").strip()

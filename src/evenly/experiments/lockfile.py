@@ -7,8 +7,10 @@ written is the same, byte for byte; a lock of another form, or a DVC that is bui
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,30 @@ def write_by_entries() -> None:
             self.repo.scm_context.track_file(self.relpath)
 
     dvcfile.Lockfile.dump_stages = dump_stages
+
+
+def command(options: Sequence[str], overrides: Sequence[str], until: str | None) -> list[str]:
+    """The words of `dvc exp run` that writes its lock so."""
+    changes = [part for override in overrides for part in ("-S", override)]
+    stage = [until] if until else []
+    return [
+        sys.executable,
+        "-m",
+        "evenly.experiments.lockfile",
+        "dvc",
+        "exp",
+        "run",
+        *options,
+        *changes,
+        *stage,
+    ]
+
+
+def environment(logs: Path) -> dict[str, str]:
+    """What such a run finds: its stages' `python` is the one that runs this, and they log their seconds."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    own = {"PATH": path, "EVENLY_LOGS": str(logs), "DVC_NO_ANALYTICS": "1"}
+    return {"OMP_NUM_THREADS": "1", **os.environ, **own}
 
 
 if __name__ == "__main__":

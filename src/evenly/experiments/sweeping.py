@@ -7,7 +7,6 @@ fails is an outcome with a reason, and the others go on.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -173,23 +172,15 @@ def _start(root: Path, experiment: Experiment, tries: int = 1) -> _Running:
     logs = log.with_suffix("")
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    # The stages' `python` is the one that runs this.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    env = os.environ | {"PATH": path, "EVENLY_LOGS": str(logs.resolve()), "DVC_NO_ANALYTICS": "1"}
-    env.setdefault("OMP_NUM_THREADS", "1")
+    options = ["--temp", "--name", experiment.name]
     command = [sys.executable, "-I", str(Path(supervisor.__file__).resolve())]
-    command += [sys.executable, "-m", lockfile.__name__]
-    command += ["dvc", "exp", "run", "--temp", "--name", experiment.name]
-    for override in experiment.overrides:
-        command += ["-S", override]
-    if experiment.until:
-        command.append(experiment.until)
+    command += lockfile.command(options, experiment.overrides, experiment.until)
     with log.open("wb") as output:
         # A session of its own: Ctrl-C in the terminal reaches the sweep alone, which then ends its runs.
         process = subprocess.Popen(
             command,
             cwd=root,
-            env=env,
+            env=lockfile.environment(logs.resolve()),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

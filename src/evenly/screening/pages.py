@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evenly.files import write_text
-from evenly.payloads import payloads
+from evenly.payloads import first_of_each_rule, payloads
 from evenly.samples import SampleTable
 from evenly.screening import PAGE, REVIEW_SAMPLE
 from evenly.screening.calibration import GENUINE_ROWS
@@ -140,18 +139,11 @@ def _class_table(classes: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _rejected_instances(rejected: SampleTable) -> list[list[str]]:
     """Rule, class, sample and reason of the first rejected candidates of each rule, by id."""
-    chosen: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for row, details in enumerate(rejected.column("details")):
-        reason = json.loads(details)["screening"]["rejected_for"][0]
-        own = chosen.setdefault(reason["rule"], [])
-        if len(own) < _INSTANCES:
-            own.append((row, reason))
+    chosen = first_of_each_rule(rejected, _INSTANCES)
     instances = []
-    for rule in sorted(chosen):
-        samples = payloads(rejected.take([row for row, _ in chosen[rule]]))
-        for (row, reason), payload in zip(chosen[rule], samples, strict=True):
-            sample = "(an image)" if rejected.modality == "image" else _clipped(payload)
-            instances.append([_words(rule), rejected.labels[row], sample, _why(reason)])
+    for (row, reason), payload in zip(chosen, payloads(rejected.take([r for r, _ in chosen])), strict=True):
+        sample = "(an image)" if rejected.modality == "image" else _clipped(payload)
+        instances.append([_words(reason["rule"]), rejected.labels[row], sample, _why(reason)])
     return instances
 
 

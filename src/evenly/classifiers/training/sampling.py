@@ -48,7 +48,7 @@ class Mixture:
         wanted = self.drawn(total)
         if not wanted:
             return hard
-        return np.concatenate([_repeated_shuffles(np.arange(self.originals), wanted, generator), hard])
+        return np.concatenate([repeated_shuffles(np.arange(self.originals), wanted, generator), hard])
 
     def drawn(self, total: int) -> int:
         """Originals in an epoch."""
@@ -94,12 +94,12 @@ def epoch_batches(
     generator = np.random.default_rng([seed, epoch])
     total = max(len(codes), min_steps * batch_size)
     if sampler == "uniform":
-        rows = _repeated_shuffles(np.arange(len(codes)), total, generator)
+        rows = repeated_shuffles(np.arange(len(codes)), total, generator)
     else:
         counts = np.bincount(codes)
         draws = _rounded(total * sampled_counts(counts, sampler) / counts.sum(), generator)
         by_class = [np.flatnonzero(codes == k) for k in range(len(counts))]
-        drawn = [_repeated_shuffles(r, n, generator) for r, n in zip(by_class, draws, strict=True) if n]
+        drawn = [repeated_shuffles(r, n, generator) for r, n in zip(by_class, draws, strict=True) if n]
         rows = generator.permutation(np.concatenate(drawn))
     batches = np.array_split(rows, -(-total // batch_size))
     return batches if lengths is None else _of_similar_length(batches, lengths, generator)
@@ -174,10 +174,10 @@ def _of_similar_length(
     return [grouped[k] for k in (longest, *order[order != longest])]
 
 
-def _repeated_shuffles(rows: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:
+def repeated_shuffles(rows: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:
     """Shuffle the rows again and again until there are `total`."""
     rounds = [generator.permutation(rows) for _ in range(-(-total // len(rows)))]
-    return np.concatenate(rounds)[:total]
+    return np.concatenate([rows[:0], *rounds])[:total]
 
 
 def _rounded(expected: np.ndarray, generator: np.random.Generator) -> np.ndarray:
