@@ -25,7 +25,7 @@ ROWS = "message,topic\n" + "".join(f"text {k} 你好,{'ab'[k % 2]}\n" for k in r
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, without_imports):
     """The root of an empty project: git, DVC, and the shipped datasets.yaml."""
     root = tmp_path / "project"
     (root / "data" / "raw").mkdir(parents=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from evenly.cli.terminal import dataset_names, progress_bar
+from evenly.cli.terminal import DECIMAL, DELIMITER, MISSING, THOUSANDS, dataset_names, progress_bar
 from evenly.console import output_console, results_table
 from evenly.datasets.images import is_image
 from evenly.datasets.imported import check_origin, imported_rows, store
@@ -116,17 +116,13 @@ def add(
     format_: Annotated[
         Format | None, typer.Option("--format", help="How a file is read whose name does not say it.")
     ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    delimiter: DELIMITER = None,
     quoting: Annotated[
         bool | None, typer.Option("--quoting/--no-quoting", help='Whether " encloses fields.')
     ] = None,
-    decimal: Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")] = None,
-    thousands: Annotated[
-        str | None, typer.Option(help="Sign between thousands: comma, point, space, apostrophe or _.")
-    ] = None,
-    missing: Annotated[
-        list[str] | None, typer.Option(help="What stands for a missing value, such as ?; may be repeated.")
-    ] = None,
+    decimal: DECIMAL = None,
+    thousands: THOUSANDS = None,
+    missing: MISSING = None,
     classes: Annotated[
         list[str] | None, typer.Option(help="Label that is a class, such as NA; may be repeated.")
     ] = None,
@@ -189,7 +185,7 @@ def import_rows(
         str | None, typer.Option(help="Column with the text (default: as in datasets.yaml).")
     ] = None,
     image: Annotated[str | None, typer.Option(help="Column with the image's path (default: image).")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
+    delimiter: DELIMITER = None,
     replace: Annotated[bool, typer.Option("--replace", help="Instead of those of this origin.")] = False,
 ) -> None:
     """Keep rows that were made elsewhere in data/imported, under DVC, for the recipe `imported`.

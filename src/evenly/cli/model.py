@@ -12,7 +12,7 @@ import typer
 
 from evenly.classifiers import Classifier, load_classifier
 from evenly.classifiers.classifier import kept_folder, spent_sentence, vectors_at_hand
-from evenly.cli.terminal import output_file, progress_bar
+from evenly.cli.terminal import DECIMAL, DELIMITER, MISSING, THOUSANDS, output_file, progress_bar
 from evenly.datasets.unlabelled import InputFile, Unlabelled, open_unlabelled
 from evenly.errors import ParameterError
 from evenly.evaluation.calibration import prediction_sets
@@ -61,12 +61,10 @@ def predict(
     id_: Annotated[
         str | None, typer.Option("--id", help="Column with unique ids (default: id, else rows are numbered).")
     ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")] = None,
-    decimal: Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")] = None,
-    thousands: Annotated[str | None, typer.Option(help="Sign between thousands.")] = None,
-    missing: Annotated[
-        list[str] | None, typer.Option(help="What stands for a missing value, such as ?; may be repeated.")
-    ] = None,
+    delimiter: DELIMITER = None,
+    decimal: DECIMAL = None,
+    thousands: THOUSANDS = None,
+    missing: MISSING = None,
     prior: Annotated[
         str | None,
         typer.Option(

@@ -28,8 +28,16 @@ SETTINGS = Annotated[
     typer.Option("--set", "-S", metavar="KEY=VALUE", help="A setting of params.yaml for all runs."),
 ]
 
-
 RUN = typer.Argument(metavar="RUN", help="An experiment, branch, tag or commit, or workspace.")
+#: How a file of rows is read.
+DELIMITER = Annotated[str | None, typer.Option(help="Between fields, where it is unusual.")]
+DECIMAL = Annotated[str | None, typer.Option(help="Sign before the decimals: a point or a comma.")]
+THOUSANDS = Annotated[
+    str | None, typer.Option(help="Sign between thousands: comma, point, space, apostrophe or _.")
+]
+MISSING = Annotated[
+    list[str] | None, typer.Option(help="What stands for a missing value, such as ?; may be repeated.")
+]
 
 
 def dataset_names(incomplete: str) -> list[str]:
