@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import stat
@@ -59,8 +60,9 @@ os._exit(status[0] if status else 137)
 
 @cache
 def commands() -> str:
-    """The folder of the commands, which end with this process."""
+    """The folder of the commands."""
     folder = tempfile.mkdtemp(prefix="evenly-forked-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(Path(folder, "socket"))
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).resolve()), address],
@@ -72,12 +74,8 @@ def commands() -> str:
         path = Path(folder, name)
         path.write_text(_CLIENT.format(python=sys.executable, address=address))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    _KEPT.append(server)
+    atexit.register(server.communicate)  # closes its standard input, and waits for it
     return folder
-
-
-#: Their standard input closes with this process.
-_KEPT: list[subprocess.Popen[bytes]] = []
 
 
 def _run(name: str, words: list[str], path: str) -> None:
