@@ -53,6 +53,19 @@ def test_neighbours_are_those_of_brute_force(dimension: int, k: int) -> None:
     check(points[20:60], points, k, np.arange(20, 60))
 
 
+@pytest.mark.parametrize("dimension", [3, 12])
+@pytest.mark.usefixtures("tile")
+def test_of_many_copies_the_first_are_taken(dimension: int) -> None:
+    rng = np.random.default_rng(0)
+    place = rng.permutation(np.repeat(np.arange(20), 30))
+    points = rng.standard_normal((20, dimension)).astype(np.float32)[place]
+    copies = [np.flatnonzero(place == one) for one in place]
+    _, indices = nearest_neighbours(points, points, 4)
+    np.testing.assert_array_equal(indices, [those[:4] for those in copies])
+    _, indices = nearest_neighbours(points, points, 4, exclude_self=True)
+    np.testing.assert_array_equal(indices, [those[those != row][:4] for row, those in enumerate(copies)])
+
+
 @pytest.mark.parametrize("dimension", [2, 12])
 @pytest.mark.usefixtures("tile")
 def test_ties_copies_and_far_away_data_are_exact_too(dimension: int) -> None:

@@ -68,8 +68,9 @@ def nearest_neighbours(
     distances : numpy.ndarray
         float32 (q, k), ascending.
     indices : numpy.ndarray
-        int64 (q, k), positions in `points`. Points at the same distance stand in ascending order; which of
-        them are taken at the k-th place is left open, but the same each time.
+        int64 (q, k), positions in `points`. Points at the same distance stand in ascending order. Of more
+        than k copies of the query the first are taken; which of others at the same distance as the k-th is
+        left open, but the same each time.
 
     Raises
     ------
@@ -87,7 +88,11 @@ def nearest_neighbours(
     if not len(queries):
         return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
     search = _by_tree if points.shape[1] <= TREE_DIMENSIONS else _by_tiles
-    return search(queries, points, k, own)
+    distances, indices = search(queries, points, k, own)
+    copies = np.flatnonzero(distances[:, -1] == 0)
+    if len(copies):
+        indices[copies] = _first_copies(points, indices[copies], None if own is None else own[copies])
+    return distances, indices
 
 
 def _own_positions(exclude_self: bool | np.ndarray, n: int) -> np.ndarray | None:
@@ -99,6 +104,21 @@ def _own_positions(exclude_self: bool | np.ndarray, n: int) -> np.ndarray | None
     if own.shape != (n,):
         raise ValueError(f"exclude_self must hold one position for each of the {n} queries")
     return own
+
+
+def _first_copies(points: np.ndarray, found: np.ndarray, own: np.ndarray | None) -> np.ndarray:
+    """The first points that are copies of those found, int64 (q, k), without one's own; there are enough."""
+    k = found.shape[1]
+    content = (points + np.float32(0)).view(np.dtype((np.void, points.itemsize * points.shape[1])))
+    group = np.unique(content.ravel(), return_inverse=True)[1]
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group))
+    places = (ends - np.bincount(group))[group[found[:, 0]], None] + np.arange(k + 1)
+    members = order[np.minimum(places, len(order) - 1)]
+    left_out = places >= ends[group[found[:, 0]], None]
+    if own is not None:
+        left_out |= members == own[:, None]
+    return np.take_along_axis(members, np.argsort(left_out, axis=1, kind="stable")[:, :k], axis=1)
 
 
 # -- few dimensions --------------------------------------------------------------------------------------
