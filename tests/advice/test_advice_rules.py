@@ -38,7 +38,7 @@ def left(shape: DataShape) -> set[str]:
         (replace(DIGITS, model="logistic_regression"), ["none", "offline_augmentation", "class_weights"]),
         (
             replace(DIGITS, model="logistic_regression", encoded=True),
-            ["none", "light_finetune", "offline_augmentation"],
+            ["none", "offline_augmentation", "class_weights"],
         ),
         (TABLE, ["none", "class_weights", "smote"]),
         (replace(TABLE, dimensions=300), ["none", "class_weights", "random_oversampling"]),

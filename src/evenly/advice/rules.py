@@ -229,24 +229,14 @@ TRY: tuple[Rule, ...] = (
         "Wang 2020, arXiv 2006.00683",
     ),
     Rule(
-        "last layers of a pretrained network",
-        (_tunes_lightly,),
-        lambda shape: _imbalanced(shape) and shape.encoded,
-        lambda shape: (
-            "The photographs are vectors of a pretrained network: tuning only its last layers, from a head "
-            "that starts at the means of the classes, fits it to them and keeps the rare ones in sight."
-        ),
-        "Shi et al. 2024, arXiv 2309.10019",
-    ),
-    Rule(
         "transforms of images",
         (_transforms, _transforms_batches),
         lambda shape: _imbalanced(shape) and shape.modality == "image",
         lambda shape: (
-            "Transforms keep the label and show the network what it has not seen: the only technique that "
-            "makes rows and beat no balancing on long-tailed digits."
+            "Transforms keep the label and show the network what it has not seen: of all that makes rows "
+            "the best on long-tailed digits, with tuned thresholds and without."
         ),
-        f"+.042 macro F1 {_DIGITS}",
+        f"+.061 macro F1 with tuned thresholds, of which +.045 are the thresholds', {_DIGITS}",
     ),
     Rule(
         "written rows for scarce texts",
@@ -374,7 +364,7 @@ LEAVE: tuple[Rule, ...] = (
         (_interpolates,),
         lambda shape: shape.modality == "image" and not shape.encoded,
         lambda shape: "A mean of two pictures is a double exposure and no picture of the class.",
-        f"smote −.012, adasyn −.006 macro F1, neither differs from no balancing, {_DIGITS}",
+        f"smote −.005, adasyn −.007 macro F1 against no balancing under the same rule, {_DIGITS}",
         family=True,
     ),
     Rule(
@@ -442,13 +432,24 @@ LEAVE: tuple[Rule, ...] = (
         "Cegin et al. 2024, arXiv 2408.16502",
     ),
     Rule(
+        "last layers of a pretrained network",
+        (_tunes_lightly,),
+        lambda shape: shape.encoded,
+        lambda shape: (
+            "The photographs are vectors of a pretrained network, and a linear model on them did better on "
+            "drawn photographs in a tenth of the time: tune the network where those vectors fall short."
+        ),
+        "macro F1 .894 against .920 of no balancing with the prior taken out and .909 of class weights, "
+        "measured, docs/results/images.md; Shi et al. 2024, arXiv 2309.10019",
+    ),
+    Rule(
         "focal loss is for detection",
         (_learns_with("focal"),),
         lambda shape: shape.network,
         lambda shape: (
             "Made for dense detection; on plain class imbalance gains are small and calibration suffers."
         ),
-        f"Lin et al. 2017; −.006 macro F1, does not differ from no balancing, {_DIGITS}",
+        f"Lin et al. 2017; −.006 macro F1 against no balancing under the same rule, {_DIGITS}",
     ),
 )
 
