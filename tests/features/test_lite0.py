@@ -158,6 +158,17 @@ def test_features_of_other_weights_are_refused(photographs: SampleTable, tmp_pat
         load_featurizer(tmp_path / "featurizer")
 
 
+def test_vectors_of_another_version_are_refused() -> None:
+    description = {
+        "side": 96,
+        "pixels": {"height": 64, "width": 64, "channels": 3},
+        "sha256": lite0_module.SHA256,
+    }
+    with pytest.raises(DataError, match=r"not of 2912 numbers; run `dvc repro`"):
+        ImageEncoder.from_description(description)
+    assert ImageEncoder.from_description(description | {"dimension": 2912}).side == 96
+
+
 def test_images_are_brought_to_a_side_near_their_own() -> None:
     def side(*sides: int) -> int:
         return wanted_side([encode_images(np.zeros((1, n, 8, 1), dtype=np.uint8))[0] for n in sides])

@@ -211,6 +211,7 @@ class ImageEncoder:
     def save(self, folder: str | Path) -> None:
         """Write which network it is and what it is fed, as JSON."""
         content = {"side": self.side, "pixels": asdict(self.pixels), "sha256": self.sha256}
+        content["dimension"] = self.dimension
         with atomic_folder(folder) as temporary:
             write_description({"kind": "lite0", **content}, temporary)
 
@@ -219,6 +220,11 @@ class ImageEncoder:
         """Rebuild what `save` wrote; the weights are looked for when the first image is to be seen."""
         if description["sha256"] != SHA256:
             raise DataError("These features were made with other weights; run `dvc repro featurize`.")
+        if description.get("dimension") != ENCODED_DIMENSION:
+            raise DataError(
+                f"These vectors of photographs are of another version, not of {ENCODED_DIMENSION} numbers; "
+                "run `dvc repro`, or use a saved model with the version of evenly that made it."
+            )
         pixels = Pixels.from_description(description["pixels"])
         return cls(int(description["side"]), pixels, cache=None if cache is None else VectorCache(cache))
 
