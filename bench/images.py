@@ -2,7 +2,7 @@
 
 900, 300, 100 and 30 training photographs of four classes, 40 of each for validation and 150 of each for the
 test, all drawn anew for every seed. Scores are given as they are, and with the prior taken out. Smaller seeds
-are left out: on them the length of the encoder's vectors was chosen.
+are left out: on them it was chosen what the encoder's vectors hold.
 """
 
 from __future__ import annotations

@@ -30,6 +30,11 @@ def left(shape: DataShape) -> set[str]:
     return {name for warned in advised(shape).leave for name in warned.techniques}
 
 
+def test_a_pretrained_network_is_tuned_where_a_linear_model_on_its_vectors_falls_short() -> None:
+    assert "light_finetune" in left(replace(DIGITS, model="logistic_regression", encoded=True))
+    assert "light_finetune" not in left(replace(DIGITS, model="lite0", encoded=False))
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [

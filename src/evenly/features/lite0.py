@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+_LAST_BLOCKS = {blocks - 1 for blocks in accumulate(stage[0] for stage in STAGES)}
 _STEM = 32
 #: Features that the network's own last layer reads.
 TOP_CHANNELS = 1280
@@ -102,12 +104,10 @@ class Lite0(nn.Module):
         self.stem = nn.Sequential(*_layer(3, _STEM, 3, 2), nn.ReLU6(inplace=True))
         blocks: list[Block] = []
         inputs = _STEM
-        self.ends = set[int]()
         for repeats, kernel, stride, expansion, outputs in STAGES:
             for repeat in range(repeats):
                 blocks.append(Block(inputs, outputs, kernel, 1 if repeat else stride, expansion))
                 inputs = outputs
-            self.ends.add(len(blocks) - 1)
         self.blocks = nn.ModuleList(blocks)
         self.top = nn.Sequential(*_layer(inputs, TOP_CHANNELS, 1), nn.ReLU6(inplace=True))
 
@@ -117,7 +117,7 @@ class Lite0(nn.Module):
         yield maps
         for place, block in enumerate(self.blocks):
             maps = block(maps)
-            if place in self.ends:
+            if place in _LAST_BLOCKS:
                 yield maps
         yield self.top(maps)
 
