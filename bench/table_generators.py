@@ -18,11 +18,12 @@ import importlib.util
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from bench.tables import all_sets
+from bench.tables import RIVALS, all_sets, plain
 from evenly.confusion import macro_f1, outcomes
 from evenly.generators.generate import generate
 from evenly.params.generative import GenerativeSettings, GeneratorKind, generator_settings
@@ -35,6 +36,8 @@ SETS += ("haberman", "ecoli3", "new-thyroid1", "vehicle1", "yeast5", "pima", "gl
 ENOUGH = 10
 #: Rows (n, d) of a class and how many are wanted, to new rows; and a seed.
 Filler = Callable[[np.ndarray, int, int], np.ndarray]
+#: Rows (n, d) and codes of their classes (n,).
+Rows = tuple[np.ndarray, np.ndarray]
 
 
 def copies(x: np.ndarray, wanted: int, seed: int) -> np.ndarray:
@@ -61,29 +64,28 @@ def forest_flow(x: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     return np.asarray(model.generate(batch_size=wanted), dtype=float)
 
 
-def class_by_class(fill: Filler, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def class_by_class(fill: Filler, x: np.ndarray, y: np.ndarray, seed: int) -> Rows:
     """The rows and those that make every class as large as the largest."""
-    counts = np.bincount(y)
+    lacking = np.bincount(y).max() - np.bincount(y)
     made = [
-        (fill if counts[code] >= ENOUGH else copies)(x[y == code], counts.max() - counts[code], seed)
-        for code in range(len(counts))
-        if counts[code] < counts.max()
+        (fill if (y == code).sum() >= ENOUGH else copies)(x[y == code], wanted, seed)
+        for code, wanted in enumerate(lacking)
+        if wanted
     ]
-    lacking = np.repeat(np.arange(len(counts)), counts.max() - counts)
-    return np.concatenate([x, *made]), np.concatenate([y, lacking])
+    return np.concatenate([x, *made]), np.concatenate([y, np.repeat(np.arange(len(lacking)), lacking)])
 
 
-def of_evenly(kind: GeneratorKind, train: SampleTable, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def filled(fill: Filler, train: SampleTable, seed: int) -> Rows:
+    """Training rows, every class filled up on its own."""
+    return class_by_class(fill, matrix(train), train.codes, seed)
+
+
+def of_evenly(kind: GeneratorKind, train: SampleTable, seed: int) -> Rows:
     """The same by a generator of evenly, which sees all classes at once."""
-    counts = np.bincount(train.codes)
-    missing = dict(zip(train.classes, (counts.max() - counts).tolist(), strict=True))
-    wanted = {
-        name: n for (name, n), own in zip(missing.items(), counts, strict=True) if n > 0 and own >= ENOUGH
-    }
-    settings = GenerativeSettings(kind=kind)
+    largest, settings = max(train.counts.values()), GenerativeSettings(kind=kind)
     plan = GeneratePlan(
         kind=kind,
-        counts=wanted,
+        counts={name: largest - own for name, own in train.counts.items() if ENOUGH <= own < largest},
         generator=generator_settings(settings, "table", "recipes.bench.generate"),
         sampling=settings.sampling,
         seed=seed,
@@ -95,38 +97,40 @@ def of_evenly(kind: GeneratorKind, train: SampleTable, seed: int) -> tuple[np.nd
     return class_by_class(copies, x, y, seed)
 
 
-def smote(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def smote(train: SampleTable, seed: int) -> Rows:
     """imbalanced-learn's; classes that are too small for six neighbours are copied first."""
     from imblearn.over_sampling import SMOTE
 
-    small = {code: 6 for code, count in enumerate(np.bincount(y)) if count < 6}
-    for code, rows in small.items():
-        own = x[y == code]
-        x = np.concatenate([x, copies(own, rows - len(own), seed)])
-        y = np.concatenate([y, np.full(rows - len(own), code)])
-    found: tuple[np.ndarray, np.ndarray] = SMOTE(random_state=seed).fit_resample(x, y)
+    x, y = matrix(train), train.codes
+    for code, count in enumerate(np.bincount(y)):
+        few = max(0, 6 - count)
+        x, y = np.concatenate([x, copies(x[y == code], few, seed)]), np.concatenate([y, np.full(few, code)])
+    found: Rows = SMOTE(random_state=seed).fit_resample(x, y)
     return found
 
 
 def matrix(samples: SampleTable) -> np.ndarray:
     """Columns, all of them numbers, float (n, d)."""
-    return np.column_stack([np.asarray(samples.column(f.name), dtype=float) for f in samples.schema.features])
+    return np.array([samples.column(feature.name) for feature in samples.schema.features], dtype=float).T
+
+
+SIDES: dict[str, Callable[[SampleTable, int], Rows]] = {
+    "none": lambda train, seed: (matrix(train), train.codes),
+    "copies": partial(filled, copies),
+    "smote": smote,
+    "vae": partial(of_evenly, "vae"),
+    "gan": partial(of_evenly, "gan"),
+    "forest_leaves": partial(filled, forest_leaves),
+    "forest_flow": partial(filled, forest_flow),
+}
+#: What sides need that is not installed with evenly.
+NEEDS = {"forest_leaves": "arfpy", "forest_flow": "ForestDiffusion"}
 
 
 def scores(x: np.ndarray, y: np.ndarray, test: SampleTable, seed: int) -> list[float]:
     """Macro F1 of a logistic regression, a forest and boosted trees."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    models = (
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-        RandomForestClassifier(n_estimators=300, random_state=seed),
-        HistGradientBoostingClassifier(random_state=seed),
-    )
-    z, classes = matrix(test), len(test.classes)
-    return [float(macro_f1(outcomes(test.codes, m.fit(x, y).predict(z), classes))) for m in models]
+    guesses = [plain(name, x, y, matrix(test), seed)[name] for name in RIVALS]
+    return [float(macro_f1(outcomes(test.codes, guess, len(test.classes)))) for guess in guesses]
 
 
 def main() -> None:
@@ -136,35 +140,27 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    others = {"forest_leaves": ("arfpy", forest_leaves), "forest_flow": ("ForestDiffusion", forest_flow)}
-    others = {side: one for side, one in others.items() if importlib.util.find_spec(one[0])}
-    found: dict[str, list[list[float]]] = {}
+    sides = {side: fill for side, fill in SIDES.items() if importlib.util.find_spec(NEEDS.get(side, "numpy"))}
+    found: dict[str, list[list[float]]] = {side: [] for side in sides}
     for one in (one for one in all_sets() if one.name in options.sets):
         for seed in range(1, options.seeds + 1):
             train, _, test = one.split(seed)
-            x, y = matrix(train), train.codes
-            sides: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
-                "none": lambda x=x, y=y: (x, y),
-                "copies": lambda x=x, y=y, seed=seed: class_by_class(copies, x, y, seed),
-                "smote": lambda x=x, y=y, seed=seed: smote(x, y, seed),
-                "vae": lambda train=train, seed=seed: of_evenly("vae", train, seed),
-                "gan": lambda train=train, seed=seed: of_evenly("gan", train, seed),
-            }
-            for side, (_, fill) in others.items():
-                sides[side] = lambda fill=fill, x=x, y=y, seed=seed: class_by_class(fill, x, y, seed)
             for side, balanced in sides.items():
                 began = time.process_time()
-                table = balanced()
+                x, y = balanced(train, seed)
                 seconds = time.process_time() - began
-                row = scores(*table, test, seed)
-                found.setdefault(side, []).append([*row, float(np.mean(row)), seconds])
+                row = scores(x, y, test, seed)
+                found[side].append([*row, float(np.mean(row)), seconds])
                 figures = " ".join(f"{v:.3f}" for v in row)
                 print(f"{one.name} {seed} {side:14} {figures} {seconds:.1f} s", flush=True)
-    print("\n| rows by | logistic regression | forest | boosted trees | mean | CPU s |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("\n| rows by | logistic regression | forest | boosted trees | mean | behind SMOTE | CPU s |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for side, rows in found.items():
         *means, seconds = np.mean(rows, axis=0)
-        print(f"| `{side}` |", *(f"{v:.3f} |" for v in means), f"{seconds:.1f} |")
+        behind = np.array(found["smote"])[:, 3] - np.array(rows)[:, 3]
+        error = behind.std(ddof=1) / len(rows) ** 0.5 if len(rows) > 1 else np.nan
+        figures = " | ".join(f"{v:.3f}" for v in means)
+        print(f"| `{side}` | {figures} | {behind.mean():.3f} ± {error:.3f} | {seconds:.1f} |")
 
 
 if __name__ == "__main__":
